@@ -1,20 +1,17 @@
 """Convert a model to another format."""
 
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import attrs
 
-from litgpt.application.load_model import LoadModel
+from litgpt.application.load_model import LoadModel, TensorT
 from litgpt.application.place_model import PlaceModel
 from litgpt.application.save_model import SaveModel
 from litgpt.domain.distribution.placement import DistributeOptions
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-
-TensorT = TypeVar("TensorT")
-ModelT = TypeVar("ModelT")
 
 # Lightning's names of storage formats. The default is for quantized weights, whose rounding error is much
 # larger than that of bfloat16.
@@ -23,12 +20,12 @@ _DEFAULT_PRECISION = "bf16-true"
 
 
 @attrs.frozen
-class ConvertModel(Generic[TensorT, ModelT]):
+class ConvertModel(Generic[TensorT]):
     """Loads a model of any supported format and saves it."""
 
     load: LoadModel[TensorT]
-    place: PlaceModel[TensorT, ModelT]
-    save: SaveModel[TensorT, ModelT]
+    place: PlaceModel[TensorT]
+    save: SaveModel[TensorT]
 
     def __call__(
         self,
@@ -49,8 +46,8 @@ class ConvertModel(Generic[TensorT, ModelT]):
             chosen = precision or _storage_precision(loaded.checkpoint)
             options = DistributeOptions(accelerator="cpu", precision=chosen)
             self.place.check(loaded, options)
-            loaded, model, _ = self.place(loaded, options, report)
-            self.save(loaded, model, folder, report, overwrite=overwrite, is_copy=True)
+            loaded, placed = self.place(loaded, options, report)
+            self.save(loaded, placed, folder, report, overwrite=overwrite, is_copy=True)
         finally:
             loaded.checkpoint.close()
         return chosen

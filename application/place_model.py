@@ -1,7 +1,7 @@
 """Place a loaded model on the hardware, for inference or for training."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic
 
 import attrs
 
@@ -17,22 +17,24 @@ from litgpt.domain.distribution.placement import (
 )
 from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.preflight import check_memory
-from litgpt.domain.ports import DistributionStrategy
+from litgpt.domain.ports import DistributionStrategy, PlacedModel
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
 
-ModelT = TypeVar("ModelT")
-
 
 @attrs.frozen
-class PlaceModel(Generic[TensorT, ModelT]):
+class PlaceModel(Generic[TensorT]):
     """Builds a loaded model on its devices."""
 
-    strategy: DistributionStrategy[TensorT, ModelT]
+    strategy: DistributionStrategy[TensorT]
     equal: Callable[[TensorT, TensorT], bool]
 
     def check(
-        self, loaded: LoadedModel[TensorT], options: DistributeOptions, *, replaced: ModelT | None = None
+        self,
+        loaded: LoadedModel[TensorT],
+        options: DistributeOptions,
+        *,
+        replaced: PlacedModel[TensorT] | None = None,
     ) -> None:
         """Check that a model can be placed, before anything is allocated.
 
@@ -53,8 +55,8 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
     def __call__(
         self, loaded: LoadedModel[TensorT], options: DistributeOptions, report: Reporter
-    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
-        """Return the loaded model with its LM head resolved, the network, and its placement."""
+    ) -> tuple[LoadedModel[TensorT], PlacedModel[TensorT]]:
+        """Return the loaded model with its LM head resolved, and the placed model."""
         hardware = self.strategy.hardware()
         requested = _resolve_placement(loaded, options, hardware)
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
@@ -63,38 +65,39 @@ class PlaceModel(Generic[TensorT, ModelT]):
             report(Notice(notice))
         if warning := slow_placement_warning(requested, hardware):
             report(Notice(warning))
-        loaded = _fetch(loaded, self.equal, report)
+        loaded = self._fetch(loaded, report)
         # An untied LM head needs more memory.
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
         report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
         if warning := no_gpu_warning(options, placement):
             report(Notice(warning))
-        model = self.strategy.build(
-            placement, loaded.architecture, loaded.weight_sources, loaded.checkpoint, report
-        )
-        return loaded, model, placement
+        return loaded, self._build(loaded, placement, report)
 
-
-@attrs.frozen
-class PrepareTraining(Generic[TensorT, ModelT]):
-    """Builds a loaded model on the CPU, for training by the Lightning Trainer."""
-
-    strategy: DistributionStrategy[TensorT, ModelT]
-    equal: Callable[[TensorT, TensorT], bool]
-
-    def __call__(
+    def for_training(
         self, loaded: LoadedModel[TensorT], dtype: DType, report: Reporter, *, quantize: str | None = None
-    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
-        """Return the loaded model with its LM head resolved, the network, and its placement."""
+    ) -> tuple[LoadedModel[TensorT], PlacedModel[TensorT]]:
+        """Place a model on the CPU for training by the Lightning Trainer; the result is that of a call."""
         hardware = self.strategy.hardware()
         placement = training_placement(dtype, quantize, hardware)
         _check_memory(loaded, placement, hardware)
         _report_notes(loaded, report)
-        loaded = _fetch(loaded, self.equal, report)
-        model = self.strategy.build(
+        loaded = self._fetch(loaded, report)
+        return loaded, self._build(loaded, placement, report)
+
+    def _build(
+        self, loaded: LoadedModel[TensorT], placement: Placement, report: Reporter
+    ) -> PlacedModel[TensorT]:
+        return self.strategy.build(
             placement, loaded.architecture, loaded.weight_sources, loaded.checkpoint, report
         )
-        return loaded, model, placement
+
+    def _fetch(self, loaded: LoadedModel[TensorT], report: Reporter) -> LoadedModel[TensorT]:
+        """Download the weights and return the model with its LM head resolved."""
+        loaded.checkpoint.fetch(report)
+        resolved = loaded.resolve_tied_head(self.equal)
+        if resolved.architecture.tie_word_embeddings != loaded.architecture.tie_word_embeddings:
+            report(Notice(f"{loaded.checkpoint.name}: {_UNTIED_HEAD_NOTE}"))
+        return resolved
 
 
 def _resolve_placement(
@@ -112,17 +115,6 @@ def _check_memory(loaded: LoadedModel[TensorT], placement: Placement, hardware: 
     check_memory(
         checkpoint.name, placement, loaded.architecture, loaded.weight_sources, checkpoint.tensors, hardware
     )
-
-
-def _fetch(
-    loaded: LoadedModel[TensorT], equal: Callable[[TensorT, TensorT], bool], report: Reporter
-) -> LoadedModel[TensorT]:
-    """Download the weights and return the model with its LM head resolved."""
-    loaded.checkpoint.fetch(report)
-    resolved = loaded.resolve_tied_head(equal)
-    if resolved.architecture.tie_word_embeddings != loaded.architecture.tie_word_embeddings:
-        report(Notice(f"{loaded.checkpoint.name}: {_UNTIED_HEAD_NOTE}"))
-    return resolved
 
 
 _UNTIED_HEAD_NOTE = (

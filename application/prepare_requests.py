@@ -45,9 +45,10 @@ class GenerationOptions:
 
     def sampling_params(self, defaults: SamplingParams) -> SamplingParams:
         """Return the sampling parameters, with the model's `defaults` for MODEL_DEFAULT."""
-        own = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        changes: dict[str, Any] = {name: value for name, value in own.items() if value is not MODEL_DEFAULT}
-        return attrs.evolve(defaults, **changes, seed=self.seed)
+        own = {field.name: getattr(self, field.name) for field in attrs.fields(SamplingParams)}
+        return attrs.evolve(
+            defaults, **{name: value for name, value in own.items() if value is not MODEL_DEFAULT}
+        )
 
     def to_request(
         self,

@@ -2,7 +2,7 @@
 
 from os.path import realpath
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import attrs
 
@@ -12,24 +12,20 @@ from litgpt.application.export_prompt_style import (
     with_stop_token_ids,
 )
 from litgpt.application.files.overwrite_guard import OverwriteGuard
-from litgpt.application.load_model import LoadedModel
+from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
 from litgpt.domain.families import config_to_save, family_of
 from litgpt.domain.overwrite_check import model_content
-from litgpt.domain.ports import DistributionStrategy, ExportTokenizer, ModelToSave, WriteModel
+from litgpt.domain.ports import ExportTokenizer, ModelToSave, PlacedModel, WriteModel
 from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import map_parameters
 
-TensorT = TypeVar("TensorT")
-ModelT = TypeVar("ModelT")
-
 
 @attrs.frozen
-class SaveModel(Generic[TensorT, ModelT]):
+class SaveModel(Generic[TensorT]):
     """Saves the current weights of a model with its config, tokenizer and chat template."""
 
-    strategy: DistributionStrategy[TensorT, ModelT]
     export_tokenizer: ExportTokenizer
     write: WriteModel[TensorT]
     overwrite_guard: OverwriteGuard
@@ -53,7 +49,7 @@ class SaveModel(Generic[TensorT, ModelT]):
     def __call__(
         self,
         loaded: LoadedModel[TensorT],
-        model: ModelT,
+        placed: PlacedModel[TensorT],
         folder: Path,
         report: Reporter,
         *,
@@ -61,7 +57,7 @@ class SaveModel(Generic[TensorT, ModelT]):
         overwrite: bool = False,
         is_copy: bool = False,
     ) -> None:
-        """Save a model built from `loaded`; `prompt_style` replaces its style, `is_copy` is as for `check`.
+        """Save a model; `prompt_style` replaces its style, `is_copy` is as for `check`.
 
         Raises:
             WouldOverwrite: The folder contains another model, and `overwrite` is False.
@@ -75,7 +71,7 @@ class SaveModel(Generic[TensorT, ModelT]):
         export = prompt_style or (None if style is PLAIN else style)
         tokenizer = loaded.tokenizer
         written = map_parameters(loaded.architecture, family_of(checkpoint.name, checkpoint.config).weights)
-        with self.strategy.weights(model, tuple(written)) as weights:
+        with placed.weights(tuple(written)) as weights:
             if weights is None:
                 return  # another process has written it
             config = _config(loaded)

@@ -1,6 +1,6 @@
 """The ports of the application: protocols that adapters implement."""
 
-from litgpt.domain.ports.distribution_strategy import DistributionStrategy
+from litgpt.domain.ports.distribution_strategy import DistributionStrategy, PlacedModel
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
 from litgpt.domain.ports.model_store import (
     Checkpoint,
@@ -22,6 +22,7 @@ __all__ = [
     "ModelStore",
     "ModelToSave",
     "OpenTokenizer",
+    "PlacedModel",
     "PrefixCache",
     "Profiler",
     "TensorSource",

@@ -1,8 +1,8 @@
-"""The port DistributionStrategy: detect the hardware and build models on it."""
+"""The ports DistributionStrategy and PlacedModel: build models on the hardware."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from litgpt.domain.distribution.placement import Hardware, Placement
 from litgpt.domain.model import Architecture
@@ -12,14 +12,45 @@ from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import ParameterSource
 
 TensorT = TypeVar("TensorT")
-ModelT = TypeVar("ModelT")
+TensorT_co = TypeVar("TensorT_co", covariant=True)
 
 
-class DistributionStrategy(Protocol[TensorT, ModelT]):
-    """Detects the hardware, builds models on it and returns their generators."""
+class PlacedModel(Protocol[TensorT_co]):
+    """A model on its devices.
 
-    def hardware(self, released_model: ModelT | None = None) -> Hardware:
-        """Return the hardware of this machine; the memory of `released_model` counts as free."""
+    Attributes:
+        network: The module that computes the logits, or its replacement, such as a compiled module.
+    """
+
+    network: Any
+
+    @property
+    def placement(self) -> Placement: ...
+
+    def generator(self) -> Generator:
+        """Return a generator, which does not own the model."""
+        ...
+
+    def weights(
+        self, sources: Sequence[ParameterSource]
+    ) -> AbstractContextManager[Weights[TensorT_co] | None]:
+        """Return a context manager with the current weights, for writing.
+
+        If several processes save a model together, one of them writes it; the others get None after it has
+        finished.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the worker processes of the model, if there are any; later calls do nothing."""
+        ...
+
+
+class DistributionStrategy(Protocol[TensorT]):
+    """Detects the hardware and builds models on it."""
+
+    def hardware(self, replaced: PlacedModel[TensorT] | None = None) -> Hardware:
+        """Return the hardware of this machine; the memory of `replaced` counts as free."""
         ...
 
     def build(
@@ -29,29 +60,11 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         sources: tuple[ParameterSource, ...],
         checkpoint: Checkpoint[TensorT],
         report: Reporter,
-    ) -> ModelT:
+    ) -> PlacedModel[TensorT]:
         """Build the model and read each tensor once, directly to its device.
 
         Raises:
             CorruptFile: A tensor could not be read.
             UnsupportedOperation: The device does not have enough memory.
         """
-        ...
-
-    def weights(
-        self, model: ModelT, sources: Sequence[ParameterSource]
-    ) -> AbstractContextManager[Weights[TensorT] | None]:
-        """Return a context manager with the model's current weights, for writing.
-
-        If several processes save a model together, one of them writes it; the others get None after it has
-        finished.
-        """
-        ...
-
-    def release(self, model: ModelT) -> None:
-        """Release the resources of a model other than its memory, such as worker processes."""
-        ...
-
-    def generator(self, model: ModelT, placement: Placement) -> Generator:
-        """Return a generator for a model that was built on `placement`; it does not own the model."""
         ...

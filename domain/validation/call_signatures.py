@@ -105,9 +105,16 @@ def document_fields(settings: T) -> T:
 
 def describe_typed_dict(*options: type) -> dict[str, list[str]]:
     """Return the lines of each key in the `Attributes:` of TypedDicts' docstrings."""
+    return {
+        key: lines for cls in options for key, lines in _entries(cls.__doc__ or "", "Attributes:").items()
+    }
+
+
+def _entries(doc: str, header: str) -> dict[str, list[str]]:
+    """Return the lines of each entry in a section of a docstring, by name."""
     entries: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in (line for cls in options for line in _section(cls.__doc__ or "", "Attributes:")):
+    for line in _section(doc, header):
         if not line.startswith(" " * (_ENTRY_INDENT + 1)):
             current = entries[line.strip().partition(":")[0]] = []
         current.append(line)
@@ -148,18 +155,18 @@ def _signature(
     return signature.replace(parameters=[*own, *shared])
 
 
-def _with_entries(doc: str, entries: Mapping[str, Sequence[str]], signature: Signature) -> str:
-    """Return a docstring with `entries` for the parameters of the signature added to `Args:`."""
-    added = [line for name in signature.parameters for line in entries.get(name, ())]
+def _with_entries(doc: str, shared: Mapping[str, Sequence[str]], signature: Signature) -> str:
+    """Return a docstring whose `Args:` also has the `shared` entries, in the order of the signature."""
+    entries = {**shared, **_entries(doc, "Args:")}
+    arguments = [line for name in signature.parameters for line in entries.get(name, ())]
     lines = inspect.cleandoc(doc).splitlines()
     if "Args:" not in lines:
         at = next((at for at, line in enumerate(lines) if line in ("Returns:", "Raises:")), len(lines))
-        return "\n".join(
-            [*lines[:at], *([] if not lines[at - 1] else [""]), "Args:", *added, "", *lines[at:]]
-        )
+        blank = [] if not lines[at - 1] else [""]
+        return "\n".join([*lines[:at], *blank, "Args:", *arguments, "", *lines[at:]])
     begin = lines.index("Args:") + 1
     end = next((at for at in range(begin, len(lines)) if not lines[at].strip()), len(lines))
-    return "\n".join([*lines[:end], *added, *lines[end:]])
+    return "\n".join([*lines[:begin], *arguments, *lines[end:]])
 
 
 def _invalid_call(

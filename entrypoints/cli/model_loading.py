@@ -32,7 +32,7 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
         loaded = container.load_model()(reference)
         from litgpt.llm import LLM
 
-        llm = LLM(loaded, work.report)
+        llm = LLM(loaded, work.report, container.services())
         try:
             llm.distribute(**arguments._asdict())
         except BaseException:

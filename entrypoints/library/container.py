@@ -24,7 +24,7 @@ from litgpt.application.convert_model import ConvertModel
 from litgpt.application.files.overwrite_guard import OverwriteGuard
 from litgpt.application.first_match import FirstMatch
 from litgpt.application.load_model import LoadModel
-from litgpt.application.place_model import PlaceModel, PrepareTraining
+from litgpt.application.place_model import PlaceModel
 from litgpt.application.save_model import SaveModel
 from litgpt.domain import catalogue
 from litgpt.domain.lora.config import LoraAdapter
@@ -39,6 +39,7 @@ from litgpt.domain.ports import (
 )
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerSource
+from litgpt.services import Services
 
 if TYPE_CHECKING:
     from litgpt.adapters.checkpoints.chain_store import ChainStore
@@ -143,7 +144,7 @@ def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]],
     return write_adapter
 
 
-def _strategy() -> DistributionStrategy[Any, Any]:
+def _strategy() -> DistributionStrategy[Any]:
     from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
 
     return TorchStrategy()
@@ -189,16 +190,25 @@ class Container(containers.DeclarativeContainer):
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy, equal=tensors_equal)
-    prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=tensors_equal)
     overwrite_guard = providers.Factory(OverwriteGuard, inspect=providers.Singleton(_inspect_folder))
     save_model = providers.Factory(
         SaveModel,
-        strategy=strategy,
         export_tokenizer=export_tokenizer,
         write=write_folder,
         overwrite_guard=overwrite_guard,
     )
     convert_model = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
+    services = providers.Factory(
+        Services,
+        strategy=strategy,
+        place_model=place_model,
+        save_model=save_model,
+        overwrite_guard=overwrite_guard,
+        export_tokenizer=export_tokenizer,
+        read_adapter=read_adapter,
+        write_adapter=write_adapter,
+        profiler=profiler.provider,
+    )
 
 
 container = Container()

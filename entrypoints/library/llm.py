@@ -10,10 +10,6 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
-from litgpt.application.concurrency.model_lock import ModelLock
-from litgpt.application.concurrency.shared_generator import SharedGenerator
 from litgpt.application.load_model import LoadedModel
 from litgpt.config import Config
 from litgpt.container import container
@@ -21,10 +17,9 @@ from litgpt.domain.chat.styles import resolve_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
 from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
-from litgpt.domain.distribution.placement import DistributeOptions, Placement
-from litgpt.domain.errors import InvalidArgument, NotDistributed, UnsupportedOperation
+from litgpt.domain.distribution.placement import DistributeOptions
+from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import summary_repr
-from litgpt.domain.ports import Generator
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
@@ -32,13 +27,13 @@ from litgpt.domain.validators import local_path
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
 from litgpt.llm_parts.lora import LoraMixin
-from litgpt.llm_parts.training_module import TrainingMixin
 from litgpt.preprocessor import Preprocessor
 from litgpt.progress_report import default_reporter
+from litgpt.services import Services
 from litgpt.tokenizer import Tokenizer, find_tokenizer_source
 
 
-class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
+class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -58,16 +53,9 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
 
     """
 
-    model: GPT | None
-
     @public_function(instead="Models are loaded with LLM.load('smollm2').")
-    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter) -> None:
-        super().__init__()
-        self._lock = ModelLock()
-        self.model = None
-        self._loaded = loaded
-        self._report = report
-        self._placement: Placement | None = None
+    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
+        super().__init__(loaded, report, services)
         self._saved_to: set[Path] = set()
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
         self.tokenizer = Tokenizer(loaded.tokenizer)
@@ -124,7 +112,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         elif init == "random":
             tokenizer = container.find_tokenizer()(reference)
         load = container.load_random() if init == "random" else container.load_model()
-        llm = cls(load(reference, tokenizer=tokenizer), default_reporter(quiet))
+        llm = cls(load(reference, tokenizer=tokenizer), default_reporter(quiet), container.services())
         if distribute == "auto":
             llm.distribute()
         return llm
@@ -173,20 +161,22 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         )
         with self._lock.changing("distribute()"):
             self._check_unchanged()
-            place = container.place_model()
-            place.check(self._loaded, options, replaced=self.model)  # before the model is released
+            place = self._services.place_model
+            place.check(self._loaded, options, replaced=self._placed)  # before the model is released
             self._release()  # two models at once might not fit
-            self._loaded, self.model, self._placement = place(self._loaded, options, self._report)
-            self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
-            self.preprocessor.device = self._placement.device
-            self.devices, self.generate_strategy = len(self._placement.devices), self._placement.strategy
+            loaded, placed = place(self._loaded, options, self._report)
+            self._place(loaded, placed)
+            placement = placed.placement
+            self.config = attrs.evolve(self.config, architecture=loaded.architecture)
+            self.preprocessor.device = placement.device
+            self.devices, self.generate_strategy = len(placement.devices), placement.strategy
 
     @property
     def arithmetic(self) -> str:
         """Description of the weight format and matrix products; empty before `distribute`."""
-        if self._placement is None:
+        if self._placed is None:
             return ""
-        return describe_placed_matmul(self._placement, container.strategy().hardware())
+        return describe_placed_matmul(self._placed.placement, self._services.strategy.hardware())
 
     @property
     def prompt_style(self) -> PromptStyle | None:
@@ -233,18 +223,15 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         """
         style, folder = resolve_style(prompt_style), local_path("out_dir", out_dir)
         with self._lock.using():
-            (model, _), loaded = self._require_full_model("Saving"), self._loaded
+            placed, loaded = self._require_full_model("Saving"), self._loaded
             if self._has_untied:
                 loaded = attrs.evolve(
                     loaded, architecture=attrs.evolve(loaded.architecture, tie_word_embeddings=False)
                 )
             target = Path(realpath(folder))
-            is_copy = not (
-                (self._placement and self._placement.trainable) or self._current or target in self._saved_to
-            )
-            save = container.save_model()
-            save(
-                loaded, model, folder, self._report, prompt_style=style, overwrite=overwrite, is_copy=is_copy
+            is_copy = not (self._is_trainable or self._current or target in self._saved_to)
+            self._services.save_model(
+                loaded, placed, folder, self._report, prompt_style=style, overwrite=overwrite, is_copy=is_copy
             )
             self._saved_to.add(target)
         return folder
@@ -262,7 +249,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
             torch.cuda.empty_cache()  # does nothing without CUDA
 
     def __repr__(self) -> str:
-        facts = {"placement": self._placement, "adapters": self.adapters}
+        facts = {"placement": self._placed and self._placed.placement, "adapters": self.adapters}
         return summary_repr("LLM", config=self.config, **{name: one for name, one in facts.items() if one})
 
     def __enter__(self) -> Self:
@@ -272,29 +259,3 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _generator(self) -> Generator:
-        with self._lock.using():
-            self._current_generator()
-        return SharedGenerator(self._lock, self._current_generator, self._weights_version)
-
-    def _current_generator(self) -> Generator:
-        # Created for each answer, as wrappers may replace the model.
-        generator: Generator = container.strategy().generator(*self._require_full_model("Generating with"))
-        return generator
-
-    def _weights_version(self) -> object:
-        """Return the version of trainable weights, which optimizers change in place; None for others."""
-        if self.model is None or self._placement is None or not self._placement.trainable:
-            return None
-        return weights_version(self.model)
-
-    def _require_full_model(self, operation: str) -> tuple[GPT, Placement]:
-        if self.model is None or self._placement is None:
-            raise NotDistributed
-        if self.is_sharded:
-            reason = (
-                "each has a part. Load the model that `litgpt convert` makes of the Trainer's checkpoint."
-            )
-            raise UnsupportedOperation(f"{operation} weights that are sharded over processes", reason)
-        return self.model, self._placement

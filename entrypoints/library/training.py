@@ -23,7 +23,6 @@ from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.adapters.training.loss_curve import draw_losses
 from litgpt.adapters.training.metrics import MetricsCallback
 from litgpt.adapters.training.trainer import build_trainer, fit, quiet_lightning
-from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, WrongType
 from litgpt.domain.formatting.bounded_text import brief_repr
@@ -122,7 +121,7 @@ def train(
     llm._report = report  # noqa: SLF001 - own package; reading the weights reports progress too
     check_output(llm, config, output_folder(config, out), overwrite=overwrite or resume is not None)
     length = _sequence_length(config, llm.config.block_size)
-    precision, dtype = _precision(config)
+    precision, dtype = _precision(llm, config)
     memory = TrainingMemory(llm=llm, recipe=config, precision=precision, dtype=dtype_name(dtype))
     memory.check(1)  # before the data are tokenized, which may take long
     data = _make_data(llm, config, report)
@@ -227,9 +226,9 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
     return data
 
 
-def _precision(config: TrainConfig) -> tuple[str, torch.dtype]:
+def _precision(llm: LLM, config: TrainConfig) -> tuple[str, torch.dtype]:
     """Return the precision of the Trainer and the dtype of the model's weights."""
-    hardware = container.strategy().hardware()
+    hardware = llm._services.strategy.hardware()  # noqa: SLF001 - own package
     kind = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
     fast = kind in hardware.bfloat16_accelerators
     default = "32-true" if not fast else "bf16-true" if config.uses_lora else "bf16-mixed"

@@ -9,7 +9,7 @@ import attrs
 import torch
 from safetensors.torch import load_file
 
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
@@ -83,7 +83,7 @@ def built(checkpoint: Checkpoint[torch.Tensor]) -> GPT:
     rules = family_of("tiny", checkpoint.config).weights
     joins = validate_mapping("tiny", architecture, rules, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    return SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter)
+    return LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter).network
 
 
 _LLAMA_3 = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}

@@ -6,7 +6,6 @@ from torch import nn
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import resolve_model
 from litgpt.domain.progress import null_reporter
@@ -57,15 +56,15 @@ def test_what_is_one_parameter_in_two_places_stays_one() -> None:
 def test_a_model_is_read_to_its_devices_and_trains_there(devices: tuple[str, ...], family: str) -> None:
     checkpoint = open_hf_folder(tiny_folder(family), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
-    strategy = SingleDevice() if len(devices) == 1 else LayerSplit()
     with fake_cuda():
-        model = strategy.build(
+        placed = LayerSplit().build(
             Placement(devices=devices, dtype="bfloat16"),
             resolved.architecture,
             resolved.sources,
             checkpoint,
             null_reporter,
         )
+        model = placed.network
         assert {parameter.device for parameter in model.parameters()} == {
             torch.device(device) for device in devices
         }

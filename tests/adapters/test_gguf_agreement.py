@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.weights.loader import build_model
+from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
@@ -62,8 +63,8 @@ def reference(checkpoint: GgufCheckpoint) -> Any:
 def actual(checkpoint: GgufCheckpoint) -> GPT:
     architecture, family = parse_config("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
     joins = validate_mapping("gemma3", architecture, family.weights, checkpoint.tensors)
-    device = torch.device("cpu")
-    return build_model(architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter)
+    placement = Placement(devices=("cpu",), dtype="float32")
+    return LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter).network
 
 
 def assert_close(actual: Tensor, expected: Tensor) -> None:

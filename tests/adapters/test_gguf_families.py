@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
-from litgpt.adapters.pytorch.weights.loader import build_model
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
@@ -233,11 +234,9 @@ def test_our_network_gives_transformers_logits(model: Model) -> None:
     checkpoint = model.checkpoint
     architecture, family = parse_config("m", checkpoint.config), family_of("m", checkpoint.config)
     joins = validate_mapping("m", architecture, family.select_weights(checkpoint.tensors), checkpoint.tensors)
-    device = torch.device("cpu")
-    actual = build_model(
-        architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter
-    )
-    assert_close(actual(IDS), model.logits)
+    placement = Placement(devices=("cpu",), dtype="float32")
+    placed = LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter)
+    assert_close(placed.network(IDS), model.logits)
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.generation import generator as module
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.model.gpt import GPT
@@ -26,7 +26,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> GPT:
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    return SingleDevice().build(placement, resolved.architecture, resolved.sources, checkpoint, null_reporter)
+    return (
+        LayerSplit()
+        .build(placement, resolved.architecture, resolved.sources, checkpoint, null_reporter)
+        .network
+    )
 
 
 def requests(count: int) -> list[GenerationRequest]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.distribution.placement import Placement
@@ -24,12 +24,10 @@ def model() -> GPT:
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    built = SingleDevice().build(
-        placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
-    )
-    for parameter in built.parameters():
+    placed = LayerSplit().build(placement, resolved.architecture, resolved.sources, checkpoint, null_reporter)
+    for parameter in placed.network.parameters():
         parameter.data = parameter.data.clone()  # files are mapped
-    return built
+    return placed.network
 
 
 request = partial(GenerationRequest, max_new_tokens=4, stop_token_ids=frozenset())

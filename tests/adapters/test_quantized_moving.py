@@ -7,7 +7,6 @@ import torch
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
 from litgpt.adapters.pytorch.lora.layer import LoraOptions, LoraPair
 from litgpt.adapters.pytorch.quantization.int4 import cpu_block_size
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
@@ -105,15 +104,15 @@ def test_a_quantized_model_is_read_to_its_devices_and_trained_through(
     cpu_block_size()
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
-    strategy = SingleDevice() if len(devices) == 1 else LayerSplit()
     with fake_cuda():
-        model = strategy.build(
+        placed = LayerSplit().build(
             Placement(devices=devices, dtype="bfloat16", quantize=quantization),
             resolved.architecture,
             resolved.sources,
             checkpoint,
             null_reporter,
         )
+        model = placed.network
         assert {parameter.device for parameter in (*model.parameters(), *model.buffers())} == {
             torch.device(device) for device in devices
         }

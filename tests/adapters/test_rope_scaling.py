@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
@@ -39,7 +39,7 @@ def generator(request: Any) -> TorchGenerator:
         "tiny", architecture, family_of("tiny", checkpoint.config).weights, checkpoint.tensors
     )
     placement = Placement(devices=("cpu",), dtype="float32")
-    return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter))
+    return LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter).generator()
 
 
 def greedy_request(tokens: int, more: int) -> GenerationRequest:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.runtime.profiler import CpuProfiler
 from litgpt.domain.distribution.placement import Placement
@@ -31,10 +31,10 @@ def random_checkpoint() -> MemoryCheckpoint:
     )
 
 
-class TestSingleDevice(DistributionStrategyContract):
+class TestTorchStrategy(DistributionStrategyContract):
     @pytest.fixture
-    def strategy(self) -> SingleDevice:
-        return SingleDevice()
+    def strategy(self) -> TorchStrategy:
+        return TorchStrategy()
 
     @pytest.fixture
     def checkpoint(self) -> MemoryCheckpoint:
@@ -47,8 +47,8 @@ class TestTorchGenerator(GeneratorContract):
         checkpoint, architecture = random_checkpoint(), parse_config("tiny", CONFIG)
         joins = validate_mapping("tiny", architecture, LLAMA.weights, checkpoint.tensors)
         placement = Placement(devices=("cpu",), dtype="float32", kv_cache_size=request.param)
-        model = SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter)
-        return TorchGenerator(model, placement.kv_cache_size)
+        placed = TorchStrategy().build(placement, architecture, joins, checkpoint, null_reporter)
+        return placed.generator()
 
 
 class TestCpuProfiler(ProfilerContract):

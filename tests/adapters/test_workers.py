@@ -281,9 +281,10 @@ def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM,
         if isinstance(event, Progress) and event.completed == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
+    assert pool._placed is not None
     save = container.save_model()
     with pytest.raises(KeyboardInterrupt):
-        save(pool._loaded, pool.model, tmp_path / "saved", interrupted)
+        save(pool._loaded, pool._placed, tmp_path / "saved", interrupted)
     assert not (tmp_path / "saved").exists()
     pool.save(tmp_path / "again")
     assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.distribution.placement import Placement
@@ -446,10 +446,8 @@ def pair(variant: Variant, folder: Path) -> Pair:
     checkpoint = open_hf_folder(folder, variant.name)
     resolved = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    actual = SingleDevice().build(
-        placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
-    )
-    return Pair(reference, actual, resolved.sources, checkpoint)
+    placed = LayerSplit().build(placement, resolved.architecture, resolved.sources, checkpoint, null_reporter)
+    return Pair(reference, placed.network, resolved.sources, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
@@ -35,14 +34,13 @@ class Tagged(TorchFunctionMode):
         super().__init__()
         self.tags = WeakTensorKeyDictionary()
         self.crossings = 0
-        devices = model.layer_devices or []
+        devices = model.layer_devices or [torch.device("cpu")] * len(model.architecture.layers)
         for name, parameter in model.named_parameters():
             parts = name.split(".")
             at = int(parts[2]) if parts[:2] == ["transformer", "h"] else None
             with_head = parts[0] == "lm_head" or parts[1] == "ln_f"
-            elsewhere = model.head_device if with_head else devices[0]
+            elsewhere = (model.head_device or devices[0]) if with_head else devices[0]
             home = devices[at] if at is not None else elsewhere
-            assert home is not None
             self.tags[parameter] = home.index or 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -71,9 +69,10 @@ def over(both: Pair, devices: int) -> GPT:
         devices=tuple(f"cpu:{i}" for i in range(devices)), dtype="float32", strategy="sequential"
     )
     events: list[Any] = []
-    model = LayerSplit().build(
+    placed = LayerSplit().build(
         placement, both.actual.architecture, both.joins, both.checkpoint, events.append
     )
+    model = placed.network
     assert [value for value in events if isinstance(value, Progress)][-1].completed == len(both.joins)
     return model
 
@@ -96,9 +95,10 @@ def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: 
 def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
     both, ids = pair(VARIANTS[0], tmp_path), random_ids(1, LENGTH)
     placement = Placement(devices=("cpu:1",), dtype="float32", num_gpu_layers=2)
-    model = SingleDevice().build(
+    placed = LayerSplit().build(
         placement, both.actual.architecture, both.joins, both.checkpoint, lambda _: None
     )
+    model = placed.network
     assert [layer_device.index for layer_device in model.layer_devices or []] == [1, 1, None]
     with Tagged(model) as tags:
         logits = model(ids, model.empty_cache(max_length=LENGTH))

@@ -86,7 +86,7 @@ def test_each_device_of_a_sequence_holds_what_it_was_foretold(
         tokens=TOKENS,
         quantize=quantization,
     )
-    model = LayerSplit().build(
+    placed = LayerSplit().build(
         Placement(
             devices=("cpu:0", "cpu:1", "cpu:2"), dtype="float32", strategy="sequential", quantize=quantization
         ),
@@ -95,6 +95,7 @@ def test_each_device_of_a_sequence_holds_what_it_was_foretold(
         both.checkpoint,
         null_reporter,
     )
+    model = placed.network
     blocks = [*model.transformer["h"].children()]
     of_layer = assign_layers(architecture, 3)
     first, last = model.transformer["wte"], model.transformer["ln_f"]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from litgpt import LLM
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
-from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.quantization.registry import quantized_layers
 from litgpt.domain.distribution.placement import Placement
@@ -33,8 +32,10 @@ def placed(quantization: Quantization | None, **settings: Any) -> Placement:
 
 
 def quantized(both: Pair, placement: Placement) -> GPT:
-    strategy = LayerSplit() if placement.strategy == "sequential" else SingleDevice()
-    return strategy.build(placement, both.actual.architecture, both.joins, both.checkpoint, null_reporter)
+    placed = LayerSplit().build(
+        placement, both.actual.architecture, both.joins, both.checkpoint, null_reporter
+    )
+    return placed.network
 
 
 def logits(model: GPT) -> Tensor:
@@ -165,9 +166,10 @@ def test_the_whole_model_never_exists_unquantized(
     largest = max(4 * prod(join.parameter.shape) for join in both.joins)
     checkpoint: Any = Watched(both.checkpoint)
     request.getfixturevalue("nothing_before")
-    model = SingleDevice().build(
+    loaded = LayerSplit().build(
         placed(quantization), both.actual.architecture, both.joins, checkpoint, null_reporter
     )
+    model = loaded.network
     if quantization is None:  # so this would notice
         assert checkpoint.most > 0.8 * whole
     else:

@@ -58,9 +58,10 @@ def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_pat
     resolved = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cuda:0", "cuda:1"), dtype="bfloat16")
     with fake_cuda():
-        model = LayerSplit().build(
+        placed = LayerSplit().build(
             placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
         )
+        model = placed.network
         assert {parameter.device for parameter in (*model.parameters(), *model.buffers())} == DEVICES
         head = model.lm_head.weight.device
         for logits in steps(model):

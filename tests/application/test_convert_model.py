@@ -59,12 +59,11 @@ def _tokenizer_files(source: object, *, name: str) -> dict[str, bytes]:  # noqa:
     return {"tokenizer.json": name.encode()}
 
 
-def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]:
-    strategy = MemoryStrategy()
+def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any]:
     return ConvertModel(
         LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer),
-        PlaceModel(strategy, eq),
-        SaveModel(strategy, _tokenizer_files, write, OverwriteGuard(lambda _: None)),
+        PlaceModel(MemoryStrategy(), eq),
+        SaveModel(_tokenizer_files, write, OverwriteGuard(lambda _: None)),
     )
 
 

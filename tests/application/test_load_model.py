@@ -5,7 +5,7 @@ import attrs
 import pytest
 
 from litgpt.application.load_model import LoadedModel, LoadModel
-from litgpt.application.place_model import PlaceModel, PrepareTraining
+from litgpt.application.place_model import PlaceModel
 from litgpt.domain.distribution.placement import DistributeOptions, Hardware
 from litgpt.domain.errors import (
     CheckpointMismatch,
@@ -19,7 +19,14 @@ from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
 from litgpt.domain.weights.tensor_info import DType
-from litgpt.testing import ByteTokenizer, MemoryCheckpoint, MemoryStore, MemoryStrategy, MemoryTensor
+from litgpt.testing import (
+    ByteTokenizer,
+    MemoryCheckpoint,
+    MemoryModel,
+    MemoryStore,
+    MemoryStrategy,
+    MemoryTensor,
+)
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
 
@@ -128,12 +135,13 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
 def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     model = checkpoint()
     reported: list[Any] = []
-    _, built, placement = PlaceModel(MemoryStrategy(), eq)(
+    _, placed = PlaceModel(MemoryStrategy(), eq)(
         load(model), DistributeOptions(precision="32-true"), reported.append
     )
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1
-    assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
+    assert isinstance(placed, MemoryModel)
+    assert placed.placement.dtype == placed.tensors["lm_head.weight"][0].dtype == "float32"
     assert Notice("Using 1 device(s): cpu, float32") in reported
 
 
@@ -217,7 +225,7 @@ def test_the_memory_of_a_gpu_counts_there() -> None:
 def test_training_is_refused_before_a_weight_is_read() -> None:
     model = checkpoint()
     model.weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
-    prepare = PrepareTraining(MemoryStrategy(there_is=Hardware(available_host_memory=10_000)), eq)
+    place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=10_000)), eq)
     with pytest.raises(UnsupportedOperation):
-        prepare(load(model), "float32", lambda _: None)
+        place.for_training(load(model), "float32", lambda _: None)
     assert model.was_read == []

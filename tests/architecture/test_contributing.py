@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from litgpt.domain.families.starcoder2 import STARCODER2
+from litgpt.llm_parts.generate_kwargs import NamedKwargs
 from litgpt.testing import MemoryCheckpoint
 from tests.architecture.repository import ROOT, files
 
@@ -45,7 +46,7 @@ def test_a_named_file_exists(name: str) -> None:
         ("model_sampling_params", "domain/generation/sampling_params.py"),
         ("GenerationOptions", "application/prepare_requests.py"),
         ("_sample_rows", "adapters/pytorch/generation/sampler.py"),
-        ("SamplingKwargs", "entrypoints/library/llm_parts/generate_kwargs.py"),
+        ("NamedKwargs", "entrypoints/library/llm_parts/generate_kwargs.py"),
         ("ModelStoreContract", "tests/contracts/model_store.py"),
         ("DistributionStrategyContract", "tests/contracts/distribution_strategy.py"),
         ("GeneratorContract", "tests/contracts/generator.py"),
@@ -62,18 +63,23 @@ def test_the_family_of_the_recipe_is_the_family_of_the_library() -> None:
     assert run(code("Add a model family"))["STARCODER2"] == STARCODER2
 
 
-def test_a_sampling_parameter_touches_the_files_of_the_recipe_alone() -> None:
-    def uses_it(path: str) -> bool:
-        with (ROOT / path).open("rb") as file:
-            return any(
-                token.type == tokenize.NAME and token.string == "top_p"
-                for token in tokenize.tokenize(file.readline)
-            )
+def names_in(path: str) -> set[str]:
+    """Return all names in a Python file: variables, arguments, attributes and keywords."""
+    with (ROOT / path).open("rb") as file:
+        return {token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.NAME}
 
+
+def test_generate_does_not_list_an_option_that_it_takes_by_name() -> None:
+    assert {"seed", "stop", "tools"} <= NamedKwargs.__annotations__.keys()
+    listed = names_in("entrypoints/library/llm_parts/generation.py")
+    assert not listed & NamedKwargs.__annotations__.keys()
+
+
+def test_a_sampling_parameter_touches_the_files_of_the_recipe_alone() -> None:
     folders = ("domain", "application", "adapters", "entrypoints/library")
     library = [str(path.relative_to(ROOT)) for path in files(*folders, suffix=".py")]
     recipe = re.findall(r"`([\w/]+\.py)`", section("Add a sampling parameter"))
-    assert {path for path in library if uses_it(path)} == set(recipe) & set(library)
+    assert {path for path in library if "top_p" in names_in(path)} == set(recipe) & set(library)
     assert len(re.findall(r"^\d\. ", section("Add a sampling parameter"), re.MULTILINE)) == 4
 
 

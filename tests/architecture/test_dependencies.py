@@ -16,6 +16,14 @@ PLANTS = {
         "litgpt/application/__init__.py",
         "from litgpt import LLM",
     ),
+    "The container is for what users call first": (
+        "litgpt/llm_parts/base.py",
+        "def late():\n    from litgpt.container import container",
+    ),
+    "Adapters are selected by the container": (
+        "litgpt/llm.py",
+        "def late():\n    import litgpt.adapters.hub.store",
+    ),
     "The inside knows no technology": ("litgpt/application/__init__.py", "def late():\n    import torch"),
     "Adapters do not know each other": (
         "litgpt/adapters/hub/__init__.py",

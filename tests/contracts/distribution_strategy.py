@@ -44,38 +44,36 @@ class DistributionStrategyContract:
     """Base class: subclasses provide a strategy and a checkpoint with `CONFIG`, as fixtures."""
 
     @pytest.fixture
-    def strategy(self) -> DistributionStrategy[Any, Any]:
+    def strategy(self) -> DistributionStrategy[Any]:
         raise NotImplementedError
 
     @pytest.fixture
     def checkpoint(self) -> Checkpoint[Any]:
         raise NotImplementedError
 
-    def test_there_is_hardware_and_the_best_of_it_exists(
-        self, strategy: DistributionStrategy[Any, Any]
-    ) -> None:
+    def test_there_is_hardware_and_the_best_of_it_exists(self, strategy: DistributionStrategy[Any]) -> None:
         hardware = strategy.hardware()
         assert hardware.device_counts[hardware.accelerator] >= 1
         assert hardware.device_counts["cpu"] == 1
 
     def test_a_model_is_built_with_each_tensor_read_once_and_then_generates(
-        self, strategy: DistributionStrategy[Any, Any], checkpoint: Checkpoint[Any]
+        self, strategy: DistributionStrategy[Any], checkpoint: Checkpoint[Any]
     ) -> None:
         architecture = parse_config("tiny", CONFIG)
         planned = validate_mapping("tiny", architecture, LLAMA.weights, checkpoint.tensors)
         placement = resolve_placement(DistributeOptions(accelerator="cpu"), strategy.hardware())
         reported: list[Any] = []
-        model = strategy.build(placement, architecture, planned, checkpoint, reported.append)
+        placed = strategy.build(placement, architecture, planned, checkpoint, reported.append)
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [value for value in reported if isinstance(value, Progress)]
         assert progress[-1].completed == progress[-1].total == len(planned)
-        with strategy.weights(model, planned) as weights:
+        assert placed.placement == placement
+        with placed.weights(planned) as weights:
             assert weights is not None
             assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
             assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
-        events = list(
-            strategy.generator(model, placement).generate(
-                [GenerationRequest(prompt=[1, 2], max_new_tokens=3)]
-            )
-        )
+        events = list(placed.generator().generate([GenerationRequest(prompt=[1, 2], max_new_tokens=3)]))
         assert len(events) == 3
+        assert strategy.hardware(placed).device_counts == strategy.hardware().device_counts
+        placed.close()
+        placed.close()

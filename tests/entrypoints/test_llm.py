@@ -6,13 +6,14 @@ import weakref
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
 from litgpt import LLM
+from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.errors import (
     CorruptFile,
     InvalidArgument,
@@ -171,6 +172,29 @@ def test_arguments_that_are_refused_leave_the_model_where_it_is(
             llm.distribute(**argument)
         assert llm.model is model
         assert llm.generate("x", max_new_tokens=1, seed=1) is not None
+
+
+def test_a_module_that_replaces_the_network_generates_in_its_place(folder: str) -> None:
+    class Counted(nn.Module):
+        calls = 0
+
+        def __init__(self, network: GPT) -> None:
+            super().__init__()
+            self.network = network
+
+        def __getattr__(self, name: str) -> Any:
+            return super().__getattr__(name) if name == "network" else getattr(self.network, name)
+
+        def forward(self, *inputs: Any, **options: Any) -> Any:
+            self.calls += 1
+            return self.network(*inputs, **options)
+
+    with LLM.load(folder, quiet=True) as llm:
+        expected = llm.generate("x", max_new_tokens=3, seed=1)
+        assert llm.model is not None
+        llm.model = counted = cast("Any", Counted(llm.model))
+        assert llm.generate("x", max_new_tokens=3, seed=1) == expected
+        assert counted.calls == 3
 
 
 def test_leaving_the_block_frees_the_memory(folder: str) -> None:

@@ -1,80 +1,27 @@
-"""The sequential strategy: consecutive layers on consecutive devices."""
-
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+"""Models in this process: on one device, or with consecutive layers on several devices."""
 
 import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.distribution.placed_gpt import PlacedGPT
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
-from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.adapters.pytorch.weights.loader import load_weights
-from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.model import Architecture
 from litgpt.domain.parallel.layer_split import assign_layers, is_output_parameter
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter
-from litgpt.domain.quantization import Quantization
 from litgpt.domain.weights.mapping import ParameterSource
-from litgpt.domain.weights.tensor_info import DType
-
-
-def build_on_devices(
-    layer_devices: list[torch.device],
-    output_device: torch.device,
-    architecture: Architecture,
-    sources: tuple[ParameterSource, ...],
-    checkpoint: Checkpoint[Tensor],
-    *,
-    dtype: DType,
-    report: Reporter,
-    quantize: Quantization | None = None,
-) -> GPT:
-    """Build a model with each layer on its own device; the embedding is on the first.
-
-    The final norm and the head are on `output_device`, but a tied head stays with the embedding.
-    """
-    first = layer_devices[0]
-    with torch.device("meta"):
-        model = GPT(architecture)
-    head = first if architecture.tie_word_embeddings else output_device
-    model.layer_devices, model.head_device = layer_devices, head
-
-    def device_of(name: str) -> torch.device:
-        parts = name.split(".")
-        if parts[:2] == ["transformer", "h"]:
-            return layer_devices[int(parts[2])]
-        return head if is_output_parameter(name) else first
-
-    return load_weights(
-        model, sources, checkpoint, device=device_of, dtype=dtype, report=report, quantize=quantize
-    )
-
-
-class InProcess:
-    """The parts that strategies without worker processes share."""
-
-    def hardware(self, released_model: GPT | None = None) -> Hardware:
-        return detect_hardware(released_model)
-
-    def release(self, model: GPT) -> None:
-        """Do nothing: the model has no processes to end."""
-
-    def weights(
-        self, model: GPT, sources: Sequence[ParameterSource]
-    ) -> AbstractContextManager[ModelExporter]:
-        return nullcontext(ModelExporter.from_model(model, sources))
-
-    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        return TorchGenerator(model, placement.kv_cache_size)
 
 
 @attrs.frozen
-class LayerSplit(InProcess):
-    """Places consecutive layers on consecutive devices; each token passes through all of them."""
+class LayerSplit:
+    """Places consecutive layers on the devices of the placement; each token passes through all of them.
+
+    With `num_gpu_layers`, the remaining layers are on the CPU. The embedding is on the device of the first
+    layer; the final norm and the head are on the last device, but with the embedding if the head is tied.
+    """
 
     def build(
         self,
@@ -83,16 +30,37 @@ class LayerSplit(InProcess):
         sources: tuple[ParameterSource, ...],
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
-    ) -> GPT:
-        devices = [torch.device(device) for device in placement.devices]
-        layer_devices = [devices[index] for index in assign_layers(architecture, len(devices))]
-        return build_on_devices(
-            layer_devices,
-            devices[-1],
-            architecture,
+    ) -> PlacedGPT:
+        layers = _layer_devices(placement, architecture)
+        first = layers[0]
+        head = first if architecture.tie_word_embeddings else torch.device(placement.devices[-1])
+        with torch.device("meta"):
+            network = GPT(architecture)
+        if {*layers, head} != {first}:
+            network.layer_devices, network.head_device = layers, head
+
+        def device_of(name: str) -> torch.device:
+            parts = name.split(".")
+            if parts[:2] == ["transformer", "h"]:
+                return layers[int(parts[2])]
+            return head if is_output_parameter(name) else first
+
+        load_weights(
+            network,
             sources,
             checkpoint,
+            device=device_of,
             dtype=placement.dtype,
             report=report,
             quantize=placement.quantize,
         )
+        if placement.trainable:
+            network.requires_grad_().train()
+        return PlacedGPT(network, placement)
+
+
+def _layer_devices(placement: Placement, architecture: Architecture) -> list[torch.device]:
+    devices = [torch.device(device) for device in placement.devices]
+    if (on_gpu := placement.num_gpu_layers) is not None:
+        return [devices[0]] * on_gpu + [torch.device("cpu")] * (len(architecture.layers) - on_gpu)
+    return [devices[index] for index in assign_layers(architecture, len(devices))]

@@ -1,4 +1,4 @@
-"""Build a model from a checkpoint: each tensor is read once, to its device."""
+"""Load weights from a checkpoint: each tensor is read once, to its device."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -10,7 +10,6 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.ops.dtypes import SAFETENSORS_DTYPES
 from litgpt.adapters.pytorch.ops.tensor_views import TensorReader
 from litgpt.adapters.pytorch.quantization.registry import replace_linear
-from litgpt.domain.model import Architecture
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Progress, Reporter
 from litgpt.domain.quantization import Quantization, is_quantized
@@ -18,33 +17,6 @@ from litgpt.domain.weights.mapping import ParameterSource
 from litgpt.domain.weights.tensor_info import DType
 
 GPTT = TypeVar("GPTT", bound=GPT)
-
-
-def build_model(
-    architecture: Architecture,
-    parameter_sources: tuple[ParameterSource, ...],
-    checkpoint: Checkpoint[Tensor],
-    *,
-    device: torch.device,
-    dtype: DType,
-    report: Reporter,
-    quantize: Quantization | None = None,
-) -> GPT:
-    """Build a model with its weights, in eval mode and without gradients.
-
-    On the CPU, tensors that the file stores in `dtype` are memory-mapped and not copied.
-    """
-    with torch.device("meta"):
-        model = GPT(architecture)
-    return load_weights(
-        model,
-        parameter_sources,
-        checkpoint,
-        device=lambda _: device,
-        dtype=dtype,
-        report=report,
-        quantize=quantize,
-    )
 
 
 def load_weights(

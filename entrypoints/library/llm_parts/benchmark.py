@@ -3,12 +3,9 @@
 from typing import Unpack
 
 from litgpt.application.benchmark import Benchmark
-from litgpt.application.concurrency.model_lock import ModelLock
-from litgpt.container import container
-from litgpt.domain.progress import Reporter
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import integer
-from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, Prompt, Prompts, split_kwargs
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, Prompt, Prompts
 from litgpt.llm_parts.generation import GenerationMixin
 from litgpt.preprocessor import Preprocessor
 
@@ -19,8 +16,6 @@ class BenchmarkMixin(GenerationMixin):
     """Measurement of generation speed."""
 
     preprocessor: Preprocessor
-    _lock: ModelLock
-    _report: Reporter
 
     @public_function(SHARED_OPTIONS)
     def benchmark(
@@ -51,9 +46,8 @@ class BenchmarkMixin(GenerationMixin):
 
         """
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
-        settings, templating = split_kwargs(generate_arguments)
-        asked = self._prepare(prompt, sys_prompt, settings, **templating)
-        profiler = container.profiler(self.preprocessor.device)
+        asked = self._prepare(prompt, sys_prompt, generate_arguments)
+        profiler = self._services.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         with self._lock.using():  # waiting for the lock is not measured
             return run.repeat(times, asked.requests, self._report, stop_strings=asked.stop_strings)

@@ -38,7 +38,24 @@ class TemplateKwargs(TypedDict, total=False):
     apply_chat_template: bool
 
 
-class SamplingKwargs(TemplateKwargs, total=False):
+class NamedKwargs(TemplateKwargs, total=False):
+    """The options that `LLM.generate` takes by name only; new options are added here.
+
+    Attributes:
+        seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a random
+            seed.
+        stop: A string, or several strings, that end the answer and are not part of it.
+        parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
+            as in transformers. None: only in a text to which no template is applied.
+
+    """
+
+    seed: int | None
+    stop: str | Sequence[str] | None
+    parse_special_tokens: bool | None
+
+
+class SamplingKwargs(NamedKwargs, total=False):
     """Options of the chat template and of sampling.
 
     Attributes:
@@ -48,11 +65,6 @@ class SamplingKwargs(TemplateKwargs, total=False):
         top_k: Sample from the k most likely tokens; None: from all tokens.
         top_p: Sample from the most likely tokens with this total probability, from 0 to 1 (nucleus sampling);
             0 is greedy decoding.
-        seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a random
-            seed.
-        stop: A string, or several strings, that end the answer and are not part of it.
-        parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
-            as in transformers. None: only in a text to which no template is applied.
 
     """
 
@@ -60,9 +72,6 @@ class SamplingKwargs(TemplateKwargs, total=False):
     temperature: float | ModelDefault
     top_k: int | ModelDefault | None
     top_p: float | ModelDefault
-    seed: int | None
-    stop: str | Sequence[str] | None
-    parse_special_tokens: bool | None
 
 
 class GenerateKwargs(SamplingKwargs, total=False):
@@ -94,7 +103,7 @@ SHARED_OPTIONS = SharedOptions(
         for one in inspect.signature(make_prompt_renderer).parameters.values()
         if one.kind is one.KEYWORD_ONLY
     },
-    descriptions=describe_typed_dict(TemplateKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs),
+    descriptions=describe_typed_dict(TemplateKwargs, NamedKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs),
 )
 """The defaults and descriptions of the options."""
 

@@ -2,29 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
-from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
-from litgpt.application.concurrency.model_lock import ModelLock
 from litgpt.application.load_model import LoadedModel
-from litgpt.container import container
 from litgpt.domain.errors import InvalidArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora.config import BiasMode, LoraConfig, TargetModules
 from litgpt.domain.overwrite_check import adapter_content
-from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference, absolute_name
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
 from litgpt.domain.weights.mapping import ParameterSource, map_parameters
+from litgpt.llm_parts.training_module import TrainingMixin
 
 
-class LoraMixin:
+class LoraMixin(TrainingMixin):
     """LoRA adapters.
 
     Methods that change the active adapter or the weights wait for answers of other threads, and raise
@@ -35,17 +31,6 @@ class LoraMixin:
         active_adapter: The active adapter; None: the base model is used.
 
     """
-
-    model: GPT | None
-    _loaded: LoadedModel[Tensor]
-    _lock: ModelLock
-    _report: Reporter
-    _adapters: ModelAdapters | None = None
-
-    if TYPE_CHECKING:
-
-        def _load_adapter_weights(self, adapter: str) -> None:
-            """Load the weights of an adapter from a checkpoint."""
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -160,7 +145,7 @@ class LoraMixin:
         with self._lock.using():
             self._require()
         where = str(path) if isinstance(path, Path) else path
-        found = container.read_adapter()(ModelReference(where, revision, offline, access_token))
+        found = self._services.read_adapter(ModelReference(where, revision, offline, access_token))
         with self._lock.changing("load_adapter()"):
             self._require().load(name, found, trainable=trainable)
 
@@ -265,8 +250,8 @@ class LoraMixin:
             base = absolute_name(self._loaded.checkpoint.name)
             saved = attrs.evolve(adapters.export(which), base_model=base)
         new = adapter_content(saved.base_model, saved.config)
-        with container.overwrite_guard().guard(folder, new, self._report, overwrite=overwrite):
-            container.write_adapter()(folder, saved, files)
+        with self._services.overwrite_guard.guard(folder, new, self._report, overwrite=overwrite):
+            self._services.write_adapter(folder, saved, files)
         return folder
 
     def _require(self) -> ModelAdapters:

@@ -16,14 +16,13 @@ from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_l
 from litgpt.adapters.pytorch.ops.dtypes import default_dtype
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
-from litgpt.application.concurrency.model_lock import ModelLock
 from litgpt.application.load_model import LoadedModel
-from litgpt.container import container
-from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import NotDistributed, UnsupportedOperation
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
+from litgpt.llm_parts.base import BaseLLM
+from litgpt.services import Services
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -32,21 +31,11 @@ _MODEL_PREFIX = "model."
 _ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
-class TrainingMixin(nn.Module):
+class TrainingMixin(BaseLLM):
     """Training: an LLM is a torch Module for optimizers, strategies and loops."""
 
-    model: GPT | None
-    _loaded: LoadedModel[Tensor]
-    _lock: ModelLock
-    _adapters: Any  # references the model
-    _report: Reporter
-    _placement: Placement | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._trainer_ckpt: Path | None = None
-        self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
-        self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
+    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
+        super().__init__(loaded, report, services)
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
@@ -75,7 +64,7 @@ class TrainingMixin(nn.Module):
             self._load_for_training(path, quantize)
 
     def _load_for_training(self, path: Path | None, quantize: str | None) -> None:
-        ready = self._placement is not None and self._placement.trainable
+        ready = self._is_trainable
         if ready and self._is_loaded:
             self._is_loaded, self._trainer_ckpt = False, path
         if ready and path in (None, self._trainer_ckpt):
@@ -85,17 +74,20 @@ class TrainingMixin(nn.Module):
         state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
         if self._is_loaded and self.model is not None:
             state = self.model.state_dict()
-        if ready:
-            assert self.model is not None  # noqa: S101 - it has a placement
-            model, placement = self.model, self._placement
-        else:
+        loaded, placed = self._loaded, self._placed
+        if placed is None or not placed.placement.trainable:
             self._release()  # two models at once might not fit
-            prepare = container.prepare_training()
-            prepared = prepare(self._loaded, default_dtype(), self._report, quantize=quantize)
-            self._loaded, model, placement = prepared
+            place = self._services.place_model
+            loaded, placed = place.for_training(
+                self._loaded, default_dtype(), self._report, quantize=quantize
+            )
         if state is not None:
-            restore(model, state, origin=str(path or "load_state_dict()"), name=self._loaded.checkpoint.name)
-        self.model, self._placement, self._trainer_ckpt = model, placement, path
+            restore(
+                placed.network, state, origin=str(path or "load_state_dict()"), name=loaded.checkpoint.name
+            )
+        if placed is not self._placed:
+            self._place(loaded, placed)
+        self._trainer_ckpt = path
 
     def shard(self, mesh: "DeviceMesh") -> None:
         """Shard the weights over the processes of a mesh (FSDP2), in `configure_model`.
@@ -118,13 +110,6 @@ class TrainingMixin(nn.Module):
                 raise NotDistributed
             if not self.is_sharded:
                 apply_fsdp(self.model, mesh)
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether this process has only a part of each weight."""
-        # Importing DTensor for an isinstance check would take half a second.
-        head = getattr(self.model, "lm_head", None)
-        return hasattr(getattr(head, "weight", None), "full_tensor")
 
     def forward(
         self,
@@ -215,7 +200,7 @@ class TrainingMixin(nn.Module):
 
     def _check_unchanged(self) -> None:
         """Raise if reading the weights again would discard trained or loaded weights."""
-        if self._placement is not None and self._placement.trainable:
+        if self._is_trainable:
             reason = "what was trained would be lost. It generates as it is; or save() it, and load that."
             raise UnsupportedOperation(
                 "distribute() after trainer_setup()", f"it would read the weights anew, and {reason}"
@@ -227,12 +212,6 @@ class TrainingMixin(nn.Module):
     def _fqn_modifiers(self) -> dict[str, str]:
         """Name the module level that state dicts omit, for torch.distributed.checkpoint."""
         return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
-
-    def _release(self) -> None:
-        if self.model is not None:
-            container.strategy().release(self.model)
-        self.model = self._placement = self._trainer_ckpt = self._adapters = None
-        self._is_loaded = False
 
     def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
         """Build the model for `load_from_checkpoint`, which loads weights before `setup`.
@@ -293,7 +272,7 @@ def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, 
         module._build_to_load(state, prefix)  # noqa: SLF001 - called by its hook
     if getattr(module, "model", None) is None:
         return
-    if isinstance(module, TrainingMixin) and (place := module._placement) is not None and not place.trainable:  # noqa: SLF001
+    if isinstance(module, TrainingMixin) and module._placed and not module._is_trainable:  # noqa: SLF001
         module._is_loaded = any(one.startswith(prefix) for one in state)  # noqa: SLF001 - distribute() placed it
     for name in [one for one in state if one.startswith(prefix)]:
         if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):

@@ -9,28 +9,18 @@ import attrs
 
 from litgpt.domain.distribution.placement import Hardware, Placement
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import Checkpoint
+from litgpt.domain.ports import Checkpoint, PlacedModel
 from litgpt.domain.progress import Progress, Reporter
 from litgpt.domain.weights.mapping import ParameterSource
 from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.testing.generators import ScriptedGenerator
 
 
-@attrs.define
-class MemoryModel:
-    """A model of MemoryStrategy, with the tensors that were read for each parameter."""
-
-    placement: Placement
-    architecture: Architecture
-    weights: dict[str, list[Any]]
-    released: bool = False
-
-
 @attrs.frozen
 class MemoryWeights:
     """The weights of a MemoryModel, as they were read."""
 
-    model: MemoryModel
+    values: Mapping[str, Sequence[Any]]
     sources: tuple[ParameterSource, ...]
 
     @property
@@ -50,8 +40,29 @@ class MemoryWeights:
         for join in self.sources:
             for at, piece in enumerate(join.views):
                 if piece.name == name:
-                    return self.model.weights[join.parameter.name][at]
+                    return self.values[join.parameter.name][at]
         raise KeyError(name)
+
+
+@attrs.define(eq=False)
+class MemoryModel:
+    """A model of MemoryStrategy, with the tensors that were read for each parameter."""
+
+    placement: Placement
+    architecture: Architecture
+    tensors: dict[str, list[Any]]
+    script: Sequence[int] = (1,)
+    closed: bool = False
+    network: Any = attrs.field(default=attrs.Factory(lambda self: self, takes_self=True), repr=False)
+
+    def generator(self) -> ScriptedGenerator:
+        return ScriptedGenerator(self.script, context=self.architecture.context_length)
+
+    def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[MemoryWeights]:
+        return nullcontext(MemoryWeights(self.tensors, tuple(sources)))
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @attrs.define
@@ -61,7 +72,7 @@ class MemoryStrategy:
     script: Sequence[int] = (1,)
     there_is: Hardware = attrs.field(factory=Hardware)
 
-    def hardware(self, released_model: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - releases no memory
+    def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:  # noqa: ARG002 - uses no memory
         return self.there_is
 
     def build(
@@ -72,19 +83,8 @@ class MemoryStrategy:
         checkpoint: Checkpoint[Any],
         report: Reporter,
     ) -> MemoryModel:
-        weights = {}
+        tensors = {}
         for done, join in enumerate(sources, 1):
-            weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.hf_names]
+            tensors[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.hf_names]
             report(Progress(f"Loading {checkpoint.name}", done, len(sources)))
-        return MemoryModel(placement, architecture, weights)
-
-    def weights(
-        self, model: MemoryModel, sources: Sequence[ParameterSource]
-    ) -> "AbstractContextManager[MemoryWeights]":
-        return nullcontext(MemoryWeights(model, tuple(sources)))
-
-    def release(self, model: MemoryModel) -> None:
-        model.released = True
-
-    def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
-        return ScriptedGenerator(self.script, context=model.architecture.context_length)
+        return MemoryModel(placement, architecture, tensors, self.script)

@@ -6,7 +6,6 @@ import attrs
 import torch
 
 from litgpt.adapters.pytorch.lora.initialization import trained_numbers
-from litgpt.container import container
 from litgpt.domain.distribution.placement import training_placement
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.memory.preflight import allocated_bytes, check_training
@@ -67,7 +66,7 @@ class TrainingMemory:
     def check(self, longest: int) -> None:
         """Raise UnsupportedOperation if batches of sequences with `longest` tokens do not fit into memory."""
         recipe, loaded, needs = self.recipe, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
-        hardware = container.strategy().hardware()
+        hardware = self.llm._services.strategy.hardware()  # noqa: SLF001 - as above
         device = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
         weights = needs.weights
         if recipe.uses_lora and device != "cuda":

@@ -23,7 +23,6 @@ from litgpt.application.export_prompt_style import (
     with_stop_token_ids,
 )
 from litgpt.application.training.encode_example import training_style
-from litgpt.container import container
 from litgpt.domain.chat.styles import find_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
@@ -108,13 +107,13 @@ def check_output(
     llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool, is_copy: bool = False
 ) -> None:
     """Raise if the trained model or adapter cannot be saved in a folder."""
-    loaded = llm._loaded  # noqa: SLF001 - own package
+    loaded, services = llm._loaded, llm._services  # noqa: SLF001 - own package
     if config.uses_lora:
         new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
         new = attrs.evolve(new, is_copy=is_copy)
-        container.overwrite_guard().check(folder, new, overwrite=overwrite)
+        services.overwrite_guard.check(folder, new, overwrite=overwrite)
     else:
-        container.save_model().check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
+        services.save_model.check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
 
 
 def _save(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> None:
@@ -128,9 +127,9 @@ def _save(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> No
 
 def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
     """Return files that describe an adapter's prompt style: its name and a tokenizer with a template."""
-    loaded = llm._loaded  # noqa: SLF001 - own package
+    loaded, services = llm._loaded, llm._services  # noqa: SLF001 - own package
     name, config = loaded.checkpoint.name, loaded.checkpoint.config
-    found = container.export_tokenizer()(loaded.tokenizer_source, name=name)
+    found = services.export_tokenizer(loaded.tokenizer_source, name=name)
     tokenizer = {file: content for file, content in found.items() if file not in CONFIG_FILES}
     files = with_chat_template(tokenizer, export_chat_template(loaded.tokenizer, style))
     files[PROMPT_STYLE] = prompt_style_file(style.litgpt_name)

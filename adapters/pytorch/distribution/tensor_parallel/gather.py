@@ -3,22 +3,14 @@
 No rank holds more than its shard and one full tensor.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator
-from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import defer_sigint
-from litgpt.adapters.pytorch.distribution.tensor_parallel.torchrun import TorchrunGPT, translate_errors
-from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.generation.errors import WorkerLost
 from litgpt.domain.model import ParameterSpec
-from litgpt.domain.parallel.gather_plan import GatherPlan, gather_plan
-
-# Sent by rank 0 under torchrun in place of a tensor index.
-_DONE, _FAILED = -1, -2
+from litgpt.domain.parallel.gather_plan import GatherPlan
 
 
 def shard_of(model: nn.Module, name: str) -> Tensor:
@@ -68,51 +60,3 @@ def lazy_gather(
         return last[name]
 
     return read
-
-
-@contextmanager
-def gather_from_torchrun(
-    model: TorchrunGPT, parameters: Sequence[ParameterSpec]
-) -> Iterator[Callable[[str], Tensor] | None]:
-    """Yield a function that gathers tensors on rank 0; the other ranks serve its requests and yield None.
-
-    All ranks pass the same parameters in the same order.
-
-    Raises:
-        UnsupportedOperation: On the other ranks: rank 0 could not finish.
-        WorkerLost: A rank is gone.
-    """
-    group = model.communicator
-    index_of = {parameter.name: index for index, parameter in enumerate(parameters)}
-
-    def broadcast(index: int) -> int:
-        return int(group.all_reduce(torch.tensor([index])).item())  # the other ranks add 0
-
-    def gather(parameter: ParameterSpec) -> Tensor:
-        plan = gather_plan(parameter, group.world_size)
-        shard = shard_of(model, parameter.name)
-        if plan.on_rank0:
-            return shard.cpu()
-        with defer_sigint(), translate_errors():
-            broadcast(index_of[parameter.name])
-            return gather_to_rank0(parameter.shape, plan, shard, group)
-
-    if group.rank > 0:
-        with translate_errors():
-            while (index := broadcast(0)) >= 0:
-                plan = gather_plan(parameters[index], group.world_size)
-                send_shards(plan, shard_of(model, parameters[index].name), group)
-        if index == _FAILED:
-            raise UnsupportedOperation("Saving the model", "rank 0 failed; see its error for the cause.")
-        yield None
-        return
-    try:
-        yield lazy_gather(parameters, gather)
-    except WorkerLost:
-        raise  # the other ranks cannot be notified
-    except BaseException:
-        with defer_sigint(), translate_errors():
-            broadcast(_FAILED)
-        raise
-    with defer_sigint(), translate_errors():
-        broadcast(_DONE)

@@ -3,7 +3,7 @@
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator
 from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import defer_sigint_between_steps
-from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_to_rank0, shard_of
+from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_to_rank0, lazy_gather, shard_of
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
 from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import TensorParallelGPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
@@ -28,8 +28,6 @@ class Rank0GPT(TensorParallelGPT):
     """The shard of rank 0, which drives the worker ranks."""
 
     pool: WorkerPool
-    shut_down: Callable[[], object]
-    """Ends the worker ranks; later calls do nothing."""
 
     def generation_context(self) -> AbstractContextManager[object]:
         return defer_sigint_between_steps()
@@ -58,6 +56,11 @@ class Rank0GPT(TensorParallelGPT):
             last=last_token_only,
         )
         return self.pool.collective(command)
+
+    def gather_context(
+        self, parameters: Sequence[ParameterSpec]
+    ) -> AbstractContextManager[Callable[[str], Tensor]]:
+        return nullcontext(lazy_gather(parameters, self.gather))
 
     def gather(self, parameter: ParameterSpec) -> Tensor:
         """Gather the current value of a parameter of the full model, on the CPU."""

@@ -1,6 +1,7 @@
 """The shard of one rank of a tensor-parallel model, driven by rank 0 or by torchrun."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -11,6 +12,7 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.model import ParameterSpec
 
 
 class TensorParallelGPT(GPT):
@@ -40,6 +42,12 @@ class TensorParallelGPT(GPT):
         last_token_only: bool,
     ) -> AbstractContextManager[object]:
         """Return the context in which all ranks run a method of the model with these arguments."""
+
+    @abstractmethod
+    def gather_context(
+        self, parameters: Sequence[ParameterSpec]
+    ) -> AbstractContextManager[Callable[[str], Tensor] | None]:
+        """Return the context in which rank 0 gathers full parameters by name; the other ranks get None."""
 
     def forward(
         self,

@@ -4,8 +4,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.distributed import FileStore, PrefixStore, Store, is_nccl_available  # type: ignore[attr-defined] # public
 
+from litgpt.adapters.pytorch.distribution.placed_gpt import PlacedGPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import (
     Communicator,
     GlooCommunicator,
     gloo_communicator,
 )
-from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_from_torchrun, lazy_gather
 from litgpt.adapters.pytorch.distribution.tensor_parallel.layers import parallelize
+from litgpt.adapters.pytorch.distribution.tensor_parallel.placed_shard import PlacedShard
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT, StepCommunicator
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import CommandExecutor
 from litgpt.adapters.pytorch.distribution.tensor_parallel.torchrun import (
@@ -30,13 +30,9 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.torchrun import (
 )
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_process import threads_per_rank
-from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.quantization.registry import quantized_layers
-from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
-from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.adapters.pytorch.weights.loader import GPTT, load_weights
-from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
 from litgpt.domain.parallel.tensor_parallel import RankShard, shard_model
@@ -55,13 +51,10 @@ class TensorParallel:
     The caller's process is rank 0 and starts the others, or torchrun has started all of them.
 
     Attributes:
-        startup_timeout: The timeout of a step between ranks that torchrun has started, in seconds.
+        step_timeout: The timeout of a step between ranks that torchrun has started, in seconds.
     """
 
-    startup_timeout: float = 300.0
-
-    def hardware(self, released_model: GPT | None = None) -> Hardware:
-        return detect_hardware(released_model)
+    step_timeout: float = 300.0
 
     def build(
         self,
@@ -70,7 +63,7 @@ class TensorParallel:
         sources: tuple[ParameterSource, ...],
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
-    ) -> GPT:
+    ) -> PlacedGPT:
         """Start the other ranks and read this rank's shard of each tensor.
 
         Raises:
@@ -89,8 +82,8 @@ class TensorParallel:
             own.communicator = peers
             with translate_errors():
                 _barrier(peers)
-            peers.set_timeout(self.startup_timeout)
-            return own
+            peers.set_timeout(self.step_timeout)
+            return PlacedShard(network=own, placement=placement)
         path = checkpoint.path
         if path is None:
             raise UnsupportedOperation(
@@ -134,37 +127,8 @@ class TensorParallel:
         except BaseException:
             _shut_down(pool, folder)
             raise
-        model.shut_down = weakref.finalize(model, _shut_down, pool, folder, threads)
-        return model
-
-    def release(self, model: GPT) -> None:
-        if isinstance(model, Rank0GPT):
-            model.shut_down()
-
-    @contextmanager
-    def weights(self, model: GPT, sources: Sequence[ParameterSource]) -> Iterator[ModelExporter | None]:
-        """Yield an exporter that gathers the current weights when they are read; None on ranks above 0.
-
-        Raises:
-            UnsupportedOperation: The weights are quantized, or rank 0 failed to write them.
-            WorkerLost: A rank is gone.
-        """
-        if quantized_layers(model):
-            reason = (
-                "each rank has quantized its shard with its own scales. Place the model on one device with "
-                "the same quantize= and save it from there."
-            )
-            raise UnsupportedOperation("Saving a quantized tensor-parallel model", reason)
-        parameters = tuple(source.parameter for source in sources)
-        if isinstance(model, Rank0GPT):
-            yield ModelExporter.from_model(model, sources, read_full=lazy_gather(parameters, model.gather))
-            return
-        assert isinstance(model, TorchrunGPT)  # noqa: S101 - `build` returns no other class
-        with gather_from_torchrun(model, parameters) as read_full:
-            yield None if read_full is None else ModelExporter.from_model(model, sources, read_full=read_full)
-
-    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        return TorchGenerator(model, placement.kv_cache_size)
+        shut_down = weakref.finalize(model, _shut_down, pool, folder, threads)
+        return PlacedShard(network=model, placement=placement, shut_down=shut_down)
 
 
 def _private_folder() -> Path:

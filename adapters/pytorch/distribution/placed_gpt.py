@@ -1,0 +1,31 @@
+"""A model in this process."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import attrs
+
+from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
+from litgpt.adapters.pytorch.weights.exporter import ModelExporter
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.weights.mapping import ParameterSource
+
+
+@attrs.define(eq=False)
+class PlacedGPT:
+    """Implements the port `PlacedModel` for a model in this process."""
+
+    network: GPT
+    placement: Placement
+
+    def generator(self) -> TorchGenerator:
+        return TorchGenerator(self.network, self.placement.kv_cache_size)
+
+    def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[ModelExporter | None]:
+        check_fork()
+        return nullcontext(ModelExporter.from_model(self.network, sources))
+
+    def close(self) -> None:
+        """Do nothing: the model has no processes to end."""
