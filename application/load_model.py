@@ -17,7 +17,7 @@ from litgpt.domain.generation.sampling_params import (
     model_sampling_params,
 )
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import Checkpoint, ModelStore, OpenTokenizer, Tokenizer
+from litgpt.domain.ports import Checkpoint, CheckpointInfo, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerSource
 from litgpt.domain.weights.mapping import ParameterSource
@@ -101,7 +101,7 @@ class LoadModel(Generic[TensorT]):
         try:
             resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)
             architecture = resolved.architecture
-            source = tokenizer or checkpoint.tokenizer
+            source = tokenizer or checkpoint.read_tokenizer()
             opened = self.open_tokenizer(source, name=checkpoint.name, vocab_size=architecture.vocab_size)
             style = choose_style(
                 checkpoint.prompt_style, has_chat_template=opened.has_chat_template, name=checkpoint.name
@@ -126,7 +126,7 @@ class LoadModel(Generic[TensorT]):
 
 
 def _stop_conditions(
-    checkpoint: Checkpoint[TensorT], tokenizer: Tokenizer, style: PromptStyle | None
+    checkpoint: CheckpointInfo, tokenizer: Tokenizer, style: PromptStyle | None
 ) -> tuple[frozenset[int], tuple[str, ...]]:
     ids, strings = style.split_stops(tokenizer) if style is not None else (frozenset(), ())
     return tokenizer.stop_token_ids | ids | eos_token_ids(

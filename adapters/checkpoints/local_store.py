@@ -104,7 +104,7 @@ class LocalStore:
                     str(path / "tokenizer.json"),
                     "the folder has no tokenizer. Pass a folder or repository that has one, or a GGUF file.",
                 )
-        return self.open(reference).tokenizer
+        return self.open(reference).read_tokenizer()
 
     def config(self, reference: ModelReference) -> Mapping[str, object]:
         """Return the config of a folder, with or without weights, or of a GGUF file.

@@ -10,7 +10,6 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from litgpt.adapters.hub.cache import HubCache, Snapshot
-from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download
 from litgpt.adapters.hub.env import endpoint_name, from_cache_or_hub, resolve_cache_dir, resolve_endpoint
 from litgpt.adapters.hub.file_filter import (
@@ -22,6 +21,7 @@ from litgpt.adapters.hub.file_filter import (
     weight_files,
 )
 from litgpt.adapters.hub.repository import Repository
+from litgpt.adapters.hub.tensors import HubTensors
 from litgpt.application.files.free_space import free_bytes
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
@@ -83,7 +83,7 @@ class HubStore(Generic[TensorT]):
             yield entry.repository
             yield entry.name
 
-    def open(self, reference: ModelReference) -> HubCheckpoint[TensorT]:
+    def open(self, reference: ModelReference) -> Checkpoint[TensorT]:
         """Open a repository, `org/name` or a name of the catalogue, without its weights.
 
         Raises:
@@ -168,13 +168,11 @@ class HubStore(Generic[TensorT]):
         read_cached = None if snapshot is None else (lambda: snapshot.folder)
         return from_cache_or_hub(reference, read_cached, fetch, is_complete=is_complete)
 
-    def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
+    def _open_cached(self, repository: Repository, snapshot: Snapshot) -> Checkpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)
-        return HubCheckpoint(_origin(repository, snapshot.commit), opened)
+        return attrs.evolve(opened, origin=_origin(repository, snapshot.commit))
 
-    def _open_without_ref(
-        self, repository: Repository, error: HubUnreachable
-    ) -> HubCheckpoint[TensorT] | None:
+    def _open_without_ref(self, repository: Repository, error: HubUnreachable) -> Checkpoint[TensorT] | None:
         """Open the only complete snapshot in the cache, if no ref is recorded; None without a snapshot."""
         snapshots = repository.cache.snapshots(repository.path)
         complete = [snapshot for snapshot in snapshots if snapshot.has_weights]
@@ -182,8 +180,7 @@ class HubStore(Generic[TensorT]):
             commit = complete[0].commit[:12]
             note = f"the cache does not record the branch of commit {commit}, the only commit in it."
             opened = self._open_cached(repository, complete[0])
-            opened.extra_notes = (note,)
-            return opened
+            return attrs.evolve(opened, notes=(note, *opened.notes))
         commits = ", ".join(snapshot.commit for snapshot in complete)
         if commits:
             raise attrs.evolve(
@@ -193,7 +190,7 @@ class HubStore(Generic[TensorT]):
             raise attrs.evolve(error, cached="is in the local cache without all of its weights") from error
         return None
 
-    def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
+    def _open_from_hub(self, repository: Repository) -> Checkpoint[TensorT]:
         info = repository.list_files()
         check_files(repository.path, info.files)
         for file in non_weight_files(info.files):
@@ -206,7 +203,8 @@ class HubStore(Generic[TensorT]):
         opened = self.open_folder(folder, repository.reference.name, pending=pending)
         sizes = {file: header.file_size for file, header in pending.items()}
         download = Download(repository, info.commit, sizes, self.free_bytes)
-        return HubCheckpoint(_origin(repository, info.commit), opened, download)
+        source = HubTensors(opened.name, opened.source, download)
+        return attrs.evolve(opened, origin=_origin(repository, info.commit), source=source)
 
     def _repository(self, reference: ModelReference) -> Repository:
         path = catalogue.repository_for(reference.name) or reference.name

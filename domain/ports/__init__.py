@@ -4,6 +4,7 @@ from litgpt.domain.ports.distribution_strategy import DistributionStrategy, Plac
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
 from litgpt.domain.ports.model_store import (
     Checkpoint,
+    CheckpointInfo,
     ModelStore,
     ModelToSave,
     TensorSource,
@@ -15,6 +16,7 @@ from litgpt.domain.ports.tokenizer import ExportTokenizer, OpenTokenizer, TextDe
 
 __all__ = [
     "Checkpoint",
+    "CheckpointInfo",
     "DistributionStrategy",
     "ExportTokenizer",
     "Generation",

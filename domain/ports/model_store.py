@@ -1,15 +1,17 @@
 """The port ModelStore: open checkpoints by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import attrs
 
+from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.tokenizer_source import TokenizerSource
+from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 TensorT_co = TypeVar("TensorT_co", covariant=True)
@@ -17,10 +19,18 @@ TensorT_contra = TypeVar("TensorT_contra", contravariant=True)
 
 
 class TensorSource(Protocol[TensorT_co]):
-    """The tensors of a checkpoint."""
+    """The tensors of a checkpoint, by their Hugging Face names in every storage format."""
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]: ...
+
+    def fetch(self, report: Reporter) -> None:
+        """Download the weights if they are not on this machine.
+
+        Raises:
+            HubUnreachable: A download is needed and the Hub does not answer.
+        """
+        ...
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
         """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantized.
@@ -30,8 +40,9 @@ class TensorSource(Protocol[TensorT_co]):
             dtype: The dtype of the result; None: as stored, or float32 if torch does not have that dtype.
 
         Raises:
-            InvalidArgument: The tensor does not exist.
             CorruptFile: The file's data do not match its header.
+            MissingFile: The file was removed after it was opened.
+
         """
         ...
 
@@ -40,60 +51,65 @@ class TensorSource(Protocol[TensorT_co]):
         ...
 
 
-class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
-    """A stored model. Everything except `fetch` and `read` uses only headers and small files.
+@attrs.frozen(kw_only=True)
+class CheckpointInfo:
+    """A stored model without its tensors, read from headers and small files.
 
-    Config keys and tensor names are those of Hugging Face in every storage format.
+    Attributes:
+        name: The name by which it was opened.
+        origin: Its location for messages: `the GGUF file x.gguf`, `the repository org/name on the Hub`.
+        config: The contents of `config.json`, with Hugging Face's keys in every storage format; without
+            `quantization_config` if the weights are dequantized.
+        generation_config: The contents of `generation_config.json`; empty without one.
+        prompt_style: The name of the prompt style that was saved with it, if any.
+        notes: Sentences for the user who loads it, for example that its weights are quantized.
+        read_tokenizer: Reads the vocabulary of a GGUF file, or returns the tokenizer's files.
+        folder: The local folder that contains it, if any.
+        path: The path that another process on this machine can open after `fetch`, if any.
+
     """
 
-    @property
-    def name(self) -> str:
-        """The name by which it was opened."""
-        ...
+    name: str
+    origin: str
+    config: Mapping[str, object] = attrs.field(repr=False)
+    generation_config: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    prompt_style: str | None = None
+    notes: tuple[str, ...] = ()
+    read_tokenizer: Callable[[], TokenizerSource] = attrs.field(
+        default=partial(TokenizerFiles, {}), repr=False
+    )
+    folder: Path | None = None
+    path: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Checkpoint(CheckpointInfo, Generic[TensorT_co]):
+    """A stored model: its description and the source of its tensors."""
+
+    source: TensorSource[TensorT_co] = attrs.field(repr=False)
 
     @property
-    def origin(self) -> str:
-        """Its location for messages: `the GGUF file models/x.gguf`, `the repository org/name on the Hub`."""
-        ...
-
-    @property
-    def folder(self) -> Path | None:
-        """The local folder that contains it, if any."""
-        ...
-
-    @property
-    def path(self) -> Path | None:
-        """The path that another process on this machine can open after `fetch`, if any."""
-        ...
-
-    @property
-    def config(self) -> Mapping[str, object]: ...
-
-    @property
-    def generation_config(self) -> Mapping[str, object]:
-        """The contents of `generation_config.json`; empty without one."""
-        ...
-
-    @property
-    def prompt_style(self) -> str | None:
-        """The name of the prompt style that was saved with it, if any."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences for the user who loads it, for example that its weights are quantized."""
-        ...
-
-    @property
-    def tokenizer(self) -> TokenizerSource: ...
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        return self.source.tensors
 
     def fetch(self, report: Reporter) -> None:
-        """Download the weights if they are not on this machine.
+        """Download the weights if they are not on this machine (see `TensorSource.fetch`)."""
+        self.source.fetch(report)
+
+    def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
+        """Return a tensor (see `TensorSource.read`).
 
         Raises:
-            HubUnreachable: A download is needed and the Hub does not answer.
+            InvalidArgument: The tensor does not exist.
+
         """
-        ...
+        if name not in self.source.tensors:
+            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
+        return self.source.read(name, dtype)
+
+    def close(self) -> None:
+        """Close open files. Tensors that were read stay valid."""
+        self.source.close()
 
 
 class Weights(Protocol[TensorT_co]):

@@ -101,7 +101,7 @@ def _find_tokenizer(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> FirstM
     from litgpt.adapters.checkpoints.local_store import LocalStore
 
     def packaged(reference: ModelReference) -> TokenizerSource:
-        return packages.open(reference).tokenizer
+        return packages.open(reference).read_tokenizer()
 
     return FirstMatch((LocalStore().tokenizer, packaged, hub.tokenizer))
 

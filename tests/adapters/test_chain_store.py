@@ -75,7 +75,8 @@ class TestChainStore(ModelStoreContract):
 
 def test_the_first_store_that_has_it_opens_it_and_no_other_is_asked() -> None:
     empty, first, second = holding(), holding("m"), holding("m")
-    assert ChainStore((empty, first, second)).open(ModelReference("m")) is first.models["m"]
+    opened = ChainStore((empty, first, second)).open(ModelReference("m"))
+    assert opened.source is first.models["m"].source
     assert len(empty.asked) == 1
     assert second.asked == []
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
 
@@ -29,12 +30,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(gemma3_gguf: Path) -> GgufCheckpoint:
+def checkpoint(gemma3_gguf: Path) -> Checkpoint[Tensor]:
     return open_gguf(gemma3_gguf, "gemma3")
 
 
 @pytest.fixture(scope="module")
-def reference(checkpoint: GgufCheckpoint) -> Any:
+def reference(checkpoint: Checkpoint[Tensor]) -> Any:
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     config = Gemma3TextConfig(
@@ -60,7 +61,7 @@ def reference(checkpoint: GgufCheckpoint) -> Any:
 
 
 @pytest.fixture(scope="module")
-def actual(checkpoint: GgufCheckpoint) -> GPT:
+def actual(checkpoint: Checkpoint[Tensor]) -> GPT:
     architecture, family = parse_config("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
     joins = validate_mapping("gemma3", architecture, family.weights, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.checkpoints.gguf.maps import ARCHITECTURE_MAPS
 from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
 from litgpt.domain.errors import CheckpointMismatch, CorruptFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters.gguf_files import Array, llama_tensors, random_array, write_gguf
 
@@ -112,7 +113,7 @@ def test_the_domain_finds_every_tensor_that_its_architecture_asks_for(
     assert {name for join in joins for name in join.hf_names} == set(open_gguf(path, "m").tensors)
 
 
-def plan_of(checkpoint: GgufCheckpoint) -> Any:
+def plan_of(checkpoint: Checkpoint[Any]) -> Any:
     family = family_of(checkpoint.name, checkpoint.config)
     architecture = parse_config(checkpoint.name, checkpoint.config)
     return validate_mapping(checkpoint.name, architecture, family.weights, checkpoint.tensors)
@@ -158,7 +159,7 @@ def llama3_factors(factor: float, *, base: float = 500_000.0, size: int = 128) -
     return factors
 
 
-def llama3(path: Path, factors: Array, **settings: Any) -> GgufCheckpoint:
+def llama3(path: Path, factors: Array, **settings: Any) -> Checkpoint[Any]:
     tensors = llama_tensors(heads=4, groups=2, size=128) | {"rope_freqs.weight": factors}
     return open_gguf(
         write_gguf(path, tensors=tensors, settings={"rope.freq_base": 500_000.0} | settings), "m"

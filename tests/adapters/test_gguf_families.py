@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
@@ -197,7 +198,7 @@ class Model:
     logits: Tensor
 
     @property
-    def checkpoint(self) -> GgufCheckpoint:
+    def checkpoint(self) -> Checkpoint[Tensor]:
         return open_gguf(self.path, self.path.stem)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.weights.mapping import validate_mapping
 
 LAYER = "model.layers.{}"
@@ -60,7 +61,7 @@ def translated(name: str, norms: dict[str, str]) -> str:
     return (NAMES | norms)[parts[-1]].format(layer) + ".weight"
 
 
-def compared(path: Path, checkpoint: GgufCheckpoint, norms: dict[str, str]) -> Iterator[Any]:
+def compared(path: Path, checkpoint: Checkpoint[Any], norms: dict[str, str]) -> Iterator[Any]:
     """Yield tensors: name, stored format, the gguf package's values and the library's."""
     for tensor in Oracle(path).tensors:
         name = translated(tensor.name, norms)
@@ -85,20 +86,20 @@ class RealModel:
         raise NotImplementedError
 
     @pytest.fixture
-    def checkpoint(self, path: Path) -> GgufCheckpoint:
+    def checkpoint(self, path: Path) -> Checkpoint[Any]:
         return open_gguf(path, "real")
 
     def as_huggingface_has_it(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def test_every_number_is_the_gguf_package_s(self, path: Path, checkpoint: GgufCheckpoint) -> None:
+    def test_every_number_is_the_gguf_package_s(self, path: Path, checkpoint: Checkpoint[Any]) -> None:
         formats = set()
         for name, stored_as, expected, actual in compared(path, checkpoint, self.norms):
             assert torch.equal(actual, self.as_huggingface_has_it(name, expected).bfloat16()), name
             formats.add(stored_as)
         assert formats == {tensor.storage_format for tensor in checkpoint.tensors.values()}
 
-    def test_its_architecture_asks_for_these_tensors(self, checkpoint: GgufCheckpoint) -> None:
+    def test_its_architecture_asks_for_these_tensors(self, checkpoint: Checkpoint[Any]) -> None:
         architecture = parse_config("real", checkpoint.config)
         family = family_of("real", checkpoint.config)
         joins = validate_mapping("real", architecture, family.weights, checkpoint.tensors)
@@ -119,7 +120,7 @@ class TestSmolLM2(RealModel):
         rows = np.arange(heads * 64).reshape(heads, 32, 2).swapaxes(1, 2).ravel()
         return tensor[torch.from_numpy(rows)]
 
-    def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: GgufCheckpoint) -> None:
+    def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: Checkpoint[Any]) -> None:
         assert checkpoint.config == {
             "model_type": "llama",
             "pad_token_id": 2,
@@ -157,7 +158,7 @@ class TestGemma3(RealModel):
     def as_huggingface_has_it(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         return tensor - 1 if name.endswith("norm.weight") else tensor
 
-    def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: GgufCheckpoint) -> None:
+    def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: Checkpoint[Any]) -> None:
         assert checkpoint.config == {
             "model_type": "gemma3_text",
             "pad_token_id": 0,

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.domain.errors import CheckpointMismatch, CorruptFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
 from tests.adapters.gguf_files import llama_tensors, write_gguf
@@ -22,7 +23,7 @@ WIDE = {"hidden_size": 64, "intermediate_size": 96}
 
 def convert(
     tmp_path: Path, family: str, converter: type[converters.Converter], stored_as: str, **settings: Any
-) -> tuple[GgufCheckpoint, dict[str, Tensor]]:
+) -> tuple[Checkpoint[Any], dict[str, Tensor]]:
     """Return a transformers model read from a GGUF file, and the tensors that the file was written from."""
     tiny_model(family, **settings).save_pretrained(tmp_path)
     path = converter(tmp_path).write(tmp_path / "m.gguf", stored_as)

@@ -25,7 +25,7 @@ from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
 
 def vocabulary_of(path: Path) -> GgufVocabulary:
     checkpoint = open_gguf(path, path.name)
-    actual = checkpoint.tokenizer
+    actual = checkpoint.read_tokenizer()
     checkpoint.close()
     assert isinstance(actual, GgufVocabulary)
     return actual

@@ -29,7 +29,13 @@ def vocabulary(path: Path, *more: Callable[[Any], object]) -> GgufVocabulary:
         for value in more:
             value(writer)
 
-    return open_gguf(write_gguf(path, more=add), "m").tokenizer
+    return vocabulary_of(write_gguf(path, more=add))
+
+
+def vocabulary_of(path: Path) -> GgufVocabulary:
+    found = open_gguf(path, "m").read_tokenizer()
+    assert isinstance(found, GgufVocabulary)
+    return found
 
 
 def without(*names: str) -> Callable[[Any], object]:
@@ -163,7 +169,7 @@ def test_a_vocabulary_that_cannot_be_used_is_refused_when_it_is_asked_for(
 
 
 def test_the_vocabulary_of_smollm2_is_read(smollm2_gguf: Path) -> None:
-    actual = open_gguf(smollm2_gguf, "smollm2").tokenizer
+    actual = vocabulary_of(smollm2_gguf)
     assert (actual.kind, actual.pre, len(actual.tokens), len(actual.merges)) == (
         "bpe",
         "smollm",
@@ -177,7 +183,7 @@ def test_the_vocabulary_of_smollm2_is_read(smollm2_gguf: Path) -> None:
 
 
 def test_the_vocabulary_of_gemma_3_is_read(gemma3_gguf: Path) -> None:
-    actual = open_gguf(gemma3_gguf, "gemma3").tokenizer
+    actual = vocabulary_of(gemma3_gguf)
     assert (actual.kind, len(actual.tokens), len(actual.scores), actual.merges) == ("spm", 262144, 262144, ())
     assert [actual.tokens[number] for number in (0, 1, 2, 3)] == ["<pad>", "<eos>", "<bos>", "<unk>"]
     assert actual.tokens[107:109] == ("\n", "\n\n")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.domain.errors import CorruptFile, InvalidArgument, MissingFile, UnsafeFile, UnsupportedOperation
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
@@ -65,7 +66,9 @@ def test_the_small_files_are_read() -> None:
     checkpoint = open_hf_folder(tiny_folder("gemma3_text"), "tiny")
     assert checkpoint.config["model_type"] == "gemma3_text"
     assert checkpoint.generation_config["eos_token_id"] == 1
-    assert set(checkpoint.tokenizer.paths) == {"tokenizer.json", "config.json", "generation_config.json"}
+    tokenizer = checkpoint.read_tokenizer()
+    assert isinstance(tokenizer, TokenizerFiles)
+    assert set(tokenizer.paths) == {"tokenizer.json", "config.json", "generation_config.json"}
     assert checkpoint.prompt_style is None
     assert checkpoint.folder == tiny_folder("gemma3_text")
 
@@ -353,7 +356,9 @@ def test_a_shard_or_an_index_that_is_a_git_lfs_pointer_is_called_one(sharded: Pa
 def test_a_pointer_or_a_link_beside_a_whole_tokenizer_is_in_nobody_s_way(folder: Path) -> None:
     (folder / "tokenizer.model").write_text(POINTER)
     (folder / "vocab.json").symlink_to("nowhere")
-    assert {"tokenizer.model", "vocab.json"}.isdisjoint(open_hf_folder(folder, "tiny").tokenizer.paths)
+    tokenizer = open_hf_folder(folder, "tiny").read_tokenizer()
+    assert isinstance(tokenizer, TokenizerFiles)
+    assert {"tokenizer.model", "vocab.json"}.isdisjoint(tokenizer.paths)
 
 
 @pytest.mark.parametrize(

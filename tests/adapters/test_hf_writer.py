@@ -20,6 +20,7 @@ from litgpt.adapters.checkpoints.hf.writer import HFWriter
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.ports import ModelToSave
 from litgpt.domain.progress import Progress, null_reporter
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG
 
@@ -80,7 +81,9 @@ def test_what_was_written_is_read_back(tmp_path: Path, shard_bytes: int) -> None
     assert opened.config == CONFIG | {"torch_dtype": "bfloat16"}
     assert opened.generation_config == {"eos_token_id": 7}
     assert opened.prompt_style == "Alpaca"
-    assert opened.tokenizer.paths["tokenizer.json"].read_bytes() == b"{}"
+    tokenizer = opened.read_tokenizer()
+    assert isinstance(tokenizer, TokenizerFiles)
+    assert tokenizer.paths["tokenizer.json"].read_bytes() == b"{}"
 
 
 def test_the_library_safetensors_reads_it_too(tmp_path: Path) -> None:

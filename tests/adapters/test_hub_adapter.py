@@ -82,7 +82,8 @@ def test_a_repository_with_an_adapter_opens_as_the_model_that_it_makes_of_its_ba
             f"{module}.weight"
         )
         assert torch.allclose(added, 4 * pair.lora_B @ pair.lora_A, atol=1e-4)
-        assert isinstance(opened.tokenizer, TokenizerFiles)
-        assert opened.tokenizer.paths["tokenizer.json"].is_relative_to(tmp_path / "cache")
+        tokenizer = opened.read_tokenizer()
+        assert isinstance(tokenizer, TokenizerFiles)
+        assert tokenizer.paths["tokenizer.json"].is_relative_to(tmp_path / "cache")
     with pytest.raises(MissingFile, match=r"org/none/model\.safetensors"):
         stores.open(ModelReference("org/none"))

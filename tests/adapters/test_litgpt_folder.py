@@ -11,9 +11,11 @@ import pytest
 import torch
 import yaml
 
-from litgpt.adapters.checkpoints.litgpt.checkpoint import LitGptCheckpoint, open_litgpt_folder
+from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 from litgpt.adapters.checkpoints.litgpt.config_reader import to_hf_config
 from litgpt.domain.errors import CorruptFile, InvalidArgument, MissingFile, UnsafeFile, UnsupportedModel
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_model
 
@@ -92,7 +94,9 @@ def test_what_lies_beside_the_weights_is_read(folder: Path) -> None:
     assert checkpoint.prompt_style == "Llama3"
     assert checkpoint.generation_config == {"eos_token_id": [1, 2]}
     assert (checkpoint.config["model_type"], checkpoint.config["eos_token_id"]) == ("llama", 1)
-    assert "tokenizer.json" in checkpoint.tokenizer.paths
+    tokenizer = checkpoint.read_tokenizer()
+    assert isinstance(tokenizer, TokenizerFiles)
+    assert "tokenizer.json" in tokenizer.paths
 
 
 def test_an_older_file_of_settings_means_what_it_leaves_out(folder: Path) -> None:
@@ -247,7 +251,7 @@ def test_a_file_that_is_missing_is_named(folder: Path, file: str) -> None:
         open_litgpt_folder(folder, "tiny")
 
 
-def open_and_look(folder: Path) -> LitGptCheckpoint:
+def open_and_look(folder: Path) -> Checkpoint[torch.Tensor]:
     checkpoint = open_litgpt_folder(folder, "tiny")
     assert checkpoint.tensors
     return checkpoint

@@ -24,7 +24,7 @@ TALK = tuple(
 @pytest.fixture(scope="module")
 def smollm2(smollm2_gguf: Path) -> Tokenizer:
     checkpoint = open_gguf(smollm2_gguf, "smollm2")
-    return open_tokenizer(checkpoint.tokenizer, name="smollm2", vocab_size=None)
+    return open_tokenizer(checkpoint.read_tokenizer(), name="smollm2", vocab_size=None)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
 ) -> None:
     from transformers import AutoTokenizer
 
-    vocabulary = open_gguf(request.getfixturevalue(model), "m").tokenizer
+    vocabulary = open_gguf(request.getfixturevalue(model), "m").read_tokenizer()
     before = open_tokenizer(vocabulary, name="m")
     after = open_tokenizer(written(vocabulary, tmp_path), name="m")
     reference = AutoTokenizer.from_pretrained(tmp_path)
@@ -53,7 +53,7 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
 
 
 def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Path, tmp_path: Path) -> None:
-    vocabulary = open_gguf(gemma3_gguf, "m").tokenizer
+    vocabulary = open_gguf(gemma3_gguf, "m").read_tokenizer()
     files = dict(written(vocabulary, tmp_path).paths)
     del files["tokenizer.json"]
     before, after = (open_tokenizer(value, name="m") for value in (vocabulary, TokenizerFiles(files)))

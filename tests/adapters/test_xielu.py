@@ -2,7 +2,7 @@ import torch
 from transformers.activations import ACT2CLS
 
 from litgpt.adapters.pytorch.model.xielu import XIELU
-from litgpt.adapters.pytorch.weights.random_weights import RandomCheckpoint
+from litgpt.adapters.pytorch.weights.random_weights import random_checkpoint
 from tests.contracts.distribution_strategy import CONFIG
 
 THEIRS: torch.nn.Module = ACT2CLS["xielu"](dtype=torch.float32)  # type: ignore[operator] # a class
@@ -10,7 +10,7 @@ NAMES = ("alpha_p", "alpha_n", "beta", "eps")
 
 
 def test_it_begins_where_transformers_lets_it_begin() -> None:
-    checkpoint = RandomCheckpoint("random", CONFIG | {"model_type": "apertus", "hidden_act": "xielu"})
+    checkpoint = random_checkpoint("random", CONFIG | {"model_type": "apertus", "hidden_act": "xielu"})
     for name in NAMES:
         expected = THEIRS.state_dict()[name]
         begun = checkpoint.read(f"model.layers.0.mlp.act_fn.{name}")

@@ -99,4 +99,4 @@ def test_the_file_is_let_go_of_also_when_writing_fails() -> None:
     model = checkpoint("float32")
     with pytest.raises(UnsupportedOperation):
         converter(model, Written(full=True))(ModelReference("tiny"), HERE, null_reporter)
-    assert model.closed
+    assert model.source.closed

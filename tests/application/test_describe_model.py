@@ -16,7 +16,7 @@ def checkpoint() -> MemoryCheckpoint:
 def test_a_model_is_described_without_reading_or_fetching_it() -> None:
     model = checkpoint()
     description = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
-    assert (model.was_read, model.fetched, model.closed) == ([], 0, True)
+    assert (model.source.was_read, model.source.fetched, model.source.closed) == ([], 0, True)
     assert description.architecture.family == "llama"
     assert [(entry.format, entry.num_tensors) for entry in description.storage] == [
         ("BF16", len(shapes()) - 1),
@@ -27,7 +27,7 @@ def test_a_model_is_described_without_reading_or_fetching_it() -> None:
 
 
 def test_what_a_checkpoint_notes_is_in_its_description() -> None:
-    model = MemoryCheckpoint(CONFIG, checkpoint().weights, notes=("it is a fake.",))
+    model = MemoryCheckpoint(CONFIG, checkpoint().source, notes=("it is a fake.",))
     description = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
     assert description.notes == ("it is a fake.",)
 
@@ -35,11 +35,11 @@ def test_what_a_checkpoint_notes_is_in_its_description() -> None:
 def test_a_model_that_could_not_be_loaded_is_not_described_either() -> None:
     model = checkpoint()
     broken = MemoryCheckpoint(
-        CONFIG, {name: weight for name, weight in model.weights.items() if "norm" not in name}
+        CONFIG, {name: weight for name, weight in model.source.weights.items() if "norm" not in name}
     )
     store = MemoryStore({"broken": broken})
     with pytest.raises(CheckpointMismatch):
         DescribeModel(store)(ModelReference("broken"))
-    assert broken.closed
+    assert broken.source.closed
     with pytest.raises(ModelNotFound):
         DescribeModel(store)(ModelReference("tiny"))

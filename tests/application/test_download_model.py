@@ -29,7 +29,7 @@ def test_a_download_says_what_is_coming_and_where_it_is() -> None:
 def test_a_download_fetches_the_weights_once_and_closes_the_checkpoint() -> None:
     checkpoint = tiny()
     DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), null_reporter)
-    assert (checkpoint.fetched, checkpoint.was_read, checkpoint.closed) == (1, [], True)
+    assert (checkpoint.source.fetched, checkpoint.source.was_read, checkpoint.source.closed) == (1, [], True)
 
 
 @pytest.mark.parametrize(("requested", "passed_on"), [(None, False), (True, True), (False, False)])
@@ -46,7 +46,7 @@ def test_a_model_that_nobody_has_is_not_downloaded() -> None:
         DownloadModel(MemoryStore())(ModelReference("no-such-model"), null_reporter)
 
 
-@attrs.define
+@attrs.frozen
 class BrokenOff(MemoryCheckpoint):
     """A model whose weights fail to download."""
 
@@ -61,4 +61,4 @@ def test_a_download_that_breaks_off_is_an_error_and_closes_the_checkpoint_all_th
     with pytest.raises(HubUnreachable, match="the line is cut"):
         DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), events.append)
     assert events[-1] == Progress("tiny", 1, 2, unit="B")
-    assert checkpoint.closed
+    assert checkpoint.source.closed

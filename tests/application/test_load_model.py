@@ -60,7 +60,7 @@ def load(model: MemoryCheckpoint, *, opens: OpenBytes | None = None, **more: Any
 def test_nothing_is_read_or_fetched_to_load_a_model() -> None:
     model = checkpoint()
     loaded = load(model)
-    assert (model.was_read, model.fetched) == ([], 0)
+    assert (model.source.was_read, model.source.fetched) == ([], 0)
     assert loaded.architecture.family == "llama"
     assert (
         len(loaded.weight_sources) == len(shapes()) - 2 * 2
@@ -119,7 +119,7 @@ def test_another_tokenizer_may_be_used_in_place_of_the_models_own() -> None:
 def test_a_model_that_does_not_load_is_let_go_of(model: MemoryCheckpoint, error: type[LitGPTError]) -> None:
     with pytest.raises(error):
         load(model)
-    assert model.closed
+    assert model.source.closed
 
 
 def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> None:
@@ -129,7 +129,7 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
     model = checkpoint()
     with pytest.raises(TokenizerMismatch):
         LoadModel(MemoryStore({"tiny": model}), refuse)(ModelReference("tiny"))
-    assert model.was_read == []
+    assert model.source.was_read == []
 
 
 def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
@@ -138,8 +138,8 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     _, placed = PlaceModel(MemoryStrategy(), eq)(
         load(model), DistributeOptions(precision="32-true"), reported.append
     )
-    assert sorted(model.was_read) == sorted(shapes())
-    assert model.fetched == 1
+    assert sorted(model.source.was_read) == sorted(shapes())
+    assert model.source.fetched == 1
     assert isinstance(placed, MemoryModel)
     assert placed.placement.dtype == placed.tensors["lm_head.weight"][0].dtype == "float32"
     assert Notice("Using 1 device(s): cpu, float32") in reported
@@ -150,7 +150,7 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
         def fetch(self, report: Reporter) -> None:
             report(Notice("fetching"))
 
-    model = Slow(CONFIG, checkpoint().weights, notes=("it is a fake.",))
+    model = Slow(CONFIG, checkpoint().source, notes=("it is a fake.",))
     reported: list[Any] = []
     loaded = load(model)
     PlaceModel(MemoryStrategy(), eq)(loaded, DistributeOptions(), reported.append)
@@ -162,7 +162,7 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
     model = checkpoint()
     with pytest.raises(InvalidArgument):
         PlaceModel(MemoryStrategy(), eq)(load(model), DistributeOptions(precision="64"), lambda _: None)
-    assert model.fetched == 0
+    assert model.source.fetched == 0
 
 
 def memory_check(
@@ -170,12 +170,12 @@ def memory_check(
 ) -> MemoryCheckpoint:
     """Check the tiny model (about 12,000 weights) against a machine with this much memory."""
     model = checkpoint({"max_position_embeddings": context})
-    model.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
+    model.source.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
     place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=memory)), eq)
     try:
         place.check(load(model), DistributeOptions(**options))
     finally:
-        assert (model.was_read, model.fetched) == ([], 0)
+        assert (model.source.was_read, model.source.fetched) == ([], 0)
     return model
 
 
@@ -224,8 +224,8 @@ def test_the_memory_of_a_gpu_counts_there() -> None:
 
 def test_training_is_refused_before_a_weight_is_read() -> None:
     model = checkpoint()
-    model.weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
+    model.source.weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
     place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=10_000)), eq)
     with pytest.raises(UnsupportedOperation):
         place.for_training(load(model), "float32", lambda _: None)
-    assert model.was_read == []
+    assert model.source.was_read == []

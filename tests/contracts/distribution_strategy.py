@@ -64,7 +64,7 @@ class DistributionStrategyContract:
         placement = resolve_placement(DistributeOptions(accelerator="cpu"), strategy.hardware())
         reported: list[Any] = []
         placed = strategy.build(placement, architecture, planned, checkpoint, reported.append)
-        assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
+        assert sorted(checkpoint.source.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [value for value in reported if isinstance(value, Progress)]
         assert progress[-1].completed == progress[-1].total == len(planned)
         assert placed.placement == placement

@@ -72,8 +72,9 @@ class ModelStoreContract:
         assert all(note.strip().endswith(".") for note in checkpoint.notes)
 
     def test_the_tokenizer_files_that_are_listed_exist(self, checkpoint: Checkpoint[Any]) -> None:
-        if isinstance(checkpoint.tokenizer, TokenizerFiles):
-            for name, path in checkpoint.tokenizer.paths.items():
+        tokenizer = checkpoint.read_tokenizer()
+        if isinstance(tokenizer, TokenizerFiles):
+            for name, path in tokenizer.paths.items():
                 assert path.is_file()
                 assert path.name == name
 

@@ -22,8 +22,8 @@ def test_the_fake_remembers_what_was_done_to_it() -> None:
     checkpoint.read("lm_head.weight")
     checkpoint.close()
     assert store.asked == [ModelReference("tiny", revision="v1")]
-    assert store.models["tiny"].was_read == ["lm_head.weight"]
-    assert store.models["tiny"].closed
+    assert store.models["tiny"].source.was_read == ["lm_head.weight"]
+    assert store.models["tiny"].source.closed
 
 
 def test_the_fake_holds_torch_tensors_too() -> None:

@@ -190,7 +190,7 @@ def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
         container.open_tokenizer.override(providers.Object(open_byte_tokenizer)),
     ):
         status, _, error = ends(capsys, "generate", "tiny", "--prompt", "x", option, value)
-    assert (status, error.startswith(message), model.was_read) == (1, True, [])
+    assert (status, error.startswith(message), model.source.was_read) == (1, True, [])
 
 
 class Faulty(MemoryStore):

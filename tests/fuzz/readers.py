@@ -172,7 +172,7 @@ def use_gguf(path: Path) -> None:
     checkpoint = open_gguf(path, "m")
     for name in checkpoint.tensors:
         checkpoint.read(name)
-    open_tokenizer(checkpoint.tokenizer, name="m").encode("a b")
+    open_tokenizer(checkpoint.read_tokenizer(), name="m").encode("a b")
 
 
 def use_records(path: Path) -> None:

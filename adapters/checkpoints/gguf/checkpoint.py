@@ -1,7 +1,7 @@
 """GGUF files as checkpoints with Hugging Face names and settings."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,60 +15,25 @@ from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
 from litgpt.adapters.checkpoints.gguf.reader.split_files import read_split_files
 from litgpt.adapters.checkpoints.gguf.vocabulary import eog_token_ids, read_vocabulary, token_id
-from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
-from litgpt.domain.tokenizer_source import GgufVocabulary
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@attrs.define(slots=False)
-class GgufCheckpoint:
-    """A model in one or several GGUF files; `config` is the equivalent of `config.json`."""
+@attrs.define
+class GgufTensors:
+    """The tensors of one or several GGUF files."""
 
-    name: str
-    path: Path
-    config: Mapping[str, object] = attrs.field(repr=False)
-    _metadata: GgufMetadata = attrs.field(repr=False)
-    _tensor_plans: Mapping[str, TensorPlan] = attrs.field(repr=False)
+    _plans: Mapping[str, TensorPlan] = attrs.field(repr=False)
+    tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
     _mapped: dict[Path, MmapFile] = attrs.field(factory=dict, init=False, repr=False)
 
-    @property
-    def origin(self) -> str:
-        return f"the GGUF file {self.path}"
-
-    @property
-    def folder(self) -> Path:
-        return self.path.parent
-
-    @property
-    def prompt_style(self) -> None:
-        """None: GGUF files contain a chat template but no prompt style."""
-        return
-
-    @property
-    def generation_config(self) -> Mapping[str, object]:
-        """The BOS and EOS token ids, as in `generation_config.json`."""
-        ids = {
-            "bos_token_id": token_id(self._metadata, "bos"),
-            "eos_token_id": [*eog_token_ids(self._metadata)],
-        }
-        return {key: value for key, value in ids.items() if value not in (None, [])}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ()
-
-    @cached_property
-    def tokenizer(self) -> GgufVocabulary:
-        """The vocabulary, which is read on first access."""
-        return read_vocabulary(self._metadata)
-
-    @cached_property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        return {name: plan.info for name, plan in self._tensor_plans.items()}
+    @tensors.default
+    def _infos(self) -> Mapping[str, TensorInfo]:
+        return {name: plan.info for name, plan in self._plans.items()}
 
     def fetch(self, report: Reporter) -> None:
         """Do nothing: the weights are local."""
@@ -78,22 +43,20 @@ class GgufCheckpoint:
 
         A mapped tensor may be modified; the file is not changed.
         """
-        plan = self._tensor_plans.get(name)
-        if plan is None:
-            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
+        plan = self._plans[name]
         stored = plan.chunks[0].tensor
         target_dtype = dtype or stored.quant_type.dtype or "float32"
         if target_dtype != stored.quant_type.dtype or not plan.is_unchanged:
             return dequantize(plan, target_dtype)
         path, size = stored.file.path, stored.file.size
         mapped = self._mapped.setdefault(path, MmapFile(path, size))
-        return mapped.tensor(name, TensorEntry(self.tensors[name], stored.start), dtype)
+        return mapped.tensor(name, TensorEntry(plan.info, stored.start), dtype)
 
     def close(self) -> None:
         self._mapped.clear()
 
 
-def open_gguf(path: Path, name: str) -> GgufCheckpoint:
+def open_gguf(path: Path, name: str) -> "Checkpoint[Tensor]":
     """Open a GGUF file by its header; weights and vocabulary are read on demand.
 
     `path` may be any file of a split model.
@@ -107,5 +70,19 @@ def open_gguf(path: Path, name: str) -> GgufCheckpoint:
     base_map = architecture_map_of(metadata)
     model = GgufModel(base_map.architecture, metadata, tensors)
     architecture_map = base_map.select_variant(model)
-    config, plans = architecture_map.config(model), architecture_map.tensor_plans(model)
-    return GgufCheckpoint(name, path, config, metadata, plans)
+    return Checkpoint(
+        name=name,
+        origin=f"the GGUF file {path}",
+        folder=path.parent,
+        path=path,
+        config=architecture_map.config(model),
+        generation_config=_special_tokens(metadata),
+        read_tokenizer=partial(read_vocabulary, metadata),
+        source=GgufTensors(architecture_map.tensor_plans(model)),
+    )
+
+
+def _special_tokens(metadata: GgufMetadata) -> Mapping[str, object]:
+    """Return the BOS and EOS token ids, as in `generation_config.json`."""
+    ids = {"bos_token_id": token_id(metadata, "bos"), "eos_token_id": [*eog_token_ids(metadata)]}
+    return {key: value for key, value in ids.items() if value not in (None, [])}

@@ -27,10 +27,10 @@ from litgpt.adapters.checkpoints.hf.safetensors_index import (
 )
 from litgpt.adapters.checkpoints.quantized.dequantized_checkpoint import dequantized
 from litgpt.adapters.checkpoints.quantized.registry import without_quantization
-from litgpt.domain.errors import InvalidArgument, InvalidCheckpoint, LitGPTError, MissingFile, UnsafeFile
+from litgpt.domain.errors import InvalidCheckpoint, LitGPTError, MissingFile, UnsafeFile
 from litgpt.domain.families import expected_shapes
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
-from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
@@ -72,63 +72,18 @@ class MappedTensors:
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
 
+    def fetch(self, report: Reporter) -> None:
+        """Do nothing: the weights are local."""
+
     def close(self) -> None:
         """Release the files. Tensors that were read remain valid."""
         for file, _ in self._stored.values():
             file.release()
 
 
-@attrs.define
-class HFCheckpoint:
-    """A model in a Hugging Face folder. Tensors are memory-mapped views, or dequantized when they are read.
-
-    Attributes:
-        config: The contents of `config.json`, without the `quantization_config` of dequantized weights.
-        notes: Ignored files and tensors, and the quantization format.
-
-    """
-
-    name: str
-    folder: Path
-    config: Mapping[str, object] = attrs.field(repr=False)
-    generation_config: Mapping[str, object] = attrs.field(repr=False)
-    prompt_style: str | None
-    tokenizer: TokenizerFiles = attrs.field(repr=False)
-    _source: "TensorSource[torch.Tensor]" = attrs.field(repr=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def origin(self) -> str:
-        return f"the folder {self.folder}"
-
-    @property
-    def path(self) -> Path:
-        return self.folder
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        return self._source.tensors
-
-    def fetch(self, report: Reporter) -> None:
-        """Do nothing: the weights are local."""
-
-    def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: see `MappedTensors.read` and `DequantizedTensors.read`.
-
-        Raises:
-            InvalidArgument: The model has no tensor of this name.
-
-        """
-        if name not in self._source.tensors:
-            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
-        return self._source.read(name, dtype)
-
-    def close(self) -> None:
-        """Release the files. Tensors that were read remain valid."""
-        self._source.close()
-
-
-def open_hf_folder(path: Path, name: str, *, pending: HeaderBytes | None = None) -> HFCheckpoint:
+def open_hf_folder(
+    path: Path, name: str, *, pending: HeaderBytes | None = None
+) -> "Checkpoint[torch.Tensor]":
     """Open a Hugging Face folder, reading only its small files and the headers of its weights.
 
     If there are safetensors, other weight files are ignored. Quantized weights are presented, and read, as
@@ -150,17 +105,53 @@ def open_hf_folder(path: Path, name: str, *, pending: HeaderBytes | None = None)
         raise missing_file(path / "config.json", "it describes the architecture, which the weights do not.")
     stored_config = read_json(path / "config.json")
     located = _folder_tensors(name, stored_config, path, pending or {})
-    stored = MappedTensors(located.tensors)
-    source, config, notes = dequantized(stored, name=name, folder=path, config=stored_config)
-    return HFCheckpoint(
+    checkpoint = folder_checkpoint(
+        path,
+        name,
+        kind="folder",
+        config=stored_config,
+        notes=(*located.notes, *ignored_files(path, located.files)),
+        source=MappedTensors(located.tensors),
+    )
+    return dequantized(checkpoint)
+
+
+def folder_checkpoint(
+    folder: Path,
+    name: str,
+    *,
+    kind: str,
+    config: Mapping[str, object],
+    source: "TensorSource[torch.Tensor]",
+    notes: tuple[str, ...] = (),
+) -> "Checkpoint[torch.Tensor]":
+    """Return the checkpoint in a folder, with the tokenizer and the settings in its small files.
+
+    Args:
+        folder: The folder.
+        name: The requested model name.
+        kind: The kind of folder, for messages.
+        config: The contents of `config.json`, or their equivalent.
+        source: The tensors.
+        notes: Sentences for the user who loads it.
+
+    Raises:
+        CorruptFile: `generation_config.json` or `prompt_style.yaml` cannot be read.
+        MissingFile: The only tokenizer file is a Git LFS pointer or a dangling link.
+
+    """
+    tokenizer = tokenizer_files(folder)
+    return Checkpoint(
         name=name,
-        folder=path,
+        origin=f"the {kind} {folder}",
+        folder=folder,
+        path=folder,
         config=config,
-        generation_config=read_optional_json(path / "generation_config.json"),
-        prompt_style=read_prompt_style(path),
-        tokenizer=tokenizer_files(path),
+        generation_config=read_optional_json(folder / "generation_config.json"),
+        prompt_style=read_prompt_style(folder),
+        notes=notes,
+        read_tokenizer=lambda: tokenizer,
         source=source,
-        notes=(*located.notes, *ignored_files(path, located.files), *notes),
     )
 
 

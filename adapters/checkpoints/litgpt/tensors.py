@@ -13,8 +13,9 @@ import attrs
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.families import FAMILIES
 from litgpt.domain.model import Architecture, ParameterSpec
+from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
-from litgpt.domain.weights.tensor_info import TensorInfo
+from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 STORAGE_FORMATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 
 
-@attrs.frozen
+@attrs.define
 class LitGptTensors:
     """The Hugging Face tensors of a LitGPT file, assembled on reading. Unknown tensors keep their name.
 
@@ -31,6 +32,11 @@ class LitGptTensors:
 
     weights: Mapping[str, "torch.Tensor"] = attrs.field(repr=False)
     targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
+    tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
+
+    @tensors.default
+    def _infos(self) -> Mapping[str, TensorInfo]:
+        return {name: self._info(name) for name in self.targets}
 
     @classmethod
     def from_weights(
@@ -53,14 +59,28 @@ class LitGptTensors:
                 mapped[hf_name] = targets
         return cls(weights, mapped | {name: () for name in weights if name not in known})
 
-    def info(self, name: str) -> TensorInfo:
+    def _info(self, name: str) -> TensorInfo:
         targets = self.targets[name]
         stored = self.weights[_stored_name(targets[0].parameter, self.weights) if targets else name]
         shape = targets[0].view.shape if targets else tuple(stored.shape)
         dtype = str(stored.dtype).removeprefix("torch.")
         return TensorInfo(shape, STORAGE_FORMATS.get(dtype, dtype), prod(shape) * stored.element_size())
 
-    def read(self, name: str) -> "torch.Tensor":
+    def fetch(self, report: Reporter) -> None:
+        """Do nothing: the weights are local."""
+
+    def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
+        """Return a tensor: a view of the file if it is stored so in one LitGPT tensor, otherwise a copy."""
+        import torch
+
+        tensor = self._assemble(name)
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
+
+    def close(self) -> None:
+        """Release the file. Tensors that were read remain valid."""
+        self.weights = {}
+
+    def _assemble(self, name: str) -> "torch.Tensor":
         """Return a Hugging Face tensor: a view of the file if it consists of rows of one LitGPT tensor."""
         targets = self.targets[name]
         if not targets:

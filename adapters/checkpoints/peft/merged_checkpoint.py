@@ -19,62 +19,35 @@ from litgpt.domain.errors import (
     ModelNotFound,
     UnsafeFile,
 )
-from litgpt.domain.ports import Checkpoint, ModelStore
+from litgpt.domain.lora.config import LoraAdapter
+from litgpt.domain.ports import Checkpoint, ModelStore, TensorSource
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.tokenizer_source import TokenizerSource, has_tokenizer_files
+from litgpt.domain.tokenizer_source import has_tokenizer_files
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
     import torch
 
 
-@attrs.define
-class LoraMergedCheckpoint:
-    """A base checkpoint with a LoRA adapter merged into it.
+@attrs.frozen
+class MergedTensors:
+    """The tensors of a base model with a LoRA adapter merged into them.
 
     Each tensor is merged when it is read, so the merged model can be quantized, sharded or converted like any
     other. Changed tensors are copies; the others are views of their files.
+
+    Attributes:
+        tensors: Shapes and dtypes of the merged tensors, including a head that the adapter unties.
+
     """
 
-    name: str
-    folder: Path
-    _base: "Checkpoint[torch.Tensor]"
+    _base: "TensorSource[torch.Tensor]"
     _merge: MergePlan = attrs.field(repr=False)
+    tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
 
-    @property
-    def origin(self) -> str:
-        return f"the adapter {self.folder} on {self._base.origin}"
-
-    @property
-    def path(self) -> Path:
-        return self.folder
-
-    @property
-    def config(self) -> Mapping[str, object]:
-        return self._merge.merged_config(self._base.config, self._base.tensors)
-
-    @property
-    def generation_config(self) -> Mapping[str, object]:
-        return read_optional_json(self.folder / "generation_config.json") or self._base.generation_config
-
-    @property
-    def prompt_style(self) -> str | None:
-        return read_prompt_style(self.folder) or self._base.prompt_style
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (*self._base.notes, f"it is {self._base.origin}, with the adapter merged into it.")
-
-    @property
-    def tokenizer(self) -> TokenizerSource:
-        """The tokenizer saved with the adapter, or else the base's."""
-        own = tokenizer_files(self.folder)
-        return own if has_tokenizer_files(own.paths) else self._base.tokenizer
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """Shapes and dtypes of the merged tensors, including a head that the adapter unties."""
+    @tensors.default
+    def _infos(self) -> Mapping[str, TensorInfo]:
         return self._merge.merged_infos(self._base.tensors)
 
     def fetch(self, report: Reporter) -> None:
@@ -96,6 +69,27 @@ class LoraMergedCheckpoint:
 
     def close(self) -> None:
         self._base.close()
+
+
+def _merged(
+    name: str, folder: Path, adapter: "LoraAdapter[torch.Tensor]", base: "Checkpoint[torch.Tensor]"
+) -> "Checkpoint[torch.Tensor]":
+    """Return the base model with the adapter in a folder merged; the folder's small files take precedence."""
+    plan = plan_merge(name, adapter, base.config, base.tensors)
+    tokenizer = tokenizer_files(folder)
+    return attrs.evolve(
+        base,
+        name=name,
+        origin=f"the adapter {folder} on {base.origin}",
+        folder=folder,
+        path=folder,
+        config=plan.merged_config(base.config, base.tensors),
+        generation_config=read_optional_json(folder / "generation_config.json") or base.generation_config,
+        prompt_style=read_prompt_style(folder) or base.prompt_style,
+        notes=(*base.notes, f"it is {base.origin}, with the adapter merged into it."),
+        read_tokenizer=(lambda: tokenizer) if has_tokenizer_files(tokenizer.paths) else base.read_tokenizer,
+        source=MergedTensors(base.source, plan),
+    )
 
 
 @attrs.frozen
@@ -145,11 +139,10 @@ class LoraStore:
             )
         base = self._base(folder, adapter.base_model, adapter.revision, reference)
         try:
-            plan = plan_merge(reference.name, adapter, base.config, base.tensors)
+            return _merged(reference.name, folder, adapter, base)
         except BaseException:
             base.close()
             raise
-        return LoraMergedCheckpoint(reference.name, folder, base, plan)
 
     def _base(
         self, folder: Path, name: str, revision: str | None, reference: ModelReference

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,12 +10,13 @@ from litgpt.adapters.checkpoints.quantized.quant_format import PackedWeight, Qua
 from litgpt.adapters.checkpoints.quantized.registry import quant_format_of, without_quantization
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.families import expected_shapes
+from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
     import torch
 
-    from litgpt.domain.ports import TensorSource
+    from litgpt.domain.ports import Checkpoint, TensorSource
 
 
 @attrs.frozen
@@ -52,40 +52,39 @@ class DequantizedTensors:
         except ValueError as error:
             raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
 
+    def fetch(self, report: Reporter) -> None:
+        self._stored.fetch(report)
+
     def close(self) -> None:
         """Release the files. Tensors that were read remain valid."""
         self._stored.close()
 
 
-def dequantized(
-    stored: "TensorSource[torch.Tensor]", *, name: str, folder: Path, config: Mapping[str, object]
-) -> tuple["TensorSource[torch.Tensor]", Mapping[str, object], tuple[str, ...]]:
-    """Return the dequantized weights of a folder, its config without quantization, and notes.
-
-    Args:
-        stored: The stored tensors; they are returned unchanged if they are not quantized.
-        name: The model name in errors.
-        folder: The folder.
-        config: The contents of `config.json`.
+def dequantized(checkpoint: "Checkpoint[torch.Tensor]") -> "Checkpoint[torch.Tensor]":
+    """Return a checkpoint with dequantized weights; the checkpoint itself if they are not quantized.
 
     Raises:
         UnsupportedModel: The format, or one of its settings, is not supported.
         CorruptFile: A part of a weight is missing, or has an invalid dtype or shape.
 
     """
-    packing = quant_format_of(name, config)
+    name, tensors = checkpoint.name, checkpoint.tensors
+    packing = quant_format_of(name, checkpoint.config)
     if packing is None:
-        return stored, config, ()
-    config, tensors = without_quantization(config), stored.tensors
+        return checkpoint
+    config, where = without_quantization(checkpoint.config), str(checkpoint.folder)
 
     def expected(names: Iterable[str]) -> Mapping[str, Shape]:
         return expected_shapes(name, config, names)
 
-    packed = packing.packed_weights(StoredTensors(str(folder), tensors, expected))
-    presented = _presented(tensors, packed, packing)
+    packed = packing.packed_weights(StoredTensors(where, tensors, expected))
     note = f"it is {packing.description}; its weights are dequantized while they are loaded."
-    source = DequantizedTensors(presented, str(folder), stored, packed)
-    return source, config, (note,) if packed else ()
+    return attrs.evolve(
+        checkpoint,
+        config=config,
+        notes=(*checkpoint.notes, note) if packed else checkpoint.notes,
+        source=DequantizedTensors(_presented(tensors, packed, packing), where, checkpoint.source, packed),
+    )
 
 
 def _presented(

@@ -3,19 +3,17 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 
 import attrs
 import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.ops.dtypes import TORCH_DTYPES
-from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of, parse_config
 from litgpt.domain.model import Architecture, ParameterRole
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
@@ -25,28 +23,18 @@ _DEFAULT_STD = 0.02
 
 
 @attrs.define(slots=False)
-class RandomCheckpoint:
-    """A checkpoint with random weights, made from a config.
+class RandomTensors:
+    """Random weights of the architecture that a config describes; each `read` returns new values.
 
     The weights follow from torch's global generator, so `torch.manual_seed` makes them reproducible. Output
     projections of blocks are scaled by 1 / sqrt(2 * layers), so that the residual stream does not grow with
     depth (Radford et al. 2019, section 2.3).
     """
 
-    name: str
-    config: Mapping[str, object] = attrs.field(repr=False)
-    folder: Path | None = None
-    path: Path | None = None
-    generation_config: Mapping[str, object] = attrs.field(factory=dict, repr=False)
-    prompt_style: str | None = None
-    tokenizer: TokenizerFiles = attrs.field(factory=lambda: TokenizerFiles({}), repr=False)
-    notes: tuple[str, ...] = ("its weights are random; the model is not trained.",)
+    _name: str
+    _config: Mapping[str, object] = attrs.field(repr=False)
 
-    @property
-    def origin(self) -> str:
-        return f"random weights for {self.name}"
-
-    @property
+    @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """All tensors by name; none has bytes in a file."""
         targets = self._targets.items()
@@ -56,9 +44,6 @@ class RandomCheckpoint:
         """Do nothing: the weights are not stored in files."""
 
     def read(self, name: str, dtype: DType | None = None) -> Tensor:
-        """Return a tensor with new random values at each call."""
-        if name not in self._targets:
-            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
         target = self._targets[name][0]
         torch_dtype = TORCH_DTYPES[dtype or "float32"]
         if target.parameter.init_value is not None:
@@ -82,17 +67,17 @@ class RandomCheckpoint:
 
     @property
     def _std(self) -> float:
-        std = self.config.get("initializer_range")
+        std = self._config.get("initializer_range")
         return float(std) if isinstance(std, (int, float)) and std > 0 else _DEFAULT_STD
 
     @cached_property
     def _architecture(self) -> Architecture:
-        return parse_config(self.name, self.config)
+        return parse_config(self._name, self._config)
 
     @cached_property
     def _targets(self) -> dict[str, tuple[TensorTarget, ...]]:
         return invert_mapping(
-            tuple(map_parameters(self._architecture, family_of(self.name, self.config).weights))
+            tuple(map_parameters(self._architecture, family_of(self._name, self._config).weights))
         )
 
 
@@ -110,5 +95,16 @@ class RandomStore:
         """Yield nothing: the stores that provide configs suggest names."""
         return iter(())
 
-    def open(self, reference: ModelReference) -> RandomCheckpoint:
-        return RandomCheckpoint(reference.name, self.find_config(reference))
+    def open(self, reference: ModelReference) -> Checkpoint[Tensor]:
+        return random_checkpoint(reference.name, self.find_config(reference))
+
+
+def random_checkpoint(name: str, config: Mapping[str, object]) -> Checkpoint[Tensor]:
+    """Return a checkpoint with random weights and without a tokenizer."""
+    return Checkpoint(
+        name=name,
+        origin=f"random weights for {name}",
+        config=config,
+        notes=("its weights are random; the model is not trained.",),
+        source=RandomTensors(name, config),
+    )

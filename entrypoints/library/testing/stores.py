@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import attrs
 
-from litgpt.domain.errors import InvalidArgument, ModelNotFound
+from litgpt.domain.errors import ModelNotFound
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType, TensorInfo
 
 _STORAGE_FORMATS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -25,8 +24,8 @@ class MemoryTensor:
 
 
 @attrs.define
-class MemoryCheckpoint:
-    """A checkpoint in memory that records its calls.
+class MemoryTensors:
+    """The tensors of a model in memory, with a record of the calls.
 
     Attributes:
         weights: Tensors by Hugging Face's names: MemoryTensor, or torch tensors for tests that compute.
@@ -35,22 +34,10 @@ class MemoryCheckpoint:
         closed: Whether `close` was called.
     """
 
-    config: Mapping[str, object] = attrs.field(factory=dict)
-    weights: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    generation_config: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
-    prompt_style: str | None = attrs.field(default=None, kw_only=True)
-    notes: tuple[str, ...] = attrs.field(default=(), kw_only=True)
-    tokenizer: TokenizerSource = attrs.field(factory=lambda: TokenizerFiles({}), kw_only=True)
-    folder: Path | None = attrs.field(default=None, kw_only=True)
-    path: Path | None = attrs.field(default=None, kw_only=True)
-    name: str = attrs.field(default="memory", kw_only=True)
+    weights: Mapping[str, Any] = attrs.field(repr=False)
     fetched: int = attrs.field(default=0, init=False)
     was_read: list[str] = attrs.field(factory=list, init=False, repr=False)
     closed: bool = attrs.field(default=False, init=False)
-
-    @property
-    def origin(self) -> str:
-        return f"the model {self.name} in memory"
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -60,9 +47,6 @@ class MemoryCheckpoint:
         self.fetched += 1
 
     def read(self, name: str, dtype: DType | None = None) -> Any:
-        """Return a tensor; raise InvalidArgument if it does not exist."""
-        if name not in self.weights:
-            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
         self.was_read.append(name)
         tensor = self.weights[name]
         if dtype is None:
@@ -75,6 +59,35 @@ class MemoryCheckpoint:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _memory_tensors(weights: Mapping[str, Any] | MemoryTensors) -> MemoryTensors:
+    return weights if isinstance(weights, MemoryTensors) else MemoryTensors(weights)
+
+
+@attrs.frozen
+class MemoryCheckpoint(Checkpoint[Any]):
+    """A checkpoint in memory.
+
+    Attributes:
+        config: The content of `config.json`.
+        source: The argument `weights`: tensors by Hugging Face's names, or `MemoryTensors`.
+
+    """
+
+    config: Mapping[str, object] = attrs.field(factory=dict)
+    source: MemoryTensors = attrs.field(
+        default=attrs.Factory(lambda: MemoryTensors({})),
+        alias="weights",
+        converter=_memory_tensors,
+        repr=False,
+    )
+    name: str = attrs.field(default="memory", kw_only=True)
+    origin: str = attrs.field(kw_only=True)
+
+    @origin.default
+    def _origin(self) -> str:
+        return f"the model {self.name} in memory"
 
 
 @attrs.define
@@ -92,13 +105,12 @@ class MemoryStore:
         return iter(self.models)
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
-        """Return the model itself, not a copy, so that a test can inspect the recorded calls."""
+        """Return the model under the requested name. Its `source` records the calls."""
         self.asked.append(reference)
         if reference.name not in self.models:
             raise ModelNotFound(reference.name, searched=(self.location,))
-        checkpoint = self.models[reference.name]
-        checkpoint.name = reference.name
-        return checkpoint
+        name = reference.name
+        return attrs.evolve(self.models[name], name=name, origin=f"the model {name} in memory")
 
 
 def _info(tensor: Any) -> TensorInfo:

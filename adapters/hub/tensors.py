@@ -1,0 +1,61 @@
+"""Tensors of a repository on the Hub, whose files are downloaded on demand."""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import attrs
+
+from litgpt.adapters.hub.download import Download
+from litgpt.domain.errors import MissingFile
+from litgpt.domain.ports import TensorSource
+from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.tensor_info import DType, TensorInfo
+
+TensorT = TypeVar("TensorT")
+
+
+@attrs.define
+class HubTensors(Generic[TensorT]):
+    """The tensors of a snapshot in the cache with a pending download of its weights.
+
+    Attributes:
+        name: The requested name of the model.
+
+    """
+
+    name: str
+    _snapshot: TensorSource[TensorT]
+    _download: Download | None
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        return self._snapshot.tensors
+
+    def fetch(self, report: Reporter) -> None:
+        """Download the weight files that are missing from the cache.
+
+        Raises:
+            HubUnreachable: The Hub stopped responding.
+            InsufficientSpace: There is not enough disk space.
+
+        """
+        if self._download is not None:
+            self._download.run(report)
+            self._download = None
+
+    def read(self, name: str, dtype: DType | None = None) -> TensorT:
+        """Read a tensor.
+
+        Raises:
+            MissingFile: `fetch` has not been called.
+            CorruptFile: The contents of a file do not match its header.
+
+        """
+        if self._download is not None:
+            raise MissingFile(
+                f"{name!r} of {self.name}", "its weights are not downloaded yet. Call fetch() before read()."
+            )
+        return self._snapshot.read(name, dtype)
+
+    def close(self) -> None:
+        self._snapshot.close()
