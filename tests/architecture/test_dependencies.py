@@ -29,6 +29,10 @@ PLANTS = {
         "litgpt/adapters/hub/__init__.py",
         "import litgpt.adapters.tokenization",
     ),
+    "Dequantization does not know the formats of checkpoints": (
+        "litgpt/adapters/checkpoints/quantized/__init__.py",
+        "import litgpt.adapters.checkpoints.hf.config_files",
+    ),
     "The network does not know what uses it": (
         "litgpt/adapters/pytorch/model/gpt.py",
         "import litgpt.adapters.pytorch.generation.sampler",
