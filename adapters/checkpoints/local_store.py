@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints.files.atomic_folder import check_not_interrupted
-from litgpt.adapters.checkpoints.files.file_checks import is_lfs_pointer, lfs_pointer_error, missing_file
+from litgpt.adapters.checkpoints.files.file_checks import (
+    existing_paths,
+    is_lfs_pointer,
+    lfs_pointer_error,
+    missing_file,
+)
 from litgpt.adapters.checkpoints.hf.checkpoint import PICKLE_PATTERNS, open_hf_folder
 from litgpt.adapters.checkpoints.hf.config_files import read_json, tokenizer_files
 from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE, SINGLE_FILE
@@ -134,16 +139,9 @@ class LocalStore:
         return path
 
     def _find(self, name: str) -> Path | None:
-        for candidate in (Path(name), self.root / name):
-            try:
-                path = candidate.expanduser()
-                if path.exists() or path.is_symlink():
-                    break
-            except (OSError, RuntimeError, ValueError):
-                continue  # not a valid path: too long, with a NUL, or the home of an unknown user
-        else:
-            return None
-        check_not_interrupted(path)
+        path = next(existing_paths(name, self.root), None)
+        if path is not None:
+            check_not_interrupted(path)
         return path
 
 

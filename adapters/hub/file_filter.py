@@ -58,10 +58,8 @@ def check_files(repository: str, files: Sequence[str]) -> None:
         raise MissingFile(
             f"{repository}/{SINGLE_FILE}", f"the repository has no safetensors weights; it has {names}."
         )
-    if CONFIG_FILE not in files:
-        raise MissingFile(
-            f"{repository}/{CONFIG_FILE}", "it describes the architecture, which the weights do not."
-        )
+    reason = "it describes the architecture, which the weights do not."
+    required_files(repository, files, names=(CONFIG_FILE,), reason=reason)
 
 
 _REMEDY = (
@@ -93,6 +91,20 @@ def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
         )
     accepted = {*TOKENIZER_FILES, *_named_templates(files)}
     return tuple(file for file in non_weight_files(files) if file in accepted or is_tiktoken(file))
+
+
+def required_files(
+    repository: str, files: Sequence[str], *, names: tuple[str, ...], reason: str
+) -> tuple[str, ...]:
+    """Return `names`.
+
+    Raises:
+        MissingFile: The repository lacks one of them, for this reason.
+
+    """
+    if missing := [name for name in names if name not in files]:
+        raise MissingFile(f"{repository}/{missing[0]}", reason)
+    return names
 
 
 def is_tiktoken(file: str) -> bool:

@@ -1,7 +1,7 @@
 """The model store of the Hugging Face Hub and its local cache."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,11 @@ from litgpt.adapters.hub.download import Download
 from litgpt.adapters.hub.env import endpoint_name, from_cache_or_hub, resolve_cache_dir, resolve_endpoint
 from litgpt.adapters.hub.file_filter import (
     ADAPTER_FILES,
+    CONFIG_FILE,
     INDEX_FILE,
     check_files,
     non_weight_files,
+    required_files,
     tokenizer_files,
     weight_files,
 )
@@ -24,7 +26,7 @@ from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.tensors import HubTensors
 from litgpt.application.files.free_space import free_bytes
 from litgpt.domain import catalogue
-from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
+from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
@@ -35,8 +37,6 @@ TensorT_co = TypeVar("TensorT_co", covariant=True)
 
 REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
-
-CONFIG_FILE = "config.json"
 
 MAX_NAMES = 1000
 
@@ -112,61 +112,59 @@ class HubStore(Generic[TensorT]):
 
         A cached tokenizer is used under the same conditions as in `open`, whose errors may be raised.
         """
-        repository = self._repository(reference)
-        cached = repository.cache.at_revision(repository.path, repository.revision)
-
-        def fetch() -> TokenizerFiles:
-            info = repository.list_files()
-            for file in tokenizer_files(repository.path, info.files):
-                repository.download(info.commit, file)
-            return _remembered(repository, cached, info.commit).tokenizer
-
-        tokenizer = None if cached is None or not cached.has_tokenizer else cached.tokenizer
-        return from_cache_or_hub(reference, None if tokenizer is None else lambda: tokenizer, fetch)
+        return self._snapshot(reference, tokenizer_files, lambda cached: cached.has_tokenizer).tokenizer
 
     def config_file(self, reference: ModelReference) -> Path:
         """Return the path of `config.json` of a repository, downloading no other files."""
-        repository = self._repository(reference)
-        cached = repository.cache.at_revision(repository.path, repository.revision)
-        path = None if cached is None else cached.folder / CONFIG_FILE
-
-        def fetch() -> Path:
-            info = repository.list_files()
-            if CONFIG_FILE not in info.files:
-                raise MissingFile(
-                    f"{repository.path}/{CONFIG_FILE}", "the repository does not have a config."
-                )
-            repository.download(info.commit, CONFIG_FILE)
-            return repository.cache.at_commit(repository.path, info.commit).folder / CONFIG_FILE
-
-        return from_cache_or_hub(reference, (lambda: path) if path and path.is_file() else None, fetch)
+        select = partial(
+            required_files, names=(CONFIG_FILE,), reason="the repository does not have a config."
+        )
+        snapshot = self._snapshot(reference, select, lambda cached: (cached.folder / CONFIG_FILE).is_file())
+        return snapshot.folder / CONFIG_FILE
 
     def adapter(self, reference: ModelReference, *, with_tokenizer: bool = False) -> Path:
         """Return a folder with the two files of a LoRA adapter, downloading no other files of its repository.
 
         `with_tokenizer` also downloads the tokenizer and the prompt style, if available.
         """
+
+        def select(repository: str, files: Sequence[str]) -> Sequence[str]:
+            reason = "the repository has no LoRA adapter in safetensors format."
+            required = required_files(repository, files, names=ADAPTER_FILES, reason=reason)
+            others = non_weight_files(files) if with_tokenizer else ()
+            return [*required, *(file for file in others if file not in (CONFIG_FILE, INDEX_FILE))]
+
+        def is_complete(cached: Snapshot) -> bool:
+            return cached.has_tokenizer or not with_tokenizer
+
+        return self._snapshot(reference, select, lambda cached: cached.has_adapter, is_complete).folder
+
+    def _snapshot(
+        self,
+        reference: ModelReference,
+        select: Callable[[str, Sequence[str]], Sequence[str]],
+        is_usable: Callable[[Snapshot], bool],
+        is_complete: Callable[[Snapshot], bool] = lambda _: True,
+    ) -> Snapshot:
+        """Return a snapshot with the selected files, from the cache if it has all of them, or from the Hub.
+
+        Without a response of the Hub, a usable snapshot in the cache is returned although it is not complete.
+        """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        snapshot = cached if cached is not None and cached.has_adapter else None
+        usable = cached if cached is not None and is_usable(cached) else None
 
-        def fetch() -> Path:
+        def fetch() -> Snapshot:
             info = repository.list_files()
-            for file in ADAPTER_FILES:
-                if file not in info.files:
-                    raise MissingFile(
-                        f"{repository.path}/{file}",
-                        "the repository has no LoRA adapter in safetensors format.",
-                    )
+            for file in select(repository.path, info.files):
                 repository.download(info.commit, file)
-            for file in non_weight_files(info.files) if with_tokenizer else ():
-                if file not in (CONFIG_FILE, INDEX_FILE):
-                    repository.download(info.commit, file)
-            return _remembered(repository, cached, info.commit).folder
+            if cached is None or not cached.has_weights:  # a complete model of an older commit stays in use
+                repository.cache.write_ref(repository.path, repository.revision, info.commit)
+            return repository.cache.at_commit(repository.path, info.commit)
 
-        is_complete = snapshot is not None and (snapshot.has_tokenizer or not with_tokenizer)
-        read_cached = None if snapshot is None else (lambda: snapshot.folder)
-        return from_cache_or_hub(reference, read_cached, fetch, is_complete=is_complete)
+        complete = usable is not None and is_complete(usable)
+        read_cached = None if usable is None else (lambda: usable)
+        return from_cache_or_hub(reference, read_cached, fetch, is_complete=complete)
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> Checkpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)
@@ -218,16 +216,6 @@ class HubStore(Generic[TensorT]):
 
     def _cache(self) -> HubCache:
         return HubCache(resolve_cache_dir(self.cache_dir))
-
-
-def _remembered(repository: Repository, cached: Snapshot | None, commit: str) -> Snapshot:
-    """Return the snapshot of a commit, and record the commit in the ref of the revision.
-
-    The ref is unchanged if the cache has a complete model of the revision, even an older one.
-    """
-    if cached is None or not cached.has_weights:
-        repository.cache.write_ref(repository.path, repository.revision, commit)
-    return repository.cache.at_commit(repository.path, commit)
 
 
 def _origin(repository: Repository, commit: str) -> str:

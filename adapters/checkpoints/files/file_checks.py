@@ -1,5 +1,7 @@
-"""Detect dangling links and Git LFS pointers in place of files."""
+"""Find files, and detect dangling links and Git LFS pointers in place of files."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile
@@ -8,6 +10,16 @@ MAX_POINTER_BYTES = 1024
 """Bytes. A pointer is smaller: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md."""
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def existing_paths(name: str, root: Path) -> Iterator[Path]:
+    """Yield what exists under a name: as a path, and under a root. A dangling link counts as existing."""
+    for candidate in (Path(name), root / name):
+        # the name may not be a valid path: too long, with a NUL, or the home of an unknown user
+        with suppress(OSError, RuntimeError, ValueError):
+            path = candidate.expanduser()
+            if path.exists() or path.is_symlink():
+                yield path
 
 
 def missing_file(path: Path, why: str) -> MissingFile:

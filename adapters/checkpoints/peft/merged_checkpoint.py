@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints.files.atomic_folder import check_not_interrupted
+from litgpt.adapters.checkpoints.files.file_checks import existing_paths
 from litgpt.adapters.checkpoints.hf.config_files import read_optional_json, read_prompt_style, tokenizer_files
 from litgpt.adapters.checkpoints.peft.adapter_folder import CONFIG_FILE, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.peft.merge import MergePlan, plan_merge
@@ -167,20 +168,13 @@ class LoraStore:
             raise error from None
 
     def _is_on_disk(self, name: str) -> bool:
-        try:
-            return any(path.expanduser().exists() for path in (Path(name), self.root / name))
-        except (OSError, RuntimeError):
-            return False
+        return any(existing_paths(name, self.root))
 
     def _find(self, name: str) -> Path | None:
-        for path in (Path(name), self.root / name):
-            try:
-                folder = path.expanduser()
-                if is_adapter(folder):
-                    break
-            except (OSError, RuntimeError):
-                continue  # not a valid path on this system
-        else:
+        try:
+            folder = next(filter(is_adapter, existing_paths(name, self.root)), None)
+        except OSError:  # it is not readable; opening it as a model reports the error
             return None
-        check_not_interrupted(folder)
+        if folder is not None:
+            check_not_interrupted(folder)
         return folder
