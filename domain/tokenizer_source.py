@@ -8,16 +8,38 @@ import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
 
-_VOCABULARY_FILES = {"tokenizer.json", "tokenizer.model", "tekken.json", "tiktoken.model", "vocab.txt"}
+CONFIG_FILES = ("config.json", "generation_config.json")
+"""The `TOKENIZER_FILES` that belong to the model; they contain the EOS token ids."""
+
+VOCABULARY_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tekken.json",
+    "tiktoken.model",
+)
+
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    *CONFIG_FILES,
+)
+"""Files from which a tokenizer is read."""
 
 
 def has_tokenizer_files(files: Collection[str]) -> bool:
     """Return whether files of these names include the vocabulary of a tokenizer."""
-    names = set(files)
+    pair = {"vocab.json", "merges.txt"}
     return (
-        not names.isdisjoint(_VOCABULARY_FILES)
-        or {"vocab.json", "merges.txt"} <= names
-        or any(name.endswith(".tiktoken") for name in names)
+        pair <= {*files}
+        or not ({*VOCABULARY_FILES} - pair).isdisjoint(files)
+        or any(name.endswith(".tiktoken") for name in files)
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from litgpt.adapters.checkpoints.files.atomic_folder import check_not_interrupted
-from litgpt.adapters.checkpoints.hf.config_files import CONFIG_FILES, read_json
+from litgpt.adapters.checkpoints.hf.config_files import read_json
 from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE
 from litgpt.adapters.checkpoints.litgpt import checkpoint
 from litgpt.adapters.checkpoints.local_store import LocalStore
@@ -13,7 +13,7 @@ from litgpt.domain.errors import CorruptFile, LitGPTError
 from litgpt.domain.overwrite_check import SavedContent, adapter_content, model_content
 from litgpt.domain.reference import ModelReference
 
-_CONFIG = CONFIG_FILES[0]
+_CONFIG = "config.json"
 _WEIGHTS = (INDEX_FILE, "*.safetensors", "pytorch_model*.bin", checkpoint.WEIGHTS_FILE, "*.gguf")
 _MODEL = (_CONFIG, checkpoint.CONFIG_FILE, *_WEIGHTS)
 

@@ -15,10 +15,15 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.adapters.hub.disk_errors import translate_disk_errors
-from litgpt.adapters.hub.file_filter import ADAPTER_FILES, INDEX_FILE, SINGLE_FILE, TOKENIZER_FILES
+from litgpt.adapters.hub.file_filter import ADAPTER_FILES, INDEX_FILE, SINGLE_FILE
 from litgpt.application.files.atomic_write import atomic_write
 from litgpt.domain.families import expected_shapes
-from litgpt.domain.tokenizer_source import NAMED_TEMPLATES, TokenizerFiles, has_tokenizer_files
+from litgpt.domain.tokenizer_source import (
+    NAMED_TEMPLATES,
+    TOKENIZER_FILES,
+    TokenizerFiles,
+    has_tokenizer_files,
+)
 
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 

@@ -5,31 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile, UnsafeFile
-from litgpt.domain.tokenizer_source import NAMED_TEMPLATES, has_tokenizer_files
+from litgpt.domain.tokenizer_source import (
+    NAMED_TEMPLATES,
+    TOKENIZER_FILES,
+    VOCABULARY_FILES,
+    has_tokenizer_files,
+)
 
 CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-
-CONFIG_FILES = (
-    CONFIG_FILE,
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "prompt_style.yaml",
-)
-"""The files besides the weights that are downloaded if the repository has them."""
-
-VOCAB_FILES = ("vocab.json", "merges.txt", "vocab.txt", "tekken.json", "tiktoken.model")
-"""Additional files of tokenizers without `tokenizer.json`."""
-
-TOKENIZER_FILES = (*(file for file in CONFIG_FILES if file != "prompt_style.yaml"), *VOCAB_FILES)
-"""The files of a tokenizer; the two model configs contain the EOS tokens."""
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """The files of a LoRA adapter in PEFT format."""
@@ -70,9 +55,10 @@ _REMEDY = (
 
 def non_weight_files(files: Sequence[str]) -> tuple[str, ...]:
     """Return the files to download before the weights."""
-    names = list(CONFIG_FILES)
-    if "tokenizer.json" not in files:
-        names += [*VOCAB_FILES, *(file for file in files if is_tiktoken(file))]
+    names = [*TOKENIZER_FILES, "prompt_style.yaml", *filter(is_tiktoken, files)]
+    if "tokenizer.json" in files:
+        unused = {*VOCABULARY_FILES} - {"tokenizer.json", "tokenizer.model"}
+        names = [name for name in names if name not in unused and not is_tiktoken(name)]
     if SINGLE_FILE not in files:
         names += [INDEX_FILE]
     return tuple(file for file in (*names, *_named_templates(files)) if file in files)

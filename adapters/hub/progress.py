@@ -77,17 +77,10 @@ class TqdmShim:
         """Signal activity only: bytes on the wire may be compressed and are counted when written."""
         self.moved.set()
 
-    def set_postfix_str(self, *_: object, **__: object) -> None:
-        """Do nothing: no speed is shown."""
+    def close(self, *_: object, **__: object) -> None:
+        """Do nothing: no bar and no speed is shown."""
 
-    def set_transfer_postfix_str(self, *_: object, **__: object) -> None:
-        """Do nothing: no speed is shown."""
-
-    def refresh(self) -> None:
-        """Do nothing: no bar is drawn."""
-
-    def close(self) -> None:
-        """Do nothing: no bar is drawn."""
+    set_postfix_str = set_transfer_postfix_str = refresh = close
 
 
 def make_tqdm_class(progress: DownloadProgress | None, moved: Event, abandoned: Event) -> type[TqdmShim]:

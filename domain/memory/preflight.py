@@ -14,9 +14,7 @@ from litgpt.domain.memory.training_estimate import TrainingFootprint
 from litgpt.domain.model import Architecture
 from litgpt.domain.quantization import is_quantized, parameter_bytes
 from litgpt.domain.weights.mapping import ParameterSource
-from litgpt.domain.weights.tensor_info import DType, TensorInfo
-
-_STORAGE_FORMATS: Mapping[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, TensorInfo
 
 
 def check_memory(
@@ -104,7 +102,7 @@ def allocated_bytes(
         parameter, dtype = join.parameter, placement.dtype
         infos = [tensors[name] for name in join.hf_names if name in tensors]
         quantized = placement.quantize is not None and is_quantized(parameter)
-        in_files = all(info.storage_format == _STORAGE_FORMATS[dtype] and info.nbytes for info in infos)
+        in_files = all(info.storage_format == STORAGE_FORMATS[dtype] and info.nbytes for info in infos)
         if quantized or not in_files:
             total += parameter_bytes(parameter, dtype, placement.quantize)
         if any(info.nbytes == 0 for info in infos):  # random weights are drawn in float32, then converted

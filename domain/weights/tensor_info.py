@@ -1,6 +1,6 @@
 """Tensor metadata from file headers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,9 @@ DType: TypeAlias = Literal["float32", "bfloat16", "float16"]
 """Compute dtypes, with torch's names."""
 
 DTYPE_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+STORAGE_FORMATS: Mapping[str, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+"""The names of compute dtypes in safetensors and GGUF files."""
 
 
 @attrs.frozen

@@ -7,39 +7,14 @@ from pathlib import Path
 
 from litgpt.adapters.checkpoints.files.file_checks import file_exists, missing_file_error
 from litgpt.domain.errors import CorruptFile
-from litgpt.domain.tokenizer_source import NAMED_TEMPLATES, TokenizerFiles
-from litgpt.domain.validation.untrusted_files import parse_json, printable, translate_read_errors
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "tekken.json",
-    "tiktoken.model",
-    "generation_config.json",
-    "config.json",
+from litgpt.domain.tokenizer_source import (
+    CONFIG_FILES,
+    NAMED_TEMPLATES,
+    TOKENIZER_FILES,
+    VOCABULARY_FILES,
+    TokenizerFiles,
 )
-"""Files from which a tokenizer is read; the two configs contain the EOS token ids."""
-
-_AUXILIARY_TOKENIZER_FILES = {
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "config.json",
-}
-"""Files that do not define a tokenizer by themselves."""
-CONFIG_FILES = ("config.json", "generation_config.json")
-"""The `TOKENIZER_FILES` that belong to the model rather than to the tokenizer."""
+from litgpt.domain.validation.untrusted_files import parse_json, printable, translate_read_errors
 
 MAX_JSON_BYTES = 16_000_000
 """Maximum size in bytes; the largest known config has a few hundred thousand."""
@@ -99,9 +74,10 @@ def tokenizer_files(folder: Path) -> TokenizerFiles:
     """Return the tokenizer files in a folder: `TOKENIZER_FILES`, tiktoken files and named chat templates."""
     names = [*TOKENIZER_FILES, *sorted(path.name for path in folder.glob("*.tiktoken"))]
     paths = {name: folder / name for name in names if file_exists(folder / name)}
-    if paths.keys() <= _AUXILIARY_TOKENIZER_FILES:
-        for name in names:
-            if name not in _AUXILIARY_TOKENIZER_FILES and (error := missing_file_error(folder / name)):
+    vocabularies = [name for name in names if name in VOCABULARY_FILES or name.endswith(".tiktoken")]
+    if paths.keys().isdisjoint(vocabularies):
+        for name in vocabularies:
+            if error := missing_file_error(folder / name):
                 raise error
     named = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
     return TokenizerFiles(

@@ -9,7 +9,6 @@ import attrs
 
 from litgpt.adapters.checkpoints.files.atomic_folder import check_free_space, replace_folder
 from litgpt.adapters.checkpoints.hf.config_files import (
-    CONFIG_FILES,
     PROMPT_STYLE,
     prompt_style_file,
     tokenizer_file_names,
@@ -24,11 +23,11 @@ from litgpt.adapters.checkpoints.hf.safetensors_writer import (
 )
 from litgpt.domain.ports import ModelToSave
 from litgpt.domain.progress import Notice, Progress, Reporter
+from litgpt.domain.tokenizer_source import CONFIG_FILES
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS
 
 if TYPE_CHECKING:
     import torch
-
-_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 @attrs.frozen
@@ -82,7 +81,7 @@ def _old_files(folder: Path, model: "ModelToSave[torch.Tensor]") -> set[str]:
 def _config_files(model: "ModelToSave[torch.Tensor]") -> dict[str, bytes]:
     stored = {info.storage_format for info in model.weights.tensors.values() if len(info.shape) > 1}
     # Of quantized models, some weights are stored in float32 to avoid rounding.
-    dtype = _DTYPES[min(stored & _DTYPES.keys(), key=[*reversed(_DTYPES)].index)]
+    dtype = next(dtype for dtype in ("float16", "bfloat16", "float32") if STORAGE_FORMATS[dtype] in stored)
     config = {**model.config, "torch_dtype": dtype}
     if model.weights.quantization is not None:
         config["quantization_config"] = model.weights.quantization

@@ -15,12 +15,10 @@ from litgpt.domain.families import FAMILIES
 from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
-from litgpt.domain.weights.tensor_info import DType, TensorInfo
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, DType, TensorInfo
 
 if TYPE_CHECKING:
     import torch
-
-STORAGE_FORMATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 
 
 @attrs.define
@@ -64,7 +62,8 @@ class LitGptTensors:
         stored = self.weights[_stored_name(targets[0].parameter, self.weights) if targets else name]
         shape = targets[0].view.shape if targets else tuple(stored.shape)
         dtype = str(stored.dtype).removeprefix("torch.")
-        return TensorInfo(shape, STORAGE_FORMATS.get(dtype, dtype), prod(shape) * stored.element_size())
+        storage_format = "F64" if dtype == "float64" else STORAGE_FORMATS.get(dtype, dtype)
+        return TensorInfo(shape, storage_format, prod(shape) * stored.element_size())
 
     def fetch(self, report: Reporter) -> None:
         """Do nothing: the weights are local."""

@@ -1,6 +1,6 @@
 """Plan how an adapter changes the tensors of a checkpoint, in the checkpoint's layout."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,7 +21,7 @@ from litgpt.domain.lora.expert_targets import (
     checkpoint_names,
     unstacked_checkpoint_names,
 )
-from litgpt.domain.weights.tensor_info import TensorInfo
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, TensorInfo
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,6 @@ _HEAD_NAMES = ("lm_head", "embed_out")
 _VOCABULARY_MODULES = (*_HEAD_NAMES, "embed_tokens", "wte", "embed_in", "word_embeddings")
 # Families whose linear weights are stored as (in, out), regardless of `fan_in_fan_out`.
 _TRANSPOSED_FAMILIES = ("gpt2",)
-_STORAGE_FORMATS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16": "F16"}
 
 
 @attrs.define
@@ -110,7 +109,7 @@ def plan_merge(
 
 @attrs.define
 class _PlanBuilder:
-    """Builds a `MergePlan`. `unstacked_…` are changes to a head that the checkpoint may not store."""
+    """Builds a `MergePlan`. `head_…` are changes to a head that the checkpoint does not store."""
 
     adapter: "LoraAdapter[torch.Tensor]"
     model_type: str
@@ -118,14 +117,13 @@ class _PlanBuilder:
     plan: MergePlan = attrs.field(factory=MergePlan)
     unknown: list[str] = attrs.field(factory=list)
     shape_mismatches: list[str] = attrs.field(factory=list)
-    unstacked_updates: dict[str, "list[TensorUpdate]"] = attrs.field(factory=dict)
-    unstacked_replaced: "dict[str, torch.Tensor]" = attrs.field(factory=dict)
+    head_updates: dict[str, "list[TensorUpdate]"] = attrs.field(factory=dict)
+    head_replaced: "dict[str, torch.Tensor]" = attrs.field(factory=dict)
 
     def replace(self, saved: str, value: "torch.Tensor") -> None:
-        names = (find_tensor(name, self.tensors) for name in self._checkpoint_names(saved))
-        tensor = next((name for name in names if name is not None), None)
+        tensor = self._find(saved)
         if tensor is None and saved.removesuffix(_WEIGHT) in _HEAD_NAMES:
-            self.unstacked_replaced[saved] = value
+            self.head_replaced[saved] = value
         elif tensor is None:
             self._replace_experts(saved, value)
         elif self._fits(saved, tuple(value.shape), tensor):
@@ -134,11 +132,13 @@ class _PlanBuilder:
             expected = list(self.tensors[tensor].shape)
             self.shape_mismatches.append(f"{saved} is {list(value.shape)}, expected {expected}")
 
-    def _checkpoint_names(self, name: str) -> Iterator[str]:
-        """Yield possible checkpoint names of a transformers tensor; for a head, under all head names."""
-        yield from checkpoint_names(name, self.model_type)
+    def _find(self, name: str) -> str | None:
+        """Return the checkpoint's name of a transformers tensor; a head may have any head name."""
+        names = [*checkpoint_names(name, self.model_type)]
         if (module := name.removesuffix(_WEIGHT)) in _HEAD_NAMES:
-            yield from (f"{head}{name[len(module) :]}" for head in _HEAD_NAMES)
+            names += [f"{head}{name[len(module) :]}" for head in _HEAD_NAMES]
+        found = (find_tensor(name, self.tensors) for name in names)
+        return next((tensor for tensor in found if tensor is not None), None)
 
     def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
         """Replace the separate expert tensors of a checkpoint by slices of a stacked tensor."""
@@ -166,26 +166,20 @@ class _PlanBuilder:
 
     def add(self, module: str, pair: "LoraWeights[torch.Tensor]") -> None:
         scaling = self.adapter.config.scaling(pair.rank, pair.alpha)
-        for name in self._checkpoint_names(f"{module}{_WEIGHT}"):
-            if (tensor := find_tensor(name, self.tensors)) is not None:
-                self._add_matrix(module, tensor, pair, scaling)
-                return
-        for name in checkpoint_names(module, self.model_type):
-            if (tensor := find_tensor(name, self.tensors)) is not None:
-                self._add_stacked(module, tensor, pair, scaling)
-                return
-        if self._add_unstacked(module, pair, scaling):
-            return
-        if module in _HEAD_NAMES:
-            self.unstacked_updates[module] = [AddPair(pair, scaling, transposed=False)]
-        else:
-            self.unknown.append(module)
+        if (matrix := self._find(f"{module}{_WEIGHT}")) is not None:
+            self._add_matrix(module, matrix, pair, scaling)
+        elif (stacked := self._find(module)) is not None:
+            self._add_stacked(module, stacked, pair, scaling)
+        elif not self._add_unstacked(module, pair, scaling):
+            if module in _HEAD_NAMES:
+                self.head_updates[module] = [AddPair(pair, scaling, transposed=False)]
+            else:
+                self.unknown.append(module)
 
     def set_rows(self, module: str, tokens: "TrainedTokens[torch.Tensor]") -> None:
-        names = (find_tensor(name, self.tensors) for name in self._checkpoint_names(f"{module}{_WEIGHT}"))
-        tensor = next((name for name in names if name is not None), None)
+        tensor = self._find(f"{module}{_WEIGHT}")
         if tensor is None and module in _HEAD_NAMES:
-            self.unstacked_updates[module] = [SetRows(tokens)]
+            self.head_updates[module] = [SetRows(tokens)]
         elif tensor is None:
             self.unknown.append(module)
         elif tokens.rows.shape[1:] != self.shape(tensor)[1:] or max(tokens.ids) >= self.shape(tensor)[0]:
@@ -199,7 +193,7 @@ class _PlanBuilder:
     def untie(self, head: str, embedding: str) -> None:
         """Give a tied head its own weights if the adapter changes head and embedding differently."""
         module = head.removesuffix(_WEIGHT)
-        updates, replacement = self.unstacked_updates.get(module, []), self.unstacked_replaced.get(head)
+        updates, replacement = self.head_updates.get(module, []), self.head_replaced.get(head)
         has_own = bool(updates) or replacement is not None
         changes = self.plan.updates.get(embedding, [])
         is_same = (
@@ -292,4 +286,5 @@ def find_tensor(name: str, tensors: Collection[str]) -> str | None:
 
 
 def _info(value: "torch.Tensor") -> TensorInfo:
-    return TensorInfo(tuple(value.shape), _STORAGE_FORMATS.get(str(value.dtype), "F32"), value.nbytes)
+    dtype = str(value.dtype).removeprefix("torch.")
+    return TensorInfo(tuple(value.shape), STORAGE_FORMATS.get(dtype, "F32"), value.nbytes)

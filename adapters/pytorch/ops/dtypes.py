@@ -1,4 +1,4 @@
-"""Conversion of dtype names to torch and safetensors dtypes."""
+"""Conversion of dtype names to torch dtypes."""
 
 import torch
 
@@ -11,9 +11,6 @@ TORCH_DTYPES: dict[DType, torch.dtype] = {
 }
 
 DTYPE_NAMES: dict[torch.dtype, DType] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
-
-SAFETENSORS_DTYPES: dict[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-"""The dtype names of safetensors."""
 
 
 def default_dtype() -> DType:

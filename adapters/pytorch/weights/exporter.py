@@ -8,16 +8,16 @@ import attrs
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.lora.merge import merged_weights
-from litgpt.adapters.pytorch.ops.dtypes import SAFETENSORS_DTYPES, TORCH_DTYPES
+from litgpt.adapters.pytorch.ops.dtypes import TORCH_DTYPES
 from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor
 from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear
 from litgpt.adapters.pytorch.quantization.export import StoredTensor, quantization_config, stored_tensors
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.adapters.pytorch.quantization.registry import quantized_layers
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
-from litgpt.domain.weights.tensor_info import TensorInfo
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, TensorInfo
 
-_STORAGE_FORMATS = {TORCH_DTYPES[dtype]: code for dtype, code in SAFETENSORS_DTYPES.items()}
+_STORAGE_FORMATS = {TORCH_DTYPES[dtype]: STORAGE_FORMATS[dtype] for dtype in TORCH_DTYPES}
 
 
 @attrs.frozen(slots=False)
@@ -65,7 +65,7 @@ class ModelExporter:
             for name, part in self._stored_tensors.items()
             if name in self._targets
             and len(part.info.shape) > 1
-            and part.info.storage_format in SAFETENSORS_DTYPES.values()
+            and part.info.storage_format in STORAGE_FORMATS.values()
         ]
         return quantization_config(method, plain)
 

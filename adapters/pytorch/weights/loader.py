@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.dtypes import SAFETENSORS_DTYPES
 from litgpt.adapters.pytorch.ops.tensor_views import TensorReader
 from litgpt.adapters.pytorch.quantization.registry import replace_linear
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Progress, Reporter
 from litgpt.domain.quantization import Quantization, is_quantized
 from litgpt.domain.weights.mapping import ParameterSource
-from litgpt.domain.weights.tensor_info import DType
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, DType
 
 GPTT = TypeVar("GPTT", bound=GPT)
 
@@ -65,4 +64,4 @@ def load_weights(
 def _lossless_dtype(checkpoint: Checkpoint[Tensor], source: ParameterSource, dtype: DType) -> DType:
     """Return the dtype that reads a parameter without rounding before it is quantized."""
     stored = {checkpoint.tensors[name].storage_format for name in source.hf_names}
-    return dtype if stored == {SAFETENSORS_DTYPES[dtype]} else "float32"
+    return dtype if stored == {STORAGE_FORMATS[dtype]} else "float32"

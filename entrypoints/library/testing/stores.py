@@ -10,9 +10,7 @@ from litgpt.domain.errors import ModelNotFound
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType, TensorInfo
-
-_STORAGE_FORMATS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+from litgpt.domain.weights.tensor_info import DTYPE_BYTES, STORAGE_FORMATS, DType, TensorInfo
 
 
 @attrs.frozen
@@ -117,4 +115,4 @@ def _info(tensor: Any) -> TensorInfo:
     shape = tuple(tensor.shape)
     dtype = str(tensor.dtype).removeprefix("torch.")
     size = DTYPE_BYTES[dtype] if dtype in DTYPE_BYTES else tensor.element_size()
-    return TensorInfo(shape, _STORAGE_FORMATS.get(dtype, dtype), prod(shape) * size)
+    return TensorInfo(shape, STORAGE_FORMATS.get(dtype, dtype), prod(shape) * size)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.hf.config_files import (
-    CONFIG_FILES,
     PROMPT_STYLE,
     prompt_style_file,
     with_chat_template,
@@ -30,6 +29,7 @@ from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.overwrite_check import adapter_content
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import absolute_name
+from litgpt.domain.tokenizer_source import CONFIG_FILES
 from litgpt.domain.training.config import TrainConfig
 from litgpt.llm import LLM
 
