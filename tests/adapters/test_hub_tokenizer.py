@@ -166,3 +166,14 @@ def test_a_download_that_was_broken_off_is_not_taken_for_a_whole_tokenizer(
         store.tokenizer(attrs.evolve(TINY, offline=True))
     hub.gated.clear()
     assert set(store.tokenizer(TINY).paths) == FILES
+
+
+def test_a_config_is_downloaded_alone_and_then_found_without_the_hub(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    path = store.config_file(TINY)
+    assert {key.removeprefix("org/tiny/") for key in hub.sent} == {"config.json"}
+    assert store.config_file(attrs.evolve(TINY, offline=True)) == path
+    (hub.root / "org" / "bare").mkdir()
+    with pytest.raises(MissingFile, match=r"org/bare/config\.json"):
+        store.config_file(ModelReference("org/bare"))
