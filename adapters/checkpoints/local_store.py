@@ -48,7 +48,6 @@ class LocalStore:
 
     Attributes:
         root: The folder in which names that are not paths are looked up.
-
     """
 
     root: Path = Path("checkpoints")
@@ -75,7 +74,6 @@ class LocalStore:
                 have been meant.
             InvalidCheckpoint: The path is not a model, or the model cannot be used.
             UnsupportedModel: The architecture or quantization is not supported.
-
         """
         path = self._find(reference.name)
         if path is None:
@@ -95,7 +93,6 @@ class LocalStore:
         Raises:
             ModelNotFound: The path does not exist.
             InvalidCheckpoint: It has no tokenizer, or is another kind of file.
-
         """
         path = self._find(reference.name)
         if path is None:
@@ -117,7 +114,6 @@ class LocalStore:
         Raises:
             ModelNotFound: There is neither a folder with a `config.json` nor a GGUF file.
             InvalidCheckpoint: It cannot be read.
-
         """
         path = self._find(reference.name)
         if path is not None and (path / "config.json").is_file():
@@ -131,7 +127,6 @@ class LocalStore:
 
         Raises:
             ModelNotFound: The path does not exist.
-
         """
         path = self._find(reference.name)
         if path is None:

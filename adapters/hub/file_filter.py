@@ -86,7 +86,6 @@ def required_files(
 
     Raises:
         MissingFile: The repository lacks one of them, for this reason.
-
     """
     if missing := [name for name in names if name not in files]:
         raise MissingFile(f"{repository}/{missing[0]}", reason)

@@ -16,12 +16,7 @@ TensorT = TypeVar("TensorT")
 
 @attrs.define
 class HubTensors(Generic[TensorT]):
-    """The tensors of a snapshot in the cache with a pending download of its weights.
-
-    Attributes:
-        name: The requested name of the model.
-
-    """
+    """The tensors of the model `name`, in a snapshot with a pending download of its weights."""
 
     name: str
     _snapshot: TensorSource[TensorT]
@@ -32,25 +27,12 @@ class HubTensors(Generic[TensorT]):
         return self._snapshot.tensors
 
     def fetch(self, report: Reporter) -> None:
-        """Download the weight files that are missing from the cache.
-
-        Raises:
-            HubUnreachable: The Hub stopped responding.
-            InsufficientSpace: There is not enough disk space.
-
-        """
+        """Download the weight files that are missing from the cache."""
         if self._download is not None:
             self._download.run(report)
             self._download = None
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT:
-        """Read a tensor.
-
-        Raises:
-            MissingFile: `fetch` has not been called.
-            CorruptFile: The contents of a file do not match its header.
-
-        """
         if self._download is not None:
             raise MissingFile(
                 f"{name!r} of {self.name}", "its weights are not downloaded yet. Call fetch() before read()."

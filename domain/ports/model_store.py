@@ -42,7 +42,6 @@ class TensorSource(Protocol[TensorT_co]):
         Raises:
             CorruptFile: The file's data do not match its header.
             MissingFile: The file was removed after it was opened.
-
         """
         ...
 
@@ -66,7 +65,6 @@ class CheckpointInfo:
         read_tokenizer: Reads the vocabulary of a GGUF file, or returns the tokenizer's files.
         folder: The local folder that contains it, if any.
         path: The path that another process on this machine can open after `fetch`, if any.
-
     """
 
     name: str
@@ -101,7 +99,6 @@ class Checkpoint(CheckpointInfo, Generic[TensorT_co]):
 
         Raises:
             InvalidArgument: The tensor does not exist.
-
         """
         if name not in self.source.tensors:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")

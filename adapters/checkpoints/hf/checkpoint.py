@@ -67,7 +67,6 @@ class MappedTensors:
             CorruptFile: The file was truncated after it was opened.
             MissingFile: The file was removed after it was opened.
             UnsupportedModel: torch does not have the stored dtype.
-
         """
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
@@ -99,7 +98,6 @@ def open_hf_folder(
         CorruptFile: A file is truncated or contradicts itself.
         UnsafeFile: The only weights are a pickle.
         UnsupportedModel: The quantization format is not supported.
-
     """
     if not (path / "config.json").is_file():
         raise missing_file(path / "config.json", "it describes the architecture, which the weights do not.")
@@ -127,18 +125,11 @@ def folder_checkpoint(
 ) -> "Checkpoint[torch.Tensor]":
     """Return the checkpoint in a folder, with the tokenizer and the settings in its small files.
 
-    Args:
-        folder: The folder.
-        name: The requested model name.
-        kind: The kind of folder, for messages.
-        config: The contents of `config.json`, or their equivalent.
-        source: The tensors.
-        notes: Sentences for the user who loads it.
+    `kind` is the kind of folder, for messages.
 
     Raises:
         CorruptFile: `generation_config.json` or `prompt_style.yaml` cannot be read.
         MissingFile: The only tokenizer file is a Git LFS pointer or a dangling link.
-
     """
     tokenizer = tokenizer_files(folder)
     return Checkpoint(

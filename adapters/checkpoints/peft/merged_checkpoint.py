@@ -40,7 +40,6 @@ class MergedTensors:
 
     Attributes:
         tensors: Shapes and dtypes of the merged tensors, including a head that the adapter unties.
-
     """
 
     _base: "TensorSource[torch.Tensor]"

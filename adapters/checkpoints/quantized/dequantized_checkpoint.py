@@ -25,7 +25,6 @@ class DequantizedTensors:
 
     Attributes:
         tensors: All weights, by name. The size of a packed weight is the total of its parts.
-
     """
 
     tensors: Mapping[str, TensorInfo] = attrs.field(repr=False)
@@ -39,7 +38,6 @@ class DequantizedTensors:
         Raises:
             CorruptFile: The parts of the weight contradict each other, or a file was truncated.
             MissingFile: A file was removed after it was opened.
-
         """
         if name not in self._packed:
             return self._stored.read(name, dtype)
@@ -66,7 +64,6 @@ def dequantized(checkpoint: "Checkpoint[torch.Tensor]") -> "Checkpoint[torch.Ten
     Raises:
         UnsupportedModel: The format, or one of its settings, is not supported.
         CorruptFile: A part of a weight is missing, or has an invalid dtype or shape.
-
     """
     name, tensors = checkpoint.name, checkpoint.tensors
     packing = quant_format_of(name, checkpoint.config)

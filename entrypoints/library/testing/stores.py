@@ -70,7 +70,6 @@ class MemoryCheckpoint(Checkpoint[Any]):
     Attributes:
         config: The content of `config.json`.
         source: The argument `weights`: tensors by Hugging Face's names, or `MemoryTensors`.
-
     """
 
     config: Mapping[str, object] = attrs.field(factory=dict)
