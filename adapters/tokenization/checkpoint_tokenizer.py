@@ -1,4 +1,4 @@
-"""The Tokenizer port over any codec: BOS and EOS tokens, and chat templates."""
+"""The Tokenizer port over any backend: BOS and EOS tokens, and chat templates."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial

@@ -44,18 +44,19 @@ def _convert_vocab_files(name: str, paths: Mapping[str, Path]) -> dict[str, byte
     from litgpt.adapters.tokenization.backends.vocab_files import open_vocab_files
     from litgpt.adapters.tokenization.tokenizer_config import read_tokenizer_config
 
-    facts = read_tokenizer_config(paths)
+    source = read_tokenizer_config(paths)
     files = {file: path.read_bytes() for file, path in paths.items() if file in _AUXILIARY_FILES}
-    library = open_vocab_files(name, paths, facts)
+    library = open_vocab_files(name, paths, source)
     if library is None:
         return {}
-    codec, begin = wrap_tokenizer(name, library, facts.added_tokens), facts.special_tokens.get("bos_token")
-    if facts.add_bos is False:
+    backend = wrap_tokenizer(name, library, source.added_tokens)
+    bos_token = source.special_tokens.get("bos_token")
+    if source.add_bos is False:
         library.post_processor = processors.ByteLevel(trim_offsets=False)
-    elif facts.add_bos and begin is not None:
-        _prepend_token(library, begin, codec.special_tokens[begin])
-    settings = {key: value for key, value in facts.settings.items() if key not in _EXPORTED_KEYS}
-    config = {**settings, **facts.special_tokens, "tokenizer_class": "PreTrainedTokenizerFast"}
+    elif source.add_bos and bos_token is not None:
+        _prepend_token(library, bos_token, backend.special_tokens[bos_token])
+    settings = {key: value for key, value in source.settings.items() if key not in _EXPORTED_KEYS}
+    config = {**settings, **source.special_tokens, "tokenizer_class": "PreTrainedTokenizerFast"}
     files["tokenizer.json"] = library.to_str().encode()
     files["tokenizer_config.json"] = _json(config)
     return files
@@ -70,7 +71,7 @@ def _convert_gguf_vocabulary(name: str, vocabulary: GgufVocabulary) -> dict[str,
     from litgpt.adapters.tokenization.backends.hf_tokenizers import HFTokenizersBackend
     from litgpt.adapters.tokenization.backends.sentencepiece_backend import SentencePieceBackend
 
-    codec = build_backend(name, vocabulary)
+    backend = build_backend(name, vocabulary)
     config: dict[str, object] = {
         **tokenizer_config(vocabulary).special_tokens,
         "add_bos_token": vocabulary.add_bos,
@@ -85,12 +86,12 @@ def _convert_gguf_vocabulary(name: str, vocabulary: GgufVocabulary) -> dict[str,
             {"name": key, "template": template} for key, template in (default | {**templates}).items()
         ]
     files: dict[str, bytes] = {}
-    if isinstance(codec, HFTokenizersBackend):
-        files["tokenizer.json"] = _bpe_json(codec, vocabulary)
-    elif isinstance(codec, SentencePieceBackend):
+    if isinstance(backend, HFTokenizersBackend):
+        files["tokenizer.json"] = _bpe_json(backend, vocabulary)
+    elif isinstance(backend, SentencePieceBackend):
         # The sentencepiece model, and the same vocabulary for readers that require tokenizer.json.
-        files["tokenizer.model"] = codec.library.serialized_model_proto()
-        files["tokenizer.json"] = _sentencepiece_json(codec, vocabulary)
+        files["tokenizer.model"] = backend.library.serialized_model_proto()
+        files["tokenizer.json"] = _sentencepiece_json(backend, vocabulary)
     return files | {"tokenizer_config.json": _json(config)}
 
 
@@ -100,7 +101,7 @@ def _bpe_json(backend: "HFTokenizersBackend", vocabulary: GgufVocabulary) -> byt
     from litgpt.adapters.tokenization.pre_tokenizers import PRE_TOKENIZERS
     from litgpt.adapters.tokenization.token_bytes import METASPACE
 
-    # A copy, because the file's decoder and post-processor must not change the codec.
+    # A copy, because the file's decoder and post-processor must not change the backend.
     library = Tokenizer.from_str(backend.library.to_str())
     if PRE_TOKENIZERS[vocabulary.pre].metaspace:
         steps = [decoders.Replace(METASPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -118,13 +119,14 @@ def _sentencepiece_json(backend: "SentencePieceBackend", vocabulary: GgufVocabul
     from litgpt.adapters.tokenization.backends import sentencepiece_proto as proto
     from litgpt.adapters.tokenization.token_bytes import METASPACE
 
-    pieces = [backend.library.id_to_piece(place) for place in range(backend.library.get_piece_size())]
-    ids = {piece: place for place, piece in enumerate(pieces)}
+    pieces = [backend.library.id_to_piece(token_id) for token_id in range(backend.library.get_piece_size())]
+    ids = {piece: token_id for token_id, piece in enumerate(pieces)}
     marked = set(backend.special_tokens.values())
-    normal = [place for place in range(len(pieces)) if place not in marked]
+    normal = [token_id for token_id in range(len(pieces)) if token_id not in marked]
+    by_score = sorted(normal, key=lambda token_id: -vocabulary.scores[token_id])
     merges = [
         (piece[:at], piece[at:])
-        for piece in (pieces[place] for place in sorted(normal, key=lambda place: -vocabulary.scores[place]))
+        for piece in (pieces[token_id] for token_id in by_score)
         for at in range(1, len(piece))
         if piece[:at] in ids and piece[at:] in ids
     ]
@@ -142,9 +144,11 @@ def _sentencepiece_json(backend: "SentencePieceBackend", vocabulary: GgufVocabul
     library.add_tokens(
         [
             AddedToken(
-                pieces[place], special=place in backend.skipped_ids, normalized=METASPACE in pieces[place]
+                pieces[token_id],
+                special=token_id in backend.skipped_ids,
+                normalized=METASPACE in pieces[token_id],
             )
-            for place in sorted(marked)
+            for token_id in sorted(marked)
         ]
     )
     return _to_json(library, vocabulary)
@@ -157,9 +161,11 @@ def _to_json(library: "Tokenizer", vocabulary: GgufVocabulary) -> bytes:
     return library.to_str().encode()
 
 
-def _prepend_token(library: "Tokenizer", begin: str, token_id: int) -> None:
+def _prepend_token(library: "Tokenizer", bos_token: str, token_id: int) -> None:
     from tokenizers import processors
 
     library.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, token_id)]
+        single=f"{bos_token} $A",
+        pair=f"{bos_token} $A {bos_token} $B",
+        special_tokens=[(bos_token, token_id)],
     )

@@ -35,11 +35,11 @@ def open_tokenizer(
             parts = _from_vocabulary(name, source)
         else:
             parts = _from_files(name, source.paths)
-    size, facts = parts.backend.vocab_size, parts.config
+    size, config = parts.backend.vocab_size, parts.config
     template = None
-    if facts.chat_template is not None or facts.named_templates:
+    if config.chat_template is not None or config.named_templates:
         template = ChatTemplate(
-            name, facts.chat_template, facts.special_tokens, named_templates=facts.named_templates
+            name, config.chat_template, config.special_tokens, named_templates=config.named_templates
         )
     opened = CheckpointTokenizer(
         name=name,
@@ -68,9 +68,8 @@ class _OpenedTokenizer:
 def _from_vocabulary(name: str, vocabulary: GgufVocabulary) -> _OpenedTokenizer:
     from litgpt.adapters.tokenization.backends.gguf_vocabulary import build_backend, tokenizer_config
 
-    codec = build_backend(name, vocabulary)
     return _OpenedTokenizer(
-        backend=codec,
+        backend=build_backend(name, vocabulary),
         config=tokenizer_config(vocabulary),
         bos_id=vocabulary.bos_id,
         adds_bos=vocabulary.add_bos,
@@ -81,43 +80,37 @@ def _from_vocabulary(name: str, vocabulary: GgufVocabulary) -> _OpenedTokenizer:
 def _from_files(name: str, paths: Mapping[str, Path]) -> _OpenedTokenizer:
     from litgpt.adapters.tokenization.backends.vocab_files import open_vocab_files
 
-    facts = read_tokenizer_config(paths)
-    codec: TokenizerBackend
-    if path := paths.get("tokenizer.json"):
-        from litgpt.adapters.tokenization.backends.hf_tokenizers import (
-            leading_special_token,
-            open_tokenizer_json,
+    config = read_tokenizer_config(paths)
+    backend: TokenizerBackend
+    library = open_vocab_files(name, paths, config)
+    if library is not None or "tokenizer.json" in paths:
+        from litgpt.adapters.tokenization.backends import hf_tokenizers
+
+        backend = hf_backend = (
+            hf_tokenizers.open_tokenizer_json(name, paths["tokenizer.json"], config.added_tokens)
+            if library is None
+            else hf_tokenizers.wrap_tokenizer(name, library, config.added_tokens)
         )
-
-        codec = of_library = open_tokenizer_json(name, path, facts.added_tokens)
-        first, last = leading_special_token(of_library), None
-    elif (library := open_vocab_files(name, paths, facts)) is not None:
-        from litgpt.adapters.tokenization.backends.hf_tokenizers import leading_special_token, wrap_tokenizer
-
-        codec = of_library = wrap_tokenizer(name, library, facts.added_tokens)
-        first, last = leading_special_token(of_library), None
+        default_bos, default_eos = hf_tokenizers.leading_special_token(hf_backend), None
     elif path := paths.get("tokenizer.model"):
         from litgpt.adapters.tokenization.backends.sentencepiece_backend import (
             bos_and_eos,
             open_sentencepiece,
         )
 
-        codec = of_pieces = open_sentencepiece(path, facts)
-        first, last = bos_and_eos(of_pieces)
+        backend = sp_backend = open_sentencepiece(path, config)
+        default_bos, default_eos = bos_and_eos(sp_backend)
     else:
-        raise TokenizerMismatch(
-            name,
-            "has no tokenizer.",
-        )
-    by_role = {**DEFAULT_SPECIAL_TOKENS.get(facts.tokenizer_class or "", {}), **facts.special_tokens}
-    named = {role: codec.token_to_id(token) for role, token in by_role.items()}
-    bos_id, eos_id = named.get("bos_token"), named.get("eos_token")
-    eos_id = last if eos_id is None else eos_id
+        raise TokenizerMismatch(name, "has no tokenizer.")
+    by_role = {**DEFAULT_SPECIAL_TOKENS.get(config.tokenizer_class or "", {}), **config.special_tokens}
+    ids = {role: backend.token_to_id(token) for role, token in by_role.items()}
+    bos_id, eos_id = ids.get("bos_token"), ids.get("eos_token")
+    eos_id = default_eos if eos_id is None else eos_id
     return _OpenedTokenizer(
-        backend=codec,
-        config=facts,
-        bos_id=first if bos_id is None else bos_id,
-        adds_bos=first is not None if facts.add_bos is None else facts.add_bos,
+        backend=backend,
+        config=config,
+        bos_id=default_bos if bos_id is None else bos_id,
+        adds_bos=default_bos is not None if config.add_bos is None else config.add_bos,
         eos_ids=() if eos_id is None else (eos_id,),
     )
 
@@ -127,18 +120,20 @@ def _check_vocab_size(tokenizer: CheckpointTokenizer, num_embeddings: int) -> No
 
     For example, Gemma 3's tokenizer has an image token for which text-only models have no embedding.
     """
-    codec = tokenizer.backend
-    beyond = {place: token for token, place in codec.special_tokens.items() if place >= num_embeddings}
+    backend = tokenizer.backend
+    beyond = {
+        token_id: token for token, token_id in backend.special_tokens.items() if token_id >= num_embeddings
+    }
     needed = [
         token
         for token in beyond.values()
         if tokenizer.chat_template and token in (tokenizer.chat_template.source or "")
     ]
     roles = {tokenizer.bos_id if tokenizer.adds_bos else None, *tokenizer.eos_ids}
-    if codec.base_vocab_size > num_embeddings or needed or roles & beyond.keys():
+    if backend.base_vocab_size > num_embeddings or needed or roles & beyond.keys():
         raise TokenizerMismatch(
             tokenizer.name,
-            f"has token ids up to {codec.vocab_size - 1}, but the model has {num_embeddings} embeddings "
+            f"has token ids up to {backend.vocab_size - 1}, but the model has {num_embeddings} embeddings "
             f"(0 to {num_embeddings - 1}): the tokenizer belongs to another model, "
             "or tokens were added to it and not to the model.",
         )

@@ -62,20 +62,20 @@ class SpecialTokenSplitter:
         If other text may follow (`part`), ESCAPE is also appended to a beginning of a special token at the
         end, which later text could complete.
         """
-        places = sorted(self._escape_positions(text, part=part))
-        if not places:
+        positions = sorted(self._escape_positions(text, part=part))
+        if not positions:
             return text
-        bounds = zip([0, *places], [*places, len(text)], strict=True)
+        bounds = zip([0, *positions], [*positions, len(text)], strict=True)
         return ESCAPE.join(text[start:stop] for start, stop in bounds)
 
     def _escape_positions(self, text: str, *, part: bool) -> set[int]:
         longest = self._lengths[0] if self._lengths else 0
-        places: set[int] = set()
+        positions: set[int] = set()
         for match in self._first_letters.finditer(text):
             at = match.start()
             tokens = {text[at : at + n] for n in self._lengths} & self.ids.keys()
-            places.update(at + len(token) - 1 for token in tokens)
+            positions.update(at + len(token) - 1 for token in tokens)
             rest = text[at:] if part and len(text) - at < longest and not match[0].isspace() else ""
             if rest and any(token.startswith(rest) and token != rest for token in self.ids):
-                places.add(len(text))
-        return places
+                positions.add(len(text))
+        return positions

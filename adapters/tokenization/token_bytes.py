@@ -65,8 +65,8 @@ def sentencepiece_to_bytes(token: str, *, replaced: Sequence[tuple[str, str]], b
     """
     if byte_tokens and (byte := _BYTE_TOKEN.fullmatch(token)):
         return bytes.fromhex(byte[1])
-    for written, meant in replaced:
-        token = token.replace(written, meant)
+    for old, new in replaced:
+        token = token.replace(old, new)
     return token.encode()
 
 

@@ -132,30 +132,30 @@ def find_targets(
 
 def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> tuple[LoraTarget, ...]:
     """Return the modules that match the targets; each target must match one."""
-    linear = [place for place in available if place.kind == "linear"]
+    linear = [module for module in available if module.kind == "linear"]
     if targets == ALL_LINEAR:
         return tuple(linear)
     if targets is None:
         return tuple(_query_and_value_targets(linear))
-    modules = [place for place in available if place.kind in ("linear", "head", "embedding")]
+    modules = [module for module in available if module.kind in ("linear", "head", "embedding")]
     for target in targets:
-        if not any(place.matches(target) for place in modules):
+        if not any(module.matches(target) for module in modules):
             raise InvalidArgument(
                 "targets", target, f"{_EXPECTED} {', '.join(_similar_names(target, modules))}"
             )
-    return tuple(place for place in modules if any(place.matches(target) for target in targets))
+    return tuple(module for module in modules if any(module.matches(target) for target in targets))
 
 
 def select_parameters(available: Sequence[LoraTarget], targets: Sequence[str]) -> tuple[LoraTarget, ...]:
     """Return the parameters of experts and routers that match the targets; each target must match one."""
-    parameters = [place for place in available if place.parameter is not None]
+    parameters = [module for module in available if module.parameter is not None]
     for target in targets:
-        if not any(place.matches(target) for place in parameters):
+        if not any(module.matches(target) for module in parameters):
             names = ", ".join(dict.fromkeys(map(_parameter_leaf, parameters))) or "none in this model"
             raise InvalidArgument(
                 "target_parameters", target, f"a parameter of experts or a router. There are {names}"
             )
-    return tuple(place for place in parameters if any(place.matches(target) for target in targets))
+    return tuple(module for module in parameters if any(module.matches(target) for target in targets))
 
 
 def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple[LoraTarget, ...]:
@@ -168,7 +168,10 @@ def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple
     if config.targets is None and parameters:
         return parameters
     modules = select_modules(available, config.targets)
-    return (*(place for place in modules if not is_inside(place.name, config.modules_to_save)), *parameters)
+    return (
+        *(module for module in modules if not is_inside(module.name, config.modules_to_save)),
+        *parameters,
+    )
 
 
 def is_inside(module: str, names: Iterable[str]) -> bool:
@@ -180,8 +183,8 @@ def is_inside(module: str, names: Iterable[str]) -> bool:
 
 def target_modules(selected: Iterable[LoraTarget], available: Iterable[LoraTarget]) -> tuple[str, ...]:
     """Return targets that match only `selected`: last name parts if unambiguous, else full names."""
-    names = dict.fromkeys(place.name for place in selected)
-    ambiguous = {place.leaf for place in available if place.name not in names and place.kind != "expert"}
+    names = dict.fromkeys(module.name for module in selected)
+    ambiguous = {module.leaf for module in available if module.name not in names and module.kind != "expert"}
     leaves = {name: name.rpartition(".")[2] for name in names}
     ambiguous |= {leaf for leaf in leaves.values() if leaf.isdigit()}  # an index would match whole layers
     return tuple(dict.fromkeys(name if leaf in ambiguous else leaf for name, leaf in leaves.items()))
@@ -220,20 +223,20 @@ def _untransposed(view: TensorView) -> TensorView:
 
 
 def _query_and_value_targets(available: Sequence[LoraTarget]) -> Iterator[LoraTarget]:
-    for place in available:
-        first, last = place.rows[0], place.rows[-1]
+    for module in available:
+        first, last = module.rows[0], module.rows[-1]
         queries = first.layer.endswith(_QUERY_LAYERS) and first.start == 0
         if queries or (last.layer.endswith(_VALUE_LAYERS) and _is_last(last, available)):
-            yield place
+            yield module
 
 
 def _is_last(rows: TargetRows, available: Sequence[LoraTarget]) -> bool:
-    ends = (own.stop for place in available for own in place.rows if own.layer == rows.layer)
+    ends = (own.stop for module in available for own in module.rows if own.layer == rows.layer)
     return rows.stop == max(ends)
 
 
 def _similar_names(target: str, available: Sequence[LoraTarget]) -> list[str]:
     """Return all module names, similar ones first."""
-    leaves = list(dict.fromkeys(place.leaf for place in available))
+    leaves = list(dict.fromkeys(module.leaf for module in available))
     close = get_close_matches(target.rpartition(".")[2], leaves, n=_MAX_SUGGESTIONS)
     return list(dict.fromkeys([*close, *leaves]))

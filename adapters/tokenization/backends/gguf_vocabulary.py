@@ -20,7 +20,7 @@ _SPECIAL_TYPES = (proto.CONTROL, proto.UNKNOWN, proto.USER_DEFINED)  # types mat
 
 
 def build_backend(name: str, vocabulary: GgufVocabulary) -> TokenizerBackend:
-    """Return the codec for a vocabulary."""
+    """Return the backend of a vocabulary."""
     types = _types(name, vocabulary)
     make = _bpe_backend if vocabulary.kind == "bpe" else _sentencepiece_backend
     try:
@@ -34,7 +34,9 @@ def tokenizer_config(vocabulary: GgufVocabulary) -> TokenizerConfig:
     eos_id = next(iter(vocabulary.eos_ids), None)
     ids = {"bos_token": vocabulary.bos_id, "eos_token": eos_id, "unk_token": vocabulary.unk_id}
     return TokenizerConfig(
-        special_tokens={role: vocabulary.tokens[place] for role, place in ids.items() if place is not None},
+        special_tokens={
+            role: vocabulary.tokens[token_id] for role, token_id in ids.items() if token_id is not None
+        },
         add_bos=vocabulary.add_bos,
         chat_template=vocabulary.chat_template,
         named_templates=vocabulary.named_templates,
@@ -50,8 +52,8 @@ def _types(name: str, vocabulary: GgufVocabulary) -> list[int]:
     roles = [token for token in special if token is not None]
     if outside := [token for token in roles if token not in range(len(tokens))]:
         raise _corrupt(name, f"the special token {outside[0]} is not one of its {len(tokens)} tokens.")
-    for place in roles:
-        types[place] = proto.CONTROL
+    for token_id in roles:
+        types[token_id] = proto.CONTROL
     return types
 
 
@@ -64,7 +66,7 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
             "If the file is old, convert the model again or use the original repository.",
         )
     split = PRE_TOKENIZERS[vocabulary.pre]
-    ids = {token: place for place, token in enumerate(vocabulary.tokens)}
+    ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
     joined = " ".join(vocabulary.merges)  # splitting one string is many times faster
     halves = joined.split(" ") if joined else []
     if len(halves) != 2 * len(vocabulary.merges):
@@ -90,8 +92,8 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
         library.normalizer = NFC() if split.normalize_nfc else None
     library.add_tokens(
         [
-            AddedToken(vocabulary.tokens[place], special=kind != proto.USER_DEFINED, normalized=False)
-            for place, kind in enumerate(types)
+            AddedToken(vocabulary.tokens[token_id], special=kind != proto.USER_DEFINED, normalized=False)
+            for token_id, kind in enumerate(types)
             if kind in _SPECIAL_TYPES
         ]
     )
@@ -108,16 +110,16 @@ def _sentencepiece_backend(name: str, vocabulary: GgufVocabulary, types: list[in
         types[vocabulary.unk_id] = proto.UNKNOWN
     if types.count(proto.UNKNOWN) != 1:
         raise _corrupt(name, f"it has {types.count(proto.UNKNOWN)} unknown tokens instead of one.")
-    marked = {place: kind for place, kind in enumerate(types) if kind in _SPECIAL_TYPES}
-    user_defined = [place for place, kind in marked.items() if kind == proto.USER_DEFINED]
-    for place in user_defined:  # stored with spaces instead of the library's meta space
-        texts[place] = texts[place].replace(" ", METASPACE)
+    marked = {token_id: kind for token_id, kind in enumerate(types) if kind in _SPECIAL_TYPES}
+    user_defined = [token_id for token_id, kind in marked.items() if kind == proto.USER_DEFINED]
+    for token_id in user_defined:  # stored with spaces instead of the library's meta space
+        texts[token_id] = texts[token_id].replace(" ", METASPACE)
     model = proto.sentencepiece_model(
         texts, vocabulary.scores, types, space_before=vocabulary.add_space_prefix
     )
     return sentencepiece_codec(
         load_processor(model),
-        control=[place for place, kind in marked.items() if kind != proto.USER_DEFINED],
+        control=[token_id for token_id, kind in marked.items() if kind != proto.USER_DEFINED],
         user_defined=user_defined,
         config=tokenizer_config(vocabulary),
     )

@@ -1,4 +1,4 @@
-"""Codec of the library `tokenizers`, for `tokenizer.json` or a vocabulary built in memory."""
+"""Backend of the library `tokenizers`, for `tokenizer.json` or a vocabulary built in memory."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -65,7 +65,7 @@ class HFTokenizersBackend:
 def make_backend(
     library: Tokenizer, byte_decoder: TokenByteDecoder, ids: Iterable[int]
 ) -> HFTokenizersBackend:
-    """Return the codec for a vocabulary of the library with these ids."""
+    """Return the backend of a vocabulary of the library with these ids."""
     library.no_padding()
     library.no_truncation()  # some files truncate texts to the length used in training
     added = library.get_added_tokens_decoder()
@@ -75,8 +75,8 @@ def make_backend(
         byte_decoder=byte_decoder,
         vocab_size=max((*added, base_vocab_size - 1)) + 1,
         base_vocab_size=base_vocab_size,
-        special_tokens={token.content: place for place, token in added.items()},
-        skipped_ids=frozenset(place for place, token in added.items() if token.special),
+        special_tokens={token.content: token_id for token_id, token in added.items()},
+        skipped_ids=frozenset(token_id for token_id, token in added.items() if token.special),
     )
 
 
@@ -87,7 +87,7 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> HFTokenize
 
 
 def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFTokenizersBackend:
-    """Return the codec for the library's tokenizer after adding tokens to it."""
+    """Return the backend of the library's tokenizer after adding tokens to it."""
     unknown = getattr(library.model, "unk_token", None)
     if unknown is not None and library.token_to_id(unknown) is None:
         raise CorruptFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")

@@ -1,4 +1,4 @@
-"""Codec of the library `sentencepiece`, for `tokenizer.model` or a vocabulary built in memory."""
+"""Backend of the library `sentencepiece`, for `tokenizer.model` or a vocabulary built in memory."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -93,7 +93,7 @@ def make_backend(
     user_defined: Iterable[int] = (),
     config: TokenizerConfig,
 ) -> SentencePieceBackend:
-    """Return the codec for a vocabulary of the library.
+    """Return the backend of a vocabulary of the library.
 
     `control` has the ids of control tokens and of the unknown token, `user_defined` those that the library
     itself matches in a text.
@@ -105,11 +105,11 @@ def make_backend(
     for token in tokens:
         if token.text not in ids:
             known = _piece_id(library, token.text)
-            ids[token.text] = size + sum(place >= size for place in texts) if known is None else known
+            ids[token.text] = size + sum(token_id >= size for token_id in texts) if known is None else known
             if known is None:
                 texts[ids[token.text]] = token.text
     hidden = {*control, *(ids[token.text] for token in tokens if token.special)}
-    matched = {library.id_to_piece(place): place for place in control if place not in texts} | ids
+    matched = {library.id_to_piece(token_id): token_id for token_id in control if token_id not in texts} | ids
     return SentencePieceBackend(
         library=library,
         texts=texts,
@@ -119,7 +119,7 @@ def make_backend(
         leading_spaces=int(library.normalize("a").startswith(METASPACE)),
         skipped_ids=frozenset(hidden),
         marks=SpecialTokenSplitter(matched, {token.text: token for token in tokens}),
-        marked=matched | {library.id_to_piece(place): place for place in user_defined},
+        marked=matched | {library.id_to_piece(token_id): token_id for token_id in user_defined},
     )
 
 
@@ -140,7 +140,9 @@ def open_sentencepiece(path: Path, config: TokenizerConfig) -> SentencePieceBack
     with translate_read_errors(path):
         library = load_processor(path.read_bytes())
         ids = range(library.get_piece_size())
-        control = [place for place in ids if library.is_control(place) or library.is_unknown(place)]
+        control = [
+            token_id for token_id in ids if library.is_control(token_id) or library.is_unknown(token_id)
+        ]
         return make_backend(library, control=control, config=config)
 
 

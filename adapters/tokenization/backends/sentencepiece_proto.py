@@ -32,9 +32,9 @@ def _pieces(texts: Sequence[str], scores: Sequence[float], types: Sequence[int])
     score_tag = _tag(2, _FLOAT32)
     tails = {kind: b"" if kind == NORMAL else _number(3, kind) for kind in set(types)}
     heads = {kind: _PieceHeaders(len(score_tag) + 4 + len(tail)) for kind, tail in tails.items()}
-    for place, (text, kind) in enumerate(zip(texts, types, strict=True)):
+    for token_id, (text, kind) in enumerate(zip(texts, types, strict=True)):
         written = text.encode()
-        score = packed[4 * place : 4 * place + 4]
+        score = packed[4 * token_id : 4 * token_id + 4]
         yield heads[kind][len(written)] + written + score_tag + score + tails[kind]
 
 

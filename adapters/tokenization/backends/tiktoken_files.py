@@ -49,8 +49,10 @@ def open_tiktoken(path: Path, config: TokenizerConfig) -> Tokenizer:
     last = max(config.added_tokens.by_id, default=0)
     if last - len(ranks) > _MAX_SPECIAL_TOKENS:
         raise CorruptFile(str(path), f"it has {len(ranks)} tokens, and an added token has the id {last}.")
-    reserved = {place: f"<|reserved_token_{place}|>" for place in range(len(ranks), last + 1)}
-    named = {place: token.text for place, token in config.added_tokens.by_id.items() if place in reserved}
+    reserved = {token_id: f"<|reserved_token_{token_id}|>" for token_id in range(len(ranks), last + 1)}
+    named = {
+        token_id: token.text for token_id, token in config.added_tokens.by_id.items() if token_id in reserved
+    }
     _add_special(
         library, [*(reserved | named).values(), *(token.text for token in config.added_tokens.extra)]
     )
@@ -110,7 +112,7 @@ def _bpe_from_ranks(
         )
     ]
     ids = {written[token]: first + rank for token, rank in ranks.items()}
-    ids |= {token: place for place, token in enumerate(special)}
+    ids |= {token: token_id for token_id, token in enumerate(special)}
     library = Tokenizer(BPE(ids, merges, ignore_merges=True))
     words = [pre.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
     library.pre_tokenizer = pre.Sequence([*words, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
