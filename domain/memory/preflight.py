@@ -94,13 +94,13 @@ def check_training(
 
 
 def allocated_bytes(
-    placement: Placement, joins: tuple[ParameterSource, ...], tensors: Mapping[str, TensorInfo]
+    placement: Placement, sources: tuple[ParameterSource, ...], tensors: Mapping[str, TensorInfo]
 ) -> int:
     """Return the peak memory of loading the weights in bytes, without memory-mapped pages of files."""
     total = largest = 0
-    for join in joins:
-        parameter, dtype = join.parameter, placement.dtype
-        infos = [tensors[name] for name in join.hf_names if name in tensors]
+    for source in sources:
+        parameter, dtype = source.parameter, placement.dtype
+        infos = [tensors[name] for name in source.hf_names if name in tensors]
         quantized = placement.quantize is not None and is_quantized(parameter)
         in_files = all(info.storage_format == STORAGE_FORMATS[dtype] and info.nbytes for info in infos)
         if quantized or not in_files:

@@ -70,14 +70,14 @@ def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter
 
 
 def trained_numbers(
-    architecture: Architecture, joins: Sequence[ParameterSource], model_type: str, lora: LoraConfig
+    architecture: Architecture, sources: Sequence[ParameterSource], model_type: str, lora: LoraConfig
 ) -> tuple[int, bool]:
     """Return the number of parameters of an adapter's pairs, and whether an MLP is among the targets.
 
-    `joins` is the weight mapping, including the head even if it is tied.
+    `sources` is the weight mapping, including the head even if it is tied.
     """
     with torch.device("meta"):
-        model_targets = ModelTargets.from_model(GPT(architecture), joins, model_type)
+        model_targets = ModelTargets.from_model(GPT(architecture), sources, model_type)
     targets = select_targets(model_targets.targets, lora)
     return _numel(targets, lora), any(".mlp." in rows.layer for target in targets for rows in target.rows)
 

@@ -104,8 +104,8 @@ def _fill_expression(template: str, **parts: str) -> str:
     if not template:
         return "''"
     for name, part in parts.items():
-        before, here, after = template.partition(f"{{{name}}}")
-        if here:
+        before, placeholder, after = template.partition(f"{{{name}}}")
+        if placeholder:
             others = {key: value for key, value in parts.items() if key != name}
             pieces = (_fill_expression(before, **others), part, _fill_expression(after, **others))
             return " + ".join(piece for piece in pieces if piece != "''")

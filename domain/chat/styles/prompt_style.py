@@ -160,8 +160,8 @@ def _unsupported_options(options: TemplateOptions) -> str:
 def _fill(template: str, **parts: str) -> str:
     """Replace each name in braces by its part; braces within a part are kept."""
     for name, part in parts.items():
-        before, here, after = template.partition(f"{{{name}}}")
-        if here:
-            ahead = {key: value for key, value in parts.items() if key != name}
-            return _fill(before, **ahead) + part + _fill(after, **ahead)
+        before, placeholder, after = template.partition(f"{{{name}}}")
+        if placeholder:
+            others = {key: value for key, value in parts.items() if key != name}
+            return _fill(before, **others) + part + _fill(after, **others)
     return template
