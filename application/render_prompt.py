@@ -139,9 +139,7 @@ def reject_options(options: TemplateOptions) -> None:
     for name, value in attrs.asdict(options, recurse=False).items():
         if value not in (None, False, {}):
             argument = "chat_template_kwargs" if name == "variables" else name
-            raise InvalidArgument(
-                argument, value, "omitted with apply_chat_template=False, which applies no template"
-            )
+            raise InvalidArgument(argument, value, "omitted with apply_chat_template=False")
 
 
 _PROBE_MESSAGES = (Message("user", "Zyzzyva"),)  # does not occur in templates

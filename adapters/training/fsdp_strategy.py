@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
     set_optimizer_state_dict,
@@ -111,6 +112,13 @@ class FSDPStrategy(ModelParallelStrategy):
             for group in optimizer_state["param_groups"]
         ]
         return {"state": state, "param_groups": groups}
+
+
+def gather_full_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """Return the full weights on the CPU of process 0, and {} on the others; all must call this."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    state = get_model_state_dict(model, options=options)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _state_dict_names(model: nn.Module) -> dict[str, str]:

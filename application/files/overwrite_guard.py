@@ -26,10 +26,10 @@ class OverwriteGuard:
             WouldOverwrite: It contains another model or adapter, and `overwrite` is False.
         """
         if folder.exists() and not folder.is_dir():
-            raise InvalidArgument("out_dir", str(folder), "a folder, not a file")
+            raise InvalidArgument("out_dir", str(folder), "a folder")
         present = self.inspect(folder)
         if present is not None and new.is_adapter and not present.is_adapter:
-            expected = f"another folder: this one contains {present.description}, which hides an adapter"
+            expected = f"a folder without {present.description}, which would hide an adapter"
             raise InvalidArgument("out_dir", str(folder), expected)
         lost = None if present is None else present.lost_when_replaced_by(new)
         if lost is not None and not overwrite:

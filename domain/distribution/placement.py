@@ -5,7 +5,13 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import HardwareUnavailable, InvalidArgument, NotInstalled, UnsupportedOperation
+from litgpt.domain.errors import (
+    HardwareUnavailable,
+    InvalidArgument,
+    MissingArgument,
+    NotInstalled,
+    UnsupportedOperation,
+)
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.validators import integer, is_integer
@@ -214,8 +220,11 @@ def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Har
         if not numbers or len(distinct) != len(numbers):
             raise InvalidArgument("devices", options.devices, "a list of distinct device indices")
     if len(numbers) > 1 and options.generate_strategy is None:
-        expected = f"'sequential' or 'tensor_parallel' for devices={options.devices!r}: without a strategy, "
-        raise InvalidArgument("generate_strategy", None, f"{expected}a model uses one device")
+        raise MissingArgument(
+            "generate_strategy",
+            None,
+            f"pass 'sequential' or 'tensor_parallel', or devices=1 instead of devices={options.devices!r}.",
+        )
     # Several CPU devices are processes (tensor parallelism), or stand in for GPUs in tests.
     if accelerator != "cpu" and (beyond := [index for index in numbers if index >= count]):
         raise HardwareUnavailable(
@@ -257,7 +266,7 @@ def _dtype(
             return "float32" if bfloat16_loses_precision else "bfloat16"
         return "bfloat16" if accelerator in hardware.bfloat16_accelerators else "float16"
     if isinstance(precision, str) and precision.endswith("-mixed"):
-        expected = "a '-true' precision: mixed precision is for training with the Lightning Trainer"
+        expected = "a '-true' precision (mixed precision is for training with the Lightning Trainer)"
         raise InvalidArgument("precision", precision, expected)
     if precision not in PRECISIONS:
         raise InvalidArgument("precision", precision, f"None or one of {', '.join(PRECISIONS)}")

@@ -79,8 +79,7 @@ class TrainConfig:
         "finetune trains on examples, pretrain on texts.", one_of(*get_args(Task)), default="finetune"
     )
     init: Init = setting(
-        "Initial weights: pretrained (those of the model) or random.  "
-        "[default: pretrained for finetune, random for pretrain]",
+        "Initial weights: pretrained or random.  [default: pretrained for finetune, random for pretrain]",
         one_of(*get_args(Init)),
         converter=attrs.Converter(_default_init, takes_self=True),
         default=None,
@@ -215,14 +214,14 @@ class TrainConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.uses_lora and self.init == "random":
-            expected = "'full' with init='random': an adapter needs pretrained weights"
+            expected = "'full' with init='random' (an adapter needs pretrained weights)"
             raise InvalidArgument("method", self.method, expected)
         if self.quantize is not None and self.method != "qlora":
-            expected = f"None with method={self.method!r}: only 'qlora' trains on quantized weights"
+            expected = f"None with method={self.method!r} (only 'qlora' trains on quantized weights)"
             raise InvalidArgument("quantize", self.quantize, expected)
         if self.strategy == "fsdp" and self.method == "qlora":
             raise InvalidArgument(
-                "strategy", self.strategy, "'ddp' with method='qlora': quantized weights cannot be sharded"
+                "strategy", self.strategy, "'ddp' with method='qlora' (quantized weights cannot be sharded)"
             )
         if self.strategy == "auto" and self.devices * self.nodes > 1:
             several = f"devices={self.devices}" + (f" and nodes={self.nodes}" if self.nodes > 1 else "")

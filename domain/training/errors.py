@@ -1,4 +1,4 @@
-"""Errors of training and its data; the hierarchy is in `litgpt.domain.errors`."""
+"""Errors of training and its data; `litgpt.errors` shows the hierarchy."""
 
 from collections.abc import Sequence
 

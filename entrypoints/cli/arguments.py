@@ -1,14 +1,13 @@
 """Validation of prompts, before a model is loaded."""
 
-import typer
-
 from litgpt.cli import console
+from litgpt.cli.error_output import UsageError
 
 
 def one_prompt(argument: str | None, option: str | None) -> str | None:
     """Return the prompt, which can be passed after MODEL or with --prompt, but not both ways."""
     if argument is not None and option is not None:
-        raise typer.BadParameter("The prompt is passed twice: pass it either after MODEL or with --prompt.")
+        raise UsageError("The prompt is passed twice: pass it either after MODEL or with --prompt.")
     return option if argument is None else argument
 
 

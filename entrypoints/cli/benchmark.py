@@ -7,6 +7,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.arguments import one_prompt, prompt_text
+from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_model
 
 
@@ -42,7 +43,7 @@ def benchmark(  # noqa: PLR0913 - one per option
 
     text = one_prompt(words, prompt)
     if text is None:
-        raise typer.BadParameter("Missing prompt: pass it after MODEL or with --prompt.")
+        raise UsageError("Missing prompt: pass it after MODEL or with --prompt.")
     text = prompt_text(text, sys_prompt)
     integer("num_iterations", num_iterations, 1)
     generation = options.sampling_kwargs(temperature, top_k, top_p) | {
@@ -52,7 +53,7 @@ def benchmark(  # noqa: PLR0913 - one per option
     }
     GenerationOptions(**generation)
     reference = ModelReference(model, revision, offline or None, access_token)
-    placement = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy)
     with load_model(reference, placement, quiet=quiet) as llm:
         _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **generation)
         run = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 UsageError: Any = typer.BadParameter.__base__
 """Base class of usage errors (`click.UsageError`), which typer does not export."""
 
-_OF_VALUES = ((" or None", " or omitted"), ("None, ", ""), ("None with ", "omitted with "))
+_OF_VALUES = (
+    *((" or None", " or omitted"), ("None or ", ""), ("None, ", "")),
+    *(("None with ", "omitted with "), ("False with ", "omitted with ")),
+)
 """Replacements in `InvalidArgument.expected`: None in Python is an omitted option here."""
 
-_QUOTED_WORD = re.compile(r"'([\w.:-]+)'")
+_QUOTED_WORD = re.compile(r"'([\w.:-]+)'(?!:)")
 _KEYWORD = re.compile(r"""(?<![\w'"/.=-])([a-z_]+)=('[^']*'|\w(?:[\w.-]*\w)?)?""")
 """A keyword argument, such as `devices=2` or `method='full'`, or its name alone (`devices=`)."""
 
@@ -65,8 +68,8 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
     """
     from litgpt.domain.errors import InvalidArgument, TokenizerMismatch
 
-    if isinstance(error, InvalidArgument) and error.name in options:
-        error.name = options[error.name]
+    if isinstance(error, InvalidArgument) and (name := _NAMES.get(error.name, error.name)) in options:
+        error.name = options[name]
         for python, words in _OF_VALUES:
             error.expected = error.expected.replace(python, words)
         error.expected = _QUOTED_WORD.sub(r"\1", error.expected)
@@ -82,10 +85,12 @@ def as_typed(text: str, options: Mapping[str, str]) -> str:
         option, value = options.get(_NAMES.get(match[1], match[1]), ""), match[2] or ""
         if not option.startswith("-"):
             return match[0]
+        if value == "False":
+            return option.replace("--", "--no-", 1)
         return f"{option} {value.strip(chr(39))}" if value not in ("", "True") else option
 
     return re.sub(r"\bout_dir\b", options.get("out_dir", "out_dir"), _KEYWORD.sub(typed, text))
 
 
-_NAMES = {"overwrite": "force"}
+_NAMES = {"overwrite": "force", "targets": "lora_targets"}
 """Python arguments whose option has a different name."""

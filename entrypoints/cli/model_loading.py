@@ -1,6 +1,6 @@
 """Load a model for a command and show the progress."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from litgpt.cli import console
 
@@ -16,7 +16,7 @@ class DistributeArguments(NamedTuple):
     accelerator: str
     precision: str | None
     quantize: str | None
-    devices: int | Literal["auto"]
+    devices: int | None
     generate_strategy: str | None
 
 
@@ -34,7 +34,9 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
 
         llm = LLM(loaded, work.report, container.services())
         try:
-            llm.distribute(**arguments._asdict())
+            llm.distribute(
+                **{name: value for name, value in arguments._asdict().items() if value is not None}
+            )
         except BaseException:
             llm.close()
             raise

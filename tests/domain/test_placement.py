@@ -59,7 +59,11 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"devices": 0}, InvalidArgument, "devices"),
         ({"devices": "two"}, WrongType, "devices"),
         ({"devices": True}, WrongType, "devices"),
-        ({"devices": 2}, InvalidArgument, r"'sequential' or 'tensor_parallel' for devices=2"),
+        (
+            {"devices": 2},
+            InvalidArgument,
+            r"Missing generate_strategy: pass 'sequential' or 'tensor_parallel', or devices=1",
+        ),
         ({"devices": []}, InvalidArgument, "a list of distinct device indices"),
         ({"devices": [0, 0]}, InvalidArgument, "a list of distinct device indices"),
         ({"devices": [-1]}, InvalidArgument, "a list of distinct device indices"),

@@ -217,6 +217,12 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
         (("generate", "smolm", "--prompt", "x", "--max-new-tokens", "-1"), "error: --max-new-tokens must be"),
         (("generate", "smolm", "--prompt", "x", "--num-samples", "0"), "error: --num-samples must be"),
         (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: --num-iterations must be"),
+        (("generate", "smollm2", "x", "--devices", "0"), "error: --devices must be a positive integer"),
+        (("generate", "smollm2", "x", "--devices", "2"), "error: Missing --generate-strategy: pass"),
+        (
+            ("generate", "smollm2", "x", "--no-apply-chat-template", "--tools", "[]"),
+            "error: --tools must be omitted with --no-apply-chat-template, not ",
+        ),
         (("info", "smolm"), "Did you mean smollm2?"),
         (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
         (("chat", "smollm2", "--resume", "."), "it is a directory. Pass a file that Chat.save wrote"),
@@ -308,7 +314,7 @@ def test_a_command_quantizes_as_it_is_told(capsys: pytest.CaptureFixture[str], f
     assert ends(capsys, *arguments, "int8", "--quiet")[0] == 0
     status, reported, error = ends(capsys, *arguments, "nf4", "--quiet")
     assert (status, reported) == (1, "")
-    assert "None or one of int8, int4, bnb.nf4," in " ".join(error.split())
+    assert "--quantize must be one of int8, int4, bnb.nf4," in " ".join(error.split())
 
 
 def test_info_of_a_repository_downloads_no_weights(

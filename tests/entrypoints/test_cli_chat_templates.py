@@ -104,7 +104,7 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
         (
             ("--prompt", "hi", "--no-apply-chat-template", "--tools", "[]"),
             1,
-            "omitted with --apply-chat-template",
+            "omitted with --no-apply-chat-template",
         ),
     ],
 )

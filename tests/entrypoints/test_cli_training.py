@@ -102,7 +102,7 @@ def test_a_file_of_settings_that_cannot_be_right_is_one_line(
 PATHS = [
     ("missing.jsonl", "new", "The data set 'missing.jsonl' was not found."),
     ("empty", "new", "empty"),
-    ("notes.md", "file", "--out-dir must be a folder, not a file"),
+    ("notes.md", "file", "--out-dir must be a folder, not "),
     ("notes.md", "used", "used already contains a run (step 3). Use another --out-dir, continue with "),
 ]
 

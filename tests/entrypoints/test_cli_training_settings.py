@@ -128,7 +128,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
         (("--accelerator", "mps"), "error: --accelerator mps, --devices 1 is not possible: "),
         (
             ("--method", "full", "--quantize", "int8"),
-            "error: --quantize must be omitted with --method full:",
+            "error: --quantize must be omitted with --method full (",
         ),
     ],
 )

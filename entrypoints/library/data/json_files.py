@@ -66,7 +66,7 @@ class JSON(DataModule):
         with translate_read_errors(str(self.json_path), corrupt=InvalidData):
             self._train, self._val = split_files(self.json_path)
         if self._val is not None and val_split_fraction is not None:
-            expected = f"None: {self._val} is there to validate with"
+            expected = f"None (the validation data are {self._val})"
             raise InvalidArgument("val_split_fraction", val_split_fraction, expected)
 
     def train_examples(self) -> Iterator[Record]:

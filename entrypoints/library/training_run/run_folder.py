@@ -28,9 +28,9 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
     """
     out = local_path("out_dir", config.out_dir)
     if out.exists() and not out.is_dir():
-        raise InvalidArgument("out_dir", str(out), "a folder, not a file")
+        raise InvalidArgument("out_dir", str(out), "a folder")
     if resume is not None and overwrite:
-        raise InvalidArgument("overwrite", overwrite, "False with resume=: a resumed run replaces nothing")
+        raise InvalidArgument("overwrite", overwrite, "False with resume= (a resumed run replaces nothing)")
     if resume is not None:
         _resume_candidates(out, resume)
     elif not overwrite:

@@ -141,13 +141,13 @@ def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
 
 def gather_full_model(llm: LLM, config: TrainConfig) -> LLM | None:
     """Return a model with the full weights on rank 0, None on other ranks; all ranks call this."""
-    from litgpt.adapters.training.full_state_dict import gather_full_state_dict
+    from litgpt.adapters.training.fsdp_strategy import gather_full_state_dict
 
     state = gather_full_state_dict(llm)
     if not state:
         return None
     dtype = next(iter(state.values())).dtype
-    return _restore_model(_load_model(config), config, state, dtype, "What was trained")
+    return _restore_model(_load_model(config), config, state, dtype, "The trained model")
 
 
 def _load_model(config: TrainConfig) -> LLM:
