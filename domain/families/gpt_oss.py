@@ -60,7 +60,7 @@ GPT_OSS = attrs.evolve(
                 limit=ConfigField("swiglu_limit", 7.0), alpha=ConfigField("swiglu_alpha", 1.702)
             ),
         ),
-        router=RouterSchema(scoring_func="softmax_of_chosen", bias=True),
+        router=RouterSchema(scoring_func="softmax_after_topk", bias=True),
     ),
     norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
     context_length=ConfigField("max_position_embeddings", 131_072),

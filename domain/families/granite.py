@@ -35,7 +35,7 @@ GRANITEMOE = attrs.evolve(
         num_experts=(ConfigField("num_local_experts", 8),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 2),
         expert=GatedMLPSchema(),
-        router=RouterSchema(scoring_func="softmax_of_chosen"),
+        router=RouterSchema(scoring_func="softmax_after_topk"),
     ),
     weights=(
         *EMBEDDING_WEIGHTS,

@@ -16,7 +16,7 @@ class RouterSpec:
     """Top-k routing of tokens to experts.
 
     Attributes:
-        scoring_func: Scoring function of the router logits: `softmax` over all experts, `softmax_of_chosen`
+        scoring_func: Scoring function of the router logits: `softmax` over all experts, `softmax_after_topk`
             over the top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and
             scores each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
             arXiv:2409.12136).
@@ -34,7 +34,7 @@ class RouterSpec:
         jitter_eps: `sparsemixer`: largest distance of similar logits, relative to the larger magnitude.
     """
 
-    scoring_func: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
+    scoring_func: Literal["softmax", "softmax_after_topk", "sigmoid", "sparsemixer"] = "softmax"
     norm_topk_prob: bool = True
     routed_scaling_factor: float = 1.0
     score_correction_bias: bool = False

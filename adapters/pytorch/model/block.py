@@ -10,9 +10,8 @@ from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNe
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
-from litgpt.adapters.pytorch.model.dense_and_moe import DenseAndMoE
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
-from litgpt.adapters.pytorch.model.moe import MoE
+from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
 from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
 from litgpt.adapters.pytorch.model.rope import PositionInfo

@@ -9,7 +9,7 @@ from torch.nn import functional
 from litgpt.adapters.pytorch.model.mlp import GatedMLP
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Linear
-from litgpt.domain.model import MoESpec
+from litgpt.domain.model import DenseAndMoESpec, MoESpec
 
 
 class Router(nn.Module):
@@ -42,7 +42,7 @@ class Router(nn.Module):
             logits = functional.linear(x.float(), self.weight.float())
         else:
             logits = functional.linear(x, self.weight, self.bias).float()
-        if router.scoring_func == "softmax_of_chosen":
+        if router.scoring_func == "softmax_after_topk":
             best, experts = logits.topk(self.top_k, -1)
             return best.softmax(-1), experts
         if router.scoring_func == "sparsemixer":
@@ -125,6 +125,24 @@ class MoE(nn.Module):
         # are not deterministic.
         unsorted = torch.empty_like(output).index_copy(0, order, output)
         return unsorted.view(*expert_ids.shape, -1).sum(1)
+
+
+class DenseAndMoE(nn.Module):
+    """The sum of a dense MLP and an MoE, each with its own norms; the router input is not normalized."""
+
+    def __init__(self, hidden_size: int, spec: DenseAndMoESpec) -> None:
+        super().__init__()
+        self.norm_dense = Norm(hidden_size, spec.norm)
+        self.dense = GatedMLP(hidden_size, spec.dense)
+        self.post_norm_dense = Norm(hidden_size, spec.norm)
+        self.norm_sparse = Norm(hidden_size, spec.norm)
+        self.sparse = MoE(hidden_size, spec.moe)
+        self.post_norm_sparse = Norm(hidden_size, spec.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dense: Tensor = self.post_norm_dense(self.dense(self.norm_dense(x)))
+        sparse: Tensor = self.post_norm_sparse(self.sparse(self.norm_sparse(x), router_input=x))
+        return dense + sparse
 
 
 def tokens_per_expert(experts: Tensor, num_experts: int) -> list[int]:

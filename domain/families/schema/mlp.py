@@ -114,7 +114,7 @@ class RouterSchema:
     `scale_logits_by_hidden_size` sets the factor of the logits to the inverse square root of the hidden size.
     """
 
-    scoring_func: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
+    scoring_func: Literal["softmax", "softmax_after_topk", "sigmoid", "sparsemixer"] = "softmax"
     norm_topk_prob: ConfigField | bool = True
     routed_scaling_factor: ConfigField | float = 1.0
     score_correction_bias: bool = False
