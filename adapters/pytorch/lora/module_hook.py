@@ -114,6 +114,10 @@ class LoraLayer(nn.ModuleDict):
         parts = [part for part in self[adapter].children() if isinstance(part, AdapterModule)]
         return tuple(sorted(parts, key=lambda part: part.additive))
 
+    def updated(self, parameter: str, value: Tensor) -> Tensor:
+        """Return a parameter of the module with all updates of the active adapter, without dropout."""
+        return apply_updates(value, _updates_of(self.active, parameter))
+
 
 def get_or_add_lora(module: nn.Module, active_adapter: ActiveAdapter) -> LoraLayer:
     """Return the LoRA layer of a module, which is added as its child `lora` if it has none."""
@@ -178,13 +182,6 @@ def current_parameter(module: nn.Module, parameter: str) -> Any:
         return value
     parts = [part for part in lora.active if not (part.additive and isinstance(module, ADDITIVE_MODULES))]
     return apply_updates(value, _updates_of(parts, parameter))
-
-
-def effective_weight(linear: nn.Module) -> Tensor:
-    """Return the weight of a layer with all updates and without dropout, for callers that multiply by it."""
-    weight: Tensor = linear.get_parameter("weight")
-    lora = lora_of(linear)
-    return weight if lora is None else apply_updates(weight, _updates_of(lora.active, "weight"))
 
 
 def dequantized_weight(module: nn.Module) -> Tensor:

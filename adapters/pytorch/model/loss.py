@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.lora.module_hook import current_parameter
 from litgpt.adapters.pytorch.ops.blockwise_matmul import (
     add_weight_gradient_,
     input_gradient,
     matmul_blockwise,
     row_converter,
 )
-from litgpt.adapters.pytorch.ops.linear import Linear, matmul_dtype
+from litgpt.adapters.pytorch.ops.linear import Linear, effective_parameter, matmul_dtype
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
 
@@ -68,8 +67,8 @@ def linear_cross_entropy(
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public API for this
         loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden,
-            current_parameter(head, "weight"),
-            current_parameter(head, "bias"),
+            effective_parameter(head, "weight"),
+            effective_parameter(head, "bias"),
             targets,
             _divisor(targets, reduction),
             scale,

@@ -1,6 +1,7 @@
 """Linear layers and embeddings without initialization, and the fastest matrix product of the CPU."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,15 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         """Leave the weights uninitialized."""
+
+
+def effective_parameter(module: nn.Module, name: str) -> Any:
+    """Return a parameter, or None, with the changes of the active adapter, for code that multiplies by it.
+
+    A module with adapters has a child `lora`, whose method `updated(name, value)` applies the active one.
+    """
+    value, lora = getattr(module, name), getattr(module, "lora", None)
+    return value if value is None or lora is None else lora.updated(name, value)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

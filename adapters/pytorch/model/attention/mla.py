@@ -6,13 +6,12 @@
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.lora.module_hook import effective_weight
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
 from litgpt.adapters.pytorch.model.kv_cache import LayerCache
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.model.rope import PositionInfo, apply_rope
-from litgpt.adapters.pytorch.ops.linear import Linear
+from litgpt.adapters.pytorch.ops.linear import Linear, effective_parameter
 from litgpt.domain.model import MLASpec
 
 # Up to this number of tokens, attention in the latent space is cheaper than expanding all keys and values.
@@ -79,7 +78,7 @@ class MultiHeadLatentAttention(nn.Module):
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
         """Return (B, T, H * V), with `kv_b_proj` absorbed into the queries and the output."""
         mixer = self.spec
-        weight = effective_weight(self.kv_b_proj).view(mixer.num_heads, -1, mixer.kv_lora_rank)
+        weight = effective_parameter(self.kv_b_proj, "weight").view(mixer.num_heads, -1, mixer.kv_lora_rank)
         to_keys, to_values = weight.split((mixer.qk_nope_head_dim, mixer.v_head_dim), 1)
         queries = torch.cat((torch.einsum("bthp,hpl->bthl", q_nope, to_keys), q_rope), -1)
         latent = cached[..., : mixer.kv_lora_rank]
