@@ -42,10 +42,10 @@ class Rank0GPT(TensorParallelGPT):
         self,
         method: str,
         input_ids: Tensor,
-        cache: KVCache | None,
-        positions: Tensor | None,
+        cache: KVCache | None = None,
         *,
-        last_token_only: bool,
+        positions: Tensor | None = None,
+        last_token_only: bool = False,
     ) -> AbstractContextManager[object]:
         """Send the call to the worker ranks and collect their results at the end."""
         command = encode_command(

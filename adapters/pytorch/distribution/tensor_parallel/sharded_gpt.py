@@ -3,13 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import GlooCommunicator
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import ParameterSpec
@@ -32,15 +32,7 @@ class TensorParallelGPT(GPT):
             raise UnsupportedOperation("Training a tensor-parallel model", reason)
 
     @abstractmethod
-    def collective_step(
-        self,
-        method: str,
-        input_ids: Tensor,
-        cache: KVCache | None,
-        positions: Tensor | None,
-        *,
-        last_token_only: bool,
-    ) -> AbstractContextManager[object]:
+    def collective_step(self, method: str, *args: Any, **options: Any) -> AbstractContextManager[object]:
         """Return the context in which all ranks run a method of the model with these arguments."""
 
     @abstractmethod
@@ -49,36 +41,17 @@ class TensorParallelGPT(GPT):
     ) -> AbstractContextManager[Callable[[str], Tensor] | None]:
         """Return the context in which rank 0 gathers full parameters by name; the other ranks get None."""
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        cache: KVCache | None = None,
-        *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
+    def forward(self, *args: Any, **options: Any) -> Tensor:
         """Compute the logits on all ranks; raise WorkerLost if another rank is gone or timed out."""
-        with self.collective_step("forward", input_ids, cache, positions, last_token_only=last_token_only):
+        with self.collective_step("forward", *args, **options):
             # GPT.forward would call hidden_states of this class, which begins a step of its own.
-            x = super().hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
-            logits = self.logits(x)
+            logits = self.logits(super().hidden_states(*args, **options))
             self.communicator.synchronize()
             return logits
 
-    def hidden_states(
-        self,
-        input_ids: Tensor,
-        cache: KVCache | None = None,
-        *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
-        with self.collective_step(
-            "hidden_states", input_ids, cache, positions, last_token_only=last_token_only
-        ):
-            return super().hidden_states(
-                input_ids, cache, positions=positions, last_token_only=last_token_only
-            )
+    def hidden_states(self, *args: Any, **options: Any) -> Tensor:
+        with self.collective_step("hidden_states", *args, **options):
+            return super().hidden_states(*args, **options)
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the cross-entropy of the next tokens, without gradients; see `GPT.loss`."""
