@@ -34,10 +34,11 @@ class LayerSplit:
         layers = _layer_devices(placement, architecture)
         first = layers[0]
         head = first if architecture.tie_word_embeddings else torch.device(placement.devices[-1])
+        is_split = {*layers, head} != {first}  # if not, the module may be moved, as by a Trainer
         with torch.device("meta"):
-            network = GPT(architecture)
-        if {*layers, head} != {first}:
-            network.layer_devices, network.head_device = layers, head
+            network = (
+                GPT(architecture, layer_devices=layers, head_device=head) if is_split else GPT(architecture)
+            )
 
         def device_of(name: str) -> torch.device:
             parts = name.split(".")

@@ -51,9 +51,15 @@ class GPT(nn.Module):
     gradient_checkpointing = False
     supports_lora = True
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        layer_devices: Sequence[torch.device] | None = None,
+        head_device: torch.device | None = None,
+    ) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.layer_devices, self.head_device = architecture, layer_devices, head_device
         width, vocab, streams = architecture.hidden_size, architecture.vocab_size, architecture.num_streams
         self.lm_head = Linear(width, vocab, bias=architecture.lm_head_bias)
         self.transformer = nn.ModuleDict(
@@ -74,8 +80,6 @@ class GPT(nn.Module):
         shared_layers = (layer.mixer.kv_shared_layer for layer in architecture.layers)
         self._kv_sharing_layers = frozenset(shared_layers) - {None}
         self.tie_weights()
-        self.layer_devices: list[torch.device] | None = None
-        self.head_device: torch.device | None = None
         self.adapter: object = None
         self._frequencies = InverseFrequencyCache()
 
