@@ -59,7 +59,6 @@ def write_gguf(
         more: Further calls of the writer.
         parts: Maximum number of tensors per file; 0 writes one file.
 
-
     """
     import gguf
 

@@ -31,7 +31,6 @@ class LitGptVariant:
         changed: The LitGPT settings that differ.
         read_as: The family that is read, where LitGPT's settings do not distinguish two.
 
-
     """
 
     name: str
@@ -63,7 +62,6 @@ class Written:
         folder: LitGPT's folder.
         model: The transformers model.
         reference: The tensors that transformers saves.
-
 
     """
 

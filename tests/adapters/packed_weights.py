@@ -30,7 +30,6 @@ def codes_of(weight: Array, *, bits: int, group: Array) -> tuple[Array, Array, A
         bits: Of a code.
         group: The group index of each input.
 
-
     """
     most, groups = 2**bits - 1, int(group.max()) + 1
     codes = np.zeros(weight.shape, np.int64)
@@ -107,7 +106,6 @@ def write_packed(
         pack: Packs a projection.
         settings: The `quantization_config`.
         more: Additional tensors.
-
 
     """
     shutil.copytree(tiny_folder("llama"), folder)

@@ -52,7 +52,6 @@ class Case:
         stored_as: The format's name in `info`.
         note: The note reported when it is loaded.
 
-
     """
 
     pack: Callable[[str, Array], tuple[Stored, Array]]

@@ -199,7 +199,7 @@ def test_a_failure_at_any_step_leaves_the_old_model_and_nothing_else(
 
 
 @pytest.mark.parametrize("users", PLACES)
-def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_whole(
+def test_concurrent_saves_wait_or_report_and_both_are_complete(
     users: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic_folder, "_MAX_WAIT_SECONDS", 0.0)
@@ -314,7 +314,7 @@ def test_permissions_of_the_folder_stay(tmp_path: Path) -> None:
     assert sys.platform != "linux" or folder.stat().st_ino != inode
 
 
-def test_what_is_loaded_from_a_folder_stays_right_when_another_model_is_saved_there(tmp_path: Path) -> None:
+def test_mapped_tensors_stay_valid_when_another_model_is_saved_there(tmp_path: Path) -> None:
     save_folder(tmp_path, 2)
     opened = open_hf_folder(tmp_path, "tiny")
     name = "model.embed_tokens.weight"

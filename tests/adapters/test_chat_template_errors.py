@@ -77,7 +77,7 @@ def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, li
         "{% include 'x' %}",
     ],
 )
-def test_what_a_template_does_wrong_is_its_own_error(template: str) -> None:
+def test_runtime_errors_of_a_template_are_reported_as_its_own(template: str) -> None:
     with pytest.raises(UnsupportedPrompt, match="chat template of m"):
         ChatTemplate("m", template).render(MESSAGES)
 
@@ -103,7 +103,9 @@ def test_an_error_of_this_library_is_not_blamed_on_the_template(
     assert caught.value is error
 
 
-def test_a_bug_in_what_compiles_templates_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_template_compiler_is_not_reported_as_a_template_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sandbox, "CostInstrumenter", None)
     with pytest.raises(TypeError, match="NoneType"):
         ChatTemplate("m", "{{ 'not compiled before' }}").render(MESSAGES)

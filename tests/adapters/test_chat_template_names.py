@@ -61,7 +61,7 @@ def test_a_template_for_tools_is_chosen_as_transformers_chooses_it(write: Any, t
 
 
 @pytest.mark.parametrize("write", [in_config, in_files])
-def test_a_copy_has_them_all(write: Any, tmp_path: Path) -> None:
+def test_a_copy_has_all_adapters(write: Any, tmp_path: Path) -> None:
     tiny.byte_level().save(str(tmp_path / "tokenizer.json"))
     write(tmp_path)
     copy = tmp_path / "copy"
@@ -71,7 +71,7 @@ def test_a_copy_has_them_all(write: Any, tmp_path: Path) -> None:
     assert renders(tokenizer_files(copy)) == renders(tokenizer_files(tmp_path))
 
 
-def test_those_of_a_gguf_file_are_saved_as_transformers_reads_them(tmp_path: Path) -> None:
+def test_chat_templates_of_a_gguf_file_are_saved_as_transformers_reads_them(tmp_path: Path) -> None:
     merged = json.loads(tiny.byte_level().to_str())["model"]
     tokens = sorted(merged["vocab"], key=merged["vocab"].get)
     vocabulary = GgufVocabulary(
@@ -101,7 +101,7 @@ def test_without_a_default_there_is_an_error_that_names_them(tmp_path: Path) -> 
         tokenizer.render(ASKED)
 
 
-def test_they_are_downloaded_with_the_tokenizer() -> None:
+def test_chat_templates_are_downloaded_with_the_tokenizer() -> None:
     named = "additional_chat_templates/rag.jinja"
     files = (
         "config.json",

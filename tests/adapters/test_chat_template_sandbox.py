@@ -79,13 +79,13 @@ MAKING = {
 
 
 @pytest.mark.parametrize("template", GOING_THROUGH.values(), ids=GOING_THROUGH)
-def test_what_is_gone_through_is_charged(template: str) -> None:
+def test_iteration_is_charged_to_the_budget(template: str) -> None:
     with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template)
 
 
 @pytest.mark.parametrize("template", MAKING.values(), ids=MAKING)
-def test_what_is_made_is_charged(template: str) -> None:
+def test_created_values_are_charged_to_the_budget(template: str) -> None:
     with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template)
 
@@ -112,7 +112,7 @@ def test_nothing_is_ever_given_back() -> None:
         ("{{ '' }}" * 20_000, "longer than"),
     ],
 )
-def test_what_is_not_listed_is_not_there(template: str, reason: str) -> None:
+def test_template_features_outside_the_allowlist_are_refused(template: str, reason: str) -> None:
     with pytest.raises(UnsupportedPrompt, match=reason):
         render(template)
 
@@ -137,5 +137,5 @@ def test_what_is_not_listed_is_not_there(template: str, reason: str) -> None:
         ),
     ],
 )
-def test_what_does_no_harm_is_rendered_as_jinja_renders_it(template: str, text: str) -> None:
+def test_harmless_templates_render_as_in_jinja(template: str, text: str) -> None:
     assert render(template) == text

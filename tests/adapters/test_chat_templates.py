@@ -162,7 +162,7 @@ def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
         without.render(messages)
 
 
-def test_what_a_template_refuses_is_said_in_its_words() -> None:
+def test_the_message_of_raise_exception_is_reported() -> None:
     with pytest.raises(
         UnsupportedPrompt, match="template of m does not support this: no system prompts, please"
     ):
@@ -222,7 +222,7 @@ BLOCK = "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"
 
 
 @pytest.mark.parametrize("step", GROWING.values(), ids=GROWING)
-def test_what_doubles_again_and_again_is_stopped(step: str) -> None:
+def test_repeated_doubling_is_stopped(step: str) -> None:
     name = "n" if "ns.n" in step else "x"
     loop = f"{{% for i in range(22) %}}{{% set ns.{name} = {step} %}}{{% endfor %}}"
     with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
@@ -250,7 +250,7 @@ def test_what_doubles_again_and_again_is_stopped(step: str) -> None:
         "{{ 1.5 | round(99999999) }}",
     ],
 )
-def test_a_template_that_would_never_end_or_fill_the_memory_is_stopped(template: str) -> None:
+def test_a_template_without_end_or_beyond_memory_is_stopped(template: str) -> None:
     with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template, budget=2_000_000)
 
@@ -276,7 +276,7 @@ def test_a_template_that_would_never_end_or_fill_the_memory_is_stopped(template:
         ("x" * 1_000_001, "longer than"),
     ],
 )
-def test_what_no_template_needs_is_refused_by_name(template: str, reason: str) -> None:
+def test_unneeded_template_features_are_refused_by_name(template: str, reason: str) -> None:
     with pytest.raises(UnsupportedPrompt, match=reason):
         render(template)
 

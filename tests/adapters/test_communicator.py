@@ -37,7 +37,7 @@ def on_both(
 
 @pytest.mark.parametrize("of", [lambda group: group, nccl_in_name], ids=["gloo", "nccl"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_ranks_add_up_put_end_to_end_and_send(
+def test_ranks_reduce_gather_and_send(
     of: Callable[[GlooCommunicator], GlooCommunicator], dtype: torch.dtype
 ) -> None:
     def work(group: GlooCommunicator) -> tuple[list[float], list[float]]:

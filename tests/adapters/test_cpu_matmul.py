@@ -106,7 +106,7 @@ def test_gradients_are_those_of_float32_rounded_once(
         torch.testing.assert_close(actual.grad.double(), expected.grad, rtol=2**-8, atol=1e-4)
 
 
-def test_what_a_layer_returns_can_be_added_to_in_place_as_an_adapter_does(
+def test_a_layers_output_supports_in_place_addition(
     processor_has: Callable[[frozenset[str]], None],
 ) -> None:
     processor_has(OLD)

@@ -79,7 +79,7 @@ def test_a_second_fit_begins_anew(tmp_path: Path) -> None:
     assert fed(tmp_path, data, epochs=1) == fed(tmp_path, data, epochs=1)
 
 
-def test_other_batches_cannot_go_on_where_these_left_off(tmp_path: Path) -> None:
+def test_resuming_with_other_batches_is_refused(tmp_path: Path) -> None:
     saving = SaveEach(tmp_path)
     fed(tmp_path, numbers(), saving)
     with pytest.raises(
@@ -135,7 +135,7 @@ def test_processes_share_an_epoch_and_go_on_together_in_the_trainer(tmp_path: Pa
     assert len(set(fed)) == 7  # one is seen twice, so that both have as many
 
 
-def test_a_loader_that_is_broken_off_begins_anew() -> None:
+def test_an_interrupted_data_loader_starts_again() -> None:
     data = torch.utils.data.TensorDataset(torch.arange(6))
     loader = ResumableLoader(data, sampler=EpochSampler[int](data, num_replicas=1, rank=0), batch_size=2)
     first = next(iter(loader))[0].tolist()

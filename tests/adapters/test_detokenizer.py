@@ -30,7 +30,7 @@ def test_pieces_of_anything_join_to_the_whole(ids: list[int], leading_spaces: in
 
 
 @given(text=st.text())
-def test_bytes_that_are_text_are_that_text_and_no_piece_is_broken(text: str) -> None:
+def test_valid_utf8_is_decoded_and_no_piece_is_broken(text: str) -> None:
     shown = pieces(list(text.encode()))
     assert "".join(shown) == text
     assert [piece for piece in shown if piece] == list(text)
@@ -57,7 +57,7 @@ def test_only_the_spaces_before_the_text_are_taken_away() -> None:
     assert pieces([space, space, a], 2) == ["", "", "a", ""]
 
 
-def test_a_byte_level_token_is_read_by_gpt_2_s_letters() -> None:
+def test_a_byte_level_token_is_decoded_with_gpt2_byte_letters() -> None:
     assert BYTE_LEVEL_DECODER.to_bytes("Ġthe") == b" the"
     assert BYTE_LEVEL_DECODER.to_bytes("ĊĠ") == b"\n "
     assert BYTE_LEVEL_DECODER.to_bytes("Ã©") == "é".encode()

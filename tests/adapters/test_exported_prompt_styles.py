@@ -72,7 +72,7 @@ def test_a_template_renders_and_refuses_what_its_style_does(
         assert by_transformers(template, messages, answer=answer) == by_style(style, messages, answer=answer)
 
 
-def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
+def test_an_exported_template_refuses_unsupported_messages_with_the_reason() -> None:
     for style, messages, reason in (
         ("chatml", (QUESTION, SYSTEM), "A system prompt must be the first message."),
         ("gemma", (SYSTEM, QUESTION), "does not support a system prompt"),

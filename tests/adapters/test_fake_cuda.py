@@ -42,7 +42,7 @@ def test_gradients_arrive_where_the_parameters_are() -> None:
             assert (leaf.grad.shape, leaf.grad.device) == (leaf.shape, CUDA)
 
 
-def test_what_is_one_parameter_in_two_places_stays_one() -> None:
+def test_a_shared_parameter_stays_shared() -> None:
     model = nn.ModuleDict({"a": nn.Linear(4, 4, bias=False), "b": nn.Linear(4, 4, bias=False)})
     model["b"].weight = model["a"].weight
     with fake_cuda():

@@ -42,7 +42,7 @@ def test_a_fork_of_a_process_that_has_computed_with_threads_is_refused(
 
 
 @pytest.mark.parametrize("method", RIGHT)
-def test_where_it_would_not_hang_the_answer_is_the_parents(outcomes: dict[str, str], method: str) -> None:
+def test_a_safe_fork_gives_the_parents_answer(outcomes: dict[str, str], method: str) -> None:
     assert outcomes[method] == outcomes["parent"]
 
 

@@ -30,7 +30,7 @@ def inputs(tokens: int) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("tokens", [8, 63, 64, 65, 200])
-def test_by_chunks_it_computes_what_it_does_token_by_token(tokens: int) -> None:
+def test_the_chunked_form_equals_the_recurrent_form(tokens: int) -> None:
     queries, keys, values, fade, strength, state = inputs(tokens)
     together, after = gated_delta_rule(queries, keys, values, fade, strength, state)
     apart = []
@@ -67,7 +67,7 @@ def state_of(cache: KVCache) -> RecurrentState:
     return layer
 
 
-def test_a_state_cannot_be_taken_back_but_to_where_it_is() -> None:
+def test_a_recurrent_state_cannot_be_truncated() -> None:
     kv_cache = cache()
     assert not kv_cache.truncate(3)
     assert kv_cache.length == 4
@@ -84,7 +84,7 @@ def test_rows_are_kept_in_the_order_asked_for_and_copies_go_their_own_way() -> N
     assert len(state_of(kv_cache).conv_state) == 2
 
 
-def test_a_footprint_counts_the_state_once_however_long_the_text() -> None:
+def test_recurrent_state_is_counted_once_for_any_context_length() -> None:
     architecture = parse_config("x", CONFIG)
     linear = [layer for layer in architecture.layers if isinstance(layer.mixer, GatedDeltaSpec)]
     alone = attrs.evolve(architecture, layers=tuple(linear))
@@ -96,7 +96,7 @@ def test_a_footprint_counts_the_state_once_however_long_the_text() -> None:
     )
 
 
-def test_its_numbers_are_told_by_its_structure() -> None:
+def test_split_sizes_and_state_follow_from_the_spec() -> None:
     mixer = GatedDeltaSpec(
         num_heads=4,
         num_kv_heads=2,

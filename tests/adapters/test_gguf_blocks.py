@@ -117,7 +117,7 @@ def test_all_bits_are_those_of_the_gguf_package(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_a_scale_that_is_no_number_or_infinite_stays_so(name: str) -> None:
+def test_nan_and_infinite_scales_are_kept(name: str) -> None:
     stored_as = BY_NAME[name]
     raw = np.random.default_rng(9).integers(0, 256, (64, stored_as.block_bytes), dtype=np.uint8)
     for at in HALVES[name]:
@@ -179,7 +179,7 @@ def test_a_bias_that_was_interleaved_comes_back_in_halves(tmp_path: Path) -> Non
     assert torch.equal(dequantize(paired(tensor, 3), "float32"), original)
 
 
-def test_what_was_added_is_taken_away_before_rounding(tmp_path: Path) -> None:
+def test_a_unit_offset_is_subtracted_before_rounding(tmp_path: Path) -> None:
     weights = np.array([1 + 2**-10, 1 - 2**-10, 3.0], np.float32)
     tensor = stored(tmp_path / "w", weights.tobytes(), (3,), BY_NAME["F32"])
     actual = dequantize(whole(tensor, added=1.0), "bfloat16")

@@ -131,7 +131,7 @@ def test_rows_are_put_back_that_the_converter_interleaved(heads: int, tmp_path: 
     assert torch.equal(actual, torch.from_numpy(original))
 
 
-def test_a_tensor_of_unknown_name_keeps_it_and_is_listed_as_left_over(tmp_path: Path) -> None:
+def test_a_tensor_of_unknown_name_is_listed_as_unexpected(tmp_path: Path) -> None:
     tensors = llama_tensors() | {"blk.0.mystery.weight": random_array((4, 4), 0), "mystery": np.ones(4, "f")}
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
     with pytest.raises(CheckpointMismatch) as caught:
@@ -275,7 +275,7 @@ def test_a_scaling_that_is_not_implemented_is_refused_by_the_domain(tmp_path: Pa
         ({"rope.dimension_count": 16}, {"partial_rotary_factor": None}),
     ],
 )
-def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
+def test_header_defaults_equal_llama_cpp(
     settings: Mapping[str, Any], expected: Mapping[str, object], tmp_path: Path
 ) -> None:
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", settings=settings), "m")
@@ -330,7 +330,7 @@ def test_the_share_of_a_head_that_is_rotated_gives_the_number_back() -> None:
             assert int(size * source.partial_rotary_factor) == number
 
 
-def test_keys_that_ask_for_nothing_are_no_reason_to_refuse(tmp_path: Path) -> None:
+def test_unsupported_settings_with_neutral_values_are_accepted(tmp_path: Path) -> None:
     open_gguf(write_gguf(tmp_path / "m.gguf", settings={"expert_count": 0, "attention.scale": 0.0}), "m")
 
 
@@ -341,7 +341,7 @@ def test_an_unknown_architecture_is_named_with_those_that_are_known(tmp_path: Pa
         open_gguf(write_gguf(tmp_path / "m.gguf", "mamba"), "m")
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_gguf_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", more=lambda writer: writer.add_type("adapter"))
     with pytest.raises(UnsupportedModel, match=r"general.type is 'adapter'"):
         open_gguf(path, "m")
@@ -370,7 +370,7 @@ def test_two_tensors_of_one_name_are_damage(tmp_path: Path) -> None:
         ({"final_logit_softcapping": 30.0}, {"final_logit_softcapping": 30.0}),
     ],
 )
-def test_what_is_particular_to_gemma_3_is_told(
+def test_gemma_3s_settings_are_read(
     settings: Mapping[str, Any], expected: Mapping[str, object], tmp_path: Path
 ) -> None:
     path = write_gguf(tmp_path / "m.gguf", "gemma3", gemma3(), settings={**GEMMA3, **settings})

@@ -87,7 +87,6 @@ class Case:
         settings: Further settings of its config.
         reported: The family of the config that is read, if another one has the same structure.
 
-
     """
 
     family: str
@@ -241,7 +240,7 @@ def test_our_network_gives_transformers_logits(model: Model) -> None:
 
 
 @torch.inference_mode()
-def test_transformers_understands_the_config_that_is_told(model: Model, tmp_path: Path) -> None:
+def test_transformers_accepts_the_converted_config(model: Model, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     (tmp_path / "config.json").write_text(json.dumps(model.checkpoint.config))

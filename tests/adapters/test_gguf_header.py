@@ -22,7 +22,7 @@ def write(path: Path, raw: bytes, *, weights: int = 0) -> Path:
     return path
 
 
-def test_what_the_gguf_package_wrote_is_found(tmp_path: Path) -> None:
+def test_headers_of_the_gguf_package_are_read(tmp_path: Path) -> None:
     import gguf
 
     path = write_gguf(tmp_path / "m.gguf", stored_as="Q8_0")
@@ -92,7 +92,7 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
         (header(version=2 << 24), UnsupportedModel, "big-endian"),
     ],
 )
-def test_what_is_no_gguf_file_of_ours_is_named(
+def test_unsupported_gguf_files_are_refused(
     raw: bytes, error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message) as caught:
@@ -135,7 +135,7 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
         (array(STRING, 2, struct.pack("<Q", (1 << 64) - 1)), "past the end"),
     ],
 )
-def test_a_value_that_cannot_be_is_damage(entry: bytes, message: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_damage(entry: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)), weights=64)
     with pytest.raises(CorruptFile, match=message):
         read_header(path)
@@ -149,7 +149,7 @@ def test_a_value_that_cannot_be_is_damage(entry: bytes, message: str, tmp_path: 
         (struct.pack("<Q", 1 << 16), "a key has the length 65536"),
     ],
 )
-def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
+def test_a_text_or_array_longer_than_any_vocabulary_is_damage(
     entry: bytes, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)))
@@ -196,7 +196,7 @@ def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
         ((tensor("w", (4,), offset=(1 << 64) - 32),), CorruptFile, "its tensors need"),
     ],
 )
-def test_a_tensor_that_cannot_be_is_named(
+def test_an_invalid_tensor_is_named(
     entries: tuple[bytes, ...], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
@@ -204,13 +204,13 @@ def test_a_tensor_that_cannot_be_is_named(
 
 
 @pytest.mark.parametrize("alignment", [0, 4, 33])
-def test_an_alignment_that_is_no_multiple_of_8_is_damage(alignment: int, tmp_path: Path) -> None:
+def test_an_alignment_that_is_not_a_multiple_of_8_is_damage(alignment: int, tmp_path: Path) -> None:
     keys = (key("general.alignment", U32, struct.pack("<I", alignment)),)
     with pytest.raises(CorruptFile, match="multiple of 8"):
         read_header(write(tmp_path / "m", header(keys=keys)))
 
 
-def test_a_file_cut_short_is_found_by_its_header_with_both_lengths_in_the_error(tmp_path: Path) -> None:
+def test_a_truncated_file_is_detected_with_both_lengths_in_the_error(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf")
     end = max(tensor.stop for tensor in read_header(path).tensors)
     with path.open("r+b") as file:
@@ -225,7 +225,7 @@ def test_a_file_cut_short_is_found_by_its_header_with_both_lengths_in_the_error(
     assert "Download or copy it again" in str(caught.value)
 
 
-def test_wherever_a_file_is_cut_it_is_damaged(tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_is_damaged(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", tensors={"token_embd.weight": np.ones((2, 4), np.float32)})
     read_header(path)
     for length in range(path.stat().st_size - 1, 0, -7):

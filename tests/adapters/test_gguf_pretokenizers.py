@@ -117,7 +117,7 @@ def gemma4() -> GgufVocabulary:
 GEMMA4_TEXT = "the  the then an ant\n\nhe<|turn>n\u00e9 \u65e5 \u2581."
 
 
-def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family_reads_it() -> None:
+def test_a_gemma_4_vocabulary_encodes_as_in_transformers() -> None:
     from transformers import GemmaTokenizer
 
     vocabulary = gemma4()
@@ -151,7 +151,7 @@ def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> Non
         ("bloom", "so, so 12", ["so", ",", " so", " 12"]),
     ],
 )
-def test_what_no_library_at_hand_knows_is_split_by_what_its_rule_says(
+def test_pretokenizers_unknown_to_transformers_split_by_their_rule(
     name: str, text: str, expected: list[str]
 ) -> None:
     actual = [text]

@@ -19,7 +19,7 @@ from tests.adapters.gguf_files import llama_tensors, write_gguf
 UP, NORM = "model.layers.0.mlp.up_proj.weight", "model.norm.weight"
 
 
-def test_a_checkpoint_says_what_it_is_and_where(tmp_path: Path) -> None:
+def test_a_checkpoint_has_its_name_and_location(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", stored_as="Q8_0")
     checkpoint = open_gguf(path, "tiny")
     assert checkpoint.name == "tiny"
@@ -32,7 +32,7 @@ def test_a_checkpoint_says_what_it_is_and_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stored_as", "dtype"), [("F16", torch.float16), ("BF16", torch.bfloat16)])
-def test_a_tensor_that_is_stored_in_the_dtype_is_the_file_s_own_memory(
+def test_a_tensor_stored_in_the_requested_dtype_is_a_view_of_the_file(
     stored_as: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", stored_as=stored_as), "m")
@@ -75,7 +75,7 @@ def test_tensors_stay_valid_when_the_checkpoint_is_closed_and_it_can_be_read_aga
     checkpoint.read_tokenizer()
 
 
-def test_what_is_written_to_a_tensor_does_not_reach_the_file(tmp_path: Path) -> None:
+def test_writing_to_a_tensor_does_not_change_the_file(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf")
     before = path.read_bytes()
     open_gguf(path, "m").read(UP).zero_()
@@ -102,7 +102,7 @@ def parts(folder: Path, *, at_most: int = 8) -> list[Path]:
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
-def test_a_model_in_parts_is_opened_by_any_of_them(part: int, tmp_path: Path) -> None:
+def test_a_split_model_is_opened_by_any_of_its_files(part: int, tmp_path: Path) -> None:
     files = parts(tmp_path)
     assert [file.name for file in files] == [f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
     checkpoint = open_gguf(files[part], "m")
@@ -132,7 +132,7 @@ def test_parts_that_were_renamed_are_known_by_their_headers(renamed: set[int], t
     assert open_gguf(files[1], "m").tensors == whole
 
 
-def test_of_renamed_parts_one_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_duplicate_renamed_part_is_named(tmp_path: Path) -> None:
     first, second, third = parts(tmp_path)
     moved = third.rename(tmp_path / "m.gguf")
     shutil.copy(second, tmp_path / "copy.gguf")
@@ -145,7 +145,7 @@ def test_of_renamed_parts_one_that_is_missing_or_there_twice_is_named(tmp_path: 
         open_gguf(moved, "m")
 
 
-def test_parts_that_were_joined_by_cat_are_said_to_be(tmp_path: Path) -> None:
+def test_concatenated_parts_are_reported(tmp_path: Path) -> None:
     joined = tmp_path / "joined" / "m.gguf"
     joined.parent.mkdir()
     joined.write_bytes(b"".join(part.read_bytes() for part in parts(tmp_path)))
@@ -159,7 +159,7 @@ def test_a_folder_with_the_parts_of_one_model_is_that_model(tmp_path: Path) -> N
     assert opened.tensors == open_gguf(files[0], "m").tensors
 
 
-def test_what_lies_in_the_place_of_a_file_is_called_by_name(tmp_path: Path) -> None:
+def test_dangling_links_and_lfs_pointers_are_named(tmp_path: Path) -> None:
     (tmp_path / "link.gguf").symlink_to("../../blobs/0123abcd")
     (tmp_path / "m.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(MissingFile, match=r"link\.gguf is missing: it is a link to \.\./\.\./blobs/0123abcd"):

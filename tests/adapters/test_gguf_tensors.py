@@ -59,7 +59,7 @@ def test_quantized_numbers_come_from_the_blocks_that_hold_them(
         assert (actual - tensor).abs().max() <= 0.6 * tensor.abs().max() / 127, name
 
 
-def test_an_expert_is_mapped_where_the_file_has_it_as_it_is_asked_for(tmp_path: Path) -> None:
+def test_an_expert_stored_in_the_requested_dtype_is_memory_mapped(tmp_path: Path) -> None:
     checkpoint, expected = convert(tmp_path, "qwen3_moe", converters.Qwen3Moe, "F16", hidden_size=64)
     names = [f"model.layers.1.mlp.experts.{number}.gate_proj.weight" for number in range(2)]
     first, other = (checkpoint.read(name, "float16") for name in names)
@@ -79,7 +79,7 @@ class FusedGates(converters.Qwen3Moe):
         return actual
 
 
-def test_gates_that_were_fused_with_the_rest_come_apart(tmp_path: Path) -> None:
+def test_fused_gate_and_up_projections_are_split(tmp_path: Path) -> None:
     checkpoint, expected = convert(tmp_path, "qwen3_moe", FusedGates, "F32")
     assert set(checkpoint.tensors) == set(expected)
     assert all(torch.equal(checkpoint.read(name), tensor) for name, tensor in expected.items())
@@ -168,7 +168,7 @@ DEEPSEEK = {
         ),
     ],
 )
-def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model(
+def test_expert_groups_missing_in_older_headers_are_the_models(
     settings: dict[str, int], expected: tuple[str, int, int], tmp_path: Path
 ) -> None:
     path = write_gguf(tmp_path / "m.gguf", "deepseek2", llama_tensors(), settings=DEEPSEEK | settings)
@@ -231,7 +231,7 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
         ("granite", {}, CorruptFile, r"no 'granite\.logit_scale'"),
     ],
 )
-def test_what_a_family_cannot_say_is_refused_with_its_key(
+def test_unsupported_gguf_settings_are_refused_with_their_key(
     architecture: str, settings: dict[str, Any], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
@@ -264,7 +264,7 @@ HALF_KEPT = np.array([1] * 4 + [1e30] * 4, np.float32)
         ({"attn_logit_softcapping": 50.0}, HALF_KEPT, r"gemma4\.attn_logit_softcapping"),
     ],
 )
-def test_what_gemma_4_cannot_say_is_refused(
+def test_unsupported_gemma_4_settings_are_refused(
     settings: dict[str, Any], factors: Any, message: str, tmp_path: Path
 ) -> None:
     tensors = llama_tensors() | {"rope_freqs.weight": factors}
@@ -272,7 +272,7 @@ def test_what_gemma_4_cannot_say_is_refused(
         open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4 | settings), "m")
 
 
-def test_gemma_4_tells_which_share_of_its_large_heads_is_rotated(tmp_path: Path) -> None:
+def test_gemma_4_stores_the_rotated_share_of_its_large_heads(tmp_path: Path) -> None:
     tensors = llama_tensors() | {"rope_freqs.weight": HALF_KEPT}
     config = open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4), "m").config
     assert config["rope_parameters"] == {

@@ -177,7 +177,7 @@ def test_any_ids_give_the_same_text_in_pieces_as_at_once(
     agree()
 
 
-def test_bytes_that_are_no_character_are_shown_as_soon_as_that_is_certain(
+def test_invalid_utf8_is_shown_as_soon_as_it_is_certain(
     gemma3: CheckpointTokenizer,
 ) -> None:
     first, a = gemma3.token_to_id("<0xF0>"), gemma3.token_to_id("a")
@@ -196,7 +196,7 @@ def test_a_sentencepiece_vocabulary_encodes_as_the_model_that_it_was_taken_from(
         assert tokenizer.encode(text, bos=False) == library.encode(text)
 
 
-def test_what_ends_a_turn_is_read_off_the_chat_template(smollm2_vocabulary: GgufVocabulary) -> None:
+def test_end_of_turn_tokens_are_derived_from_the_chat_template(smollm2_vocabulary: GgufVocabulary) -> None:
     vocabulary = attrs.evolve(smollm2_vocabulary, eos_ids=(0,))
     assert open_tokenizer(vocabulary, name="m").stop_token_ids == {0, 2}
     without = attrs.evolve(vocabulary, chat_template=None, eos_ids=(2, 0))

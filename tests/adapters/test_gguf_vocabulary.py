@@ -66,7 +66,7 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
     )
 
 
-def test_what_a_sentencepiece_vocabulary_leaves_out_is_what_llama_cpp_takes_it_for(tmp_path: Path) -> None:
+def test_sentencepiece_vocabulary_defaults_equal_llama_cpp(tmp_path: Path) -> None:
     source = vocabulary(tmp_path / "m", without("token_type"))
     assert (source.bos_id, source.eos_ids, source.unk_id) == (1, (2,), 0)
     assert (source.add_bos, source.add_space_prefix, source.chat_template) == (True, True, None)

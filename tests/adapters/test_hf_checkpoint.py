@@ -122,7 +122,7 @@ def test_a_tensor_lies_in_the_mapped_file_and_is_no_copy(folder: Path) -> None:
 
 
 @linux_only
-def test_the_file_is_let_go_of_when_it_was_closed_and_the_last_tensor_is_gone(folder: Path) -> None:
+def test_the_file_is_unmapped_when_closed_and_its_last_tensor_is_freed(folder: Path) -> None:
     checkpoint = open_hf_folder(folder, "tiny")
     first, second = (checkpoint.read(name) for name in list(checkpoint.tensors)[:2])
     checkpoint.close()
@@ -266,7 +266,7 @@ def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
         open_hf_folder(sharded, "tiny")
 
 
-def test_a_tensor_that_the_index_promises_is_missed_if_it_is_needed(sharded: Path) -> None:
+def test_an_absent_tensor_of_the_index_is_an_error_if_needed(sharded: Path) -> None:
     first, second = sorted(path.name for path in sharded.glob("*.safetensors"))[:2]
     index = sharded / "model.safetensors.index.json"
     names = list(open_hf_folder(sharded, "tiny").tensors)
@@ -283,7 +283,7 @@ def test_a_tensor_that_the_index_promises_is_missed_if_it_is_needed(sharded: Pat
         open_hf_folder(sharded, "tiny")
 
 
-def test_a_shard_of_which_nothing_is_needed_may_be_missing_or_damaged(sharded: Path) -> None:
+def test_an_unneeded_shard_may_be_missing_or_damaged(sharded: Path) -> None:
     names = open_hf_folder(sharded, "tiny").tensors
     index = sharded / "model.safetensors.index.json"
     more = {"mtp.fc.weight": "mtp.safetensors", "mtp.norm.weight": "mtp-2.safetensors"}
@@ -314,7 +314,7 @@ def test_a_damaged_file_is_not_read_where_an_index_has_the_weights(sharded: Path
     assert opened.notes[0].startswith("model.safetensors cannot be read")
 
 
-def test_files_of_weights_that_are_not_read_are_said_to_be_ignored(folder: Path) -> None:
+def test_weight_files_that_are_not_read_are_reported_as_ignored(folder: Path) -> None:
     for name in ("pytorch_model.bin", "consolidated.safetensors", "training_args.bin", "optimizer.pt"):
         (folder / name).write_bytes(b"whatever")
     for name in ("original", ".git", "checkpoint-123", ".cache"):
@@ -353,7 +353,7 @@ def test_a_shard_or_an_index_that_is_a_git_lfs_pointer_is_called_one(sharded: Pa
             open_hf_folder(sharded, "tiny")
 
 
-def test_a_pointer_or_a_link_beside_a_whole_tokenizer_is_in_nobody_s_way(folder: Path) -> None:
+def test_an_lfs_pointer_or_a_link_beside_a_complete_tokenizer_is_ignored(folder: Path) -> None:
     (folder / "tokenizer.model").write_text(POINTER)
     (folder / "vocab.json").symlink_to("nowhere")
     tokenizer = open_hf_folder(folder, "tiny").read_tokenizer()
@@ -395,7 +395,7 @@ def test_shards_without_their_index_are_named(sharded: Path) -> None:
 
 
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt", "pytorch_model-00001-of-00002.bin"])
-def test_nothing_but_a_foreign_pickle_is_not_read(folder: Path, pickle: str) -> None:
+def test_a_folder_of_only_an_unknown_pickle_is_refused(folder: Path, pickle: str) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"w": torch.ones(1)}, folder / pickle)
     with pytest.raises(UnsafeFile, match=rf"{pickle}.*save_pretrained"):

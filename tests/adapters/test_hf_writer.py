@@ -73,7 +73,7 @@ def model(**changed: Any) -> ModelToSave[Tensor]:
 
 
 @pytest.mark.parametrize("shard_bytes", [1_000_000, 50, 1])
-def test_what_was_written_is_read_back(tmp_path: Path, shard_bytes: int) -> None:
+def test_a_written_model_is_read_back(tmp_path: Path, shard_bytes: int) -> None:
     HFWriter(shard_bytes)(tmp_path, model(), null_reporter)
     opened = open_hf_folder(tmp_path, "tiny")
     for name, tensor in model().weights.values.items():  # type: ignore[attr-defined]
@@ -144,13 +144,13 @@ def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
 
 
-def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_destination_that_is_not_a_folder_is_a_litgpt_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnsupportedOperation, match="Saving to"):
         HFWriter()(tmp_path / "file" / "folder", model(), null_reporter)
 
 
-def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
+def test_progress_is_reported_per_tensor(tmp_path: Path) -> None:
     events: list[Any] = []
     HFWriter(50)(tmp_path, model(), events.append)
     assert [value.completed for value in events if isinstance(value, Progress)] == [0, 1, 2, 3]
@@ -169,7 +169,7 @@ def numbers_in(folder: Path) -> set[object]:
     }
 
 
-def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
+def test_of_two_concurrent_saves_the_last_is_complete(tmp_path: Path) -> None:
     """One writes a file, the other shards; neither removes the other's incomplete files."""
     together, errors = Barrier(2, timeout=120), list[BaseException]()
 
@@ -194,7 +194,7 @@ def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
-def test_one_that_saves_leaves_alone_what_another_process_is_still_writing(tmp_path: Path) -> None:
+def test_a_save_leaves_another_processs_partial_files_alone(tmp_path: Path) -> None:
     there, paused = os.pipe()
     go, reader = os.pipe()
     child = os.fork()

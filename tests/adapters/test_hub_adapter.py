@@ -49,7 +49,7 @@ def test_its_two_files_are_downloaded_once(hub: LoopbackHub, store: HubStore[Any
     assert len(hub.requests) == num_requests
 
 
-def test_what_is_not_there_is_named(store: HubStore[Any]) -> None:
+def test_a_missing_adapter_or_file_is_named(store: HubStore[Any]) -> None:
     with pytest.raises(ModelNotFound, match="org/nothing"):
         store.adapter(ModelReference("org/nothing"))
     with pytest.raises(MissingFile, match=r"adapter_config\.json"):

@@ -43,18 +43,18 @@ def test_the_file_that_fits_best_is_brought_and_nothing_else(datasets: HubDatase
     assert {name for name, count in hub.sent.items() if count > 1} == {f"{KEY}/data/birds.jsonl"}
 
 
-def test_it_lies_where_every_program_finds_it(datasets: HubDatasets, tmp_path: Path) -> None:
+def test_the_file_is_in_the_shared_hub_cache(datasets: HubDatasets, tmp_path: Path) -> None:
     path = datasets(BIRDS, PATTERNS, null_reporter)
     assert path.relative_to(tmp_path / "cache").parts[0] == "datasets--org--birds"
 
 
-def test_the_download_is_told_to_its_end(datasets: HubDatasets) -> None:
+def test_the_download_is_reported_to_its_end(datasets: HubDatasets) -> None:
     reported: list[Notice | Progress] = []
     datasets(BIRDS, PATTERNS, reported.append)
     assert reported[-1] == Progress("Downloading org/birds", len(CONTENT), len(CONTENT), unit="B")
 
 
-def test_what_is_in_the_cache_is_taken_without_asking(datasets: HubDatasets, hub: LoopbackHub) -> None:
+def test_cached_data_are_used_without_a_request(datasets: HubDatasets, hub: LoopbackHub) -> None:
     path = datasets(BIRDS, PATTERNS, null_reporter)
     hub.requests.clear()
     assert datasets(BIRDS, PATTERNS, null_reporter) == path
@@ -62,7 +62,7 @@ def test_what_is_in_the_cache_is_taken_without_asking(datasets: HubDatasets, hub
     assert hub.requests == []
 
 
-def test_a_folder_of_ones_own_is_a_cache_of_its_own(datasets: HubDatasets, tmp_path: Path) -> None:
+def test_a_custom_folder_is_a_separate_cache(datasets: HubDatasets, tmp_path: Path) -> None:
     path = datasets(BIRDS, PATTERNS, null_reporter, download_dir=tmp_path / "mine")
     assert path.is_relative_to(tmp_path / "mine")
 
@@ -73,13 +73,13 @@ def test_offline_nothing_is_asked(datasets: HubDatasets, hub: LoopbackHub) -> No
     assert hub.requests == []
 
 
-def test_a_hub_that_is_not_there_is_found_out(tmp_path: Path) -> None:
+def test_an_absent_hub_is_reported(tmp_path: Path) -> None:
     datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, timeout=LONG)
     with pytest.raises(HubUnreachable, match="org/birds"):
         datasets(BIRDS, PATTERNS, null_reporter)
 
 
-def test_what_the_hub_has_not_is_no_data_set_there(datasets: HubDatasets) -> None:
+def test_an_unknown_dataset_is_not_found(datasets: HubDatasets) -> None:
     for name in ("org/fish", "birds"):
         with pytest.raises(DataNotFound, match=r"The data set .* was not found"):
             datasets(ModelReference(name), PATTERNS, null_reporter)
@@ -98,7 +98,7 @@ def test_a_gated_data_set_says_where_to_accept(datasets: HubDatasets, hub: Loopb
         datasets(BIRDS, PATTERNS, null_reporter)
 
 
-def test_a_disk_that_is_too_full_is_found_out_first(datasets: HubDatasets, hub: LoopbackHub) -> None:
+def test_a_disk_without_enough_space_is_found_first(datasets: HubDatasets, hub: LoopbackHub) -> None:
     with pytest.raises(UnsupportedOperation, match="GB free"):
         attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, null_reporter)
     assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1

@@ -47,7 +47,7 @@ def test_a_disk_that_fills_while_weights_come_is_named_and_nothing_half_written_
 
 
 @pytest.mark.parametrize("place", ["a file", "below a file", "a loop", "a long name", "a device"])
-def test_a_cache_that_cannot_be_one_is_named_with_the_remedy(
+def test_an_unusable_cache_folder_is_named_with_the_remedy(
     hub: LoopbackHub, store: HubStore[Any], tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "a file").write_text("x")
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_one_is_named_with_the_remedy(
         datasets(ModelReference("org/birds"), ["*.json"], null_reporter)
 
 
-def test_a_disk_that_fills_under_xet_is_said_as_such() -> None:
+def test_a_full_disk_during_a_xet_download_is_reported_as_such() -> None:
     error = RuntimeError("Task error: File I/O error, No space left on device (os error 28)")
     with pytest.raises(OSError, match="No space left"), translate_errors(TINY, hub="the Hub", page=""):
         raise error
@@ -76,6 +76,6 @@ def test_a_disk_that_fills_under_xet_is_said_as_such() -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("x"), TypeError("y"), AssertionError(), OSError("z"), ConnectionResetError(104, "")]
 )
-def test_an_exception_that_nobody_foresaw_is_one_of_ours(error: Exception) -> None:
+def test_an_unexpected_exception_is_a_litgpt_error(error: Exception) -> None:
     with pytest.raises(LitGPTError, match="org/tiny"), translate_errors(TINY, hub="the Hub", page=""):
         raise error

@@ -51,9 +51,7 @@ def test_a_name_that_huggingface_hub_refuses_is_not_found(store: HubStore[Any]) 
 
 
 @pytest.mark.parametrize("revision", ["../../secret", "/etc/passwd", "a b", "C:x", ""])
-def test_a_revision_that_is_none_is_not_asked_for(
-    hub: LoopbackHub, store: HubStore[Any], revision: str
-) -> None:
+def test_an_invalid_revision_is_not_requested(hub: LoopbackHub, store: HubStore[Any], revision: str) -> None:
     with pytest.raises(ModelNotFound):
         store.open(attrs.evolve(TINY, revision=revision))
     assert hub.requests == []
@@ -68,7 +66,7 @@ def test_a_short_name_of_the_catalogue_stands_for_its_repository(
     assert "TinyLlama/TinyLlama-1.1B-Chat-v1.0" in checkpoint.origin
 
 
-def test_a_misspelt_short_name_has_similar_ones_suggested(store: HubStore[Any]) -> None:
+def test_similar_names_are_suggested_for_a_misspelled_short_name(store: HubStore[Any]) -> None:
     with pytest.raises(ModelNotFound, match=r"Did you mean SmolLM2-135M-Instruct"):
         store.open(ModelReference("SmolLM2-135M-Instuct"))
 
@@ -110,9 +108,7 @@ def test_a_private_repository_opens_with_its_token_alone(hub: LoopbackHub, store
     assert checkpoint.read("model.norm.weight").shape == (8,)
 
 
-def test_a_token_that_is_not_accepted_is_said_to_be_the_trouble_and_not_shown(
-    hub: LoopbackHub, store: HubStore[Any]
-) -> None:
+def test_a_rejected_token_is_reported_and_not_shown(hub: LoopbackHub, store: HubStore[Any]) -> None:
     hub.bad_tokens.add("hf_expired")
     with pytest.raises(AccessDenied, match=r"the token is not valid") as caught:
         store.open(attrs.evolve(TINY, token="hf_expired"))  # noqa: S106
@@ -126,7 +122,7 @@ def test_a_token_that_is_not_accepted_is_said_to_be_the_trouble_and_not_shown(
 
 
 @pytest.mark.parametrize(("status", "message"), [(503, "503 Service Unavailable"), (429, "429 Too Many")])
-def test_a_hub_in_trouble_is_unreachable_at_once(
+def test_a_failing_hub_is_unreachable_without_retries(
     hub: LoopbackHub, store: HubStore[Any], status: int, message: str
 ) -> None:
     hub.broken_with = status
@@ -135,24 +131,24 @@ def test_a_hub_in_trouble_is_unreachable_at_once(
     assert len(hub.requests) == 1
 
 
-def test_something_that_answers_and_is_no_hub_is_recognized(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_a_server_that_is_not_a_hub_is_recognized(hub: LoopbackHub, store: HubStore[Any]) -> None:
     hub.broken_with = 200
     with pytest.raises(HubUnreachable, match=r"does not respond like a Hugging Face Hub"):
         store.open(TINY)
 
 
-def test_a_port_where_nobody_listens_is_asked_once(tmp_path: Path) -> None:
+def test_a_closed_port_is_tried_once(tmp_path: Path) -> None:
     with pytest.raises(HubUnreachable, match=r"no connection to the Hugging Face Hub at http://127\.0\.0\.1"):
         at(refused_port(), tmp_path).open(TINY)
 
 
-def test_a_port_that_never_answers_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+def test_a_silent_port_is_waited_for_until_the_timeout(tmp_path: Path) -> None:
     with silent_port() as endpoint, pytest.raises(HubUnreachable, match=r"did not respond in time"):
         at(endpoint, tmp_path, patience=0.2).open(TINY)
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "http://[", "http://127.0.0.1:99999", ""])
-def test_an_address_that_is_none_is_unreachable(tmp_path: Path, endpoint: str) -> None:
+def test_an_invalid_url_is_unreachable(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(HubUnreachable):
         at(endpoint, tmp_path).open(TINY)
 
@@ -214,7 +210,7 @@ def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Pa
     assert "HF_HUB_DISABLE_XET=1" in output
 
 
-def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
+def test_aborting_one_download_does_not_affect_others_of_the_process(
     hub: LoopbackHub, tmp_path: Path
 ) -> None:
     """All Xet downloads share one session, which used to be aborted as a whole."""
@@ -227,7 +223,7 @@ def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
     assert output.strip().endswith("the same True")
 
 
-def test_every_error_of_the_hub_is_one_of_ours(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_every_hub_error_is_a_litgpt_error(hub: LoopbackHub, store: HubStore[Any]) -> None:
     for status in (400, 401, 403, 404, 408, 410, 418, 451, 500, 502, 504, 599):
         hub.broken_with = status
         with pytest.raises(LitGPTError, match=r"org/tiny"):

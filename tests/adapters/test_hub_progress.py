@@ -41,7 +41,7 @@ def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counte
     assert done(reported) == [7, 60]
 
 
-def test_a_file_that_begins_anew_takes_its_bytes_back(
+def test_a_restarted_file_subtracts_its_bytes(
     meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     bar = make_tqdm_class(meter, Event(), Event())(total=60, initial=20)
@@ -52,7 +52,7 @@ def test_a_file_that_begins_anew_takes_its_bytes_back(
     assert bar.n == 10
 
 
-def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
+def test_progress_never_exceeds_the_total_and_ends_once(
     meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     make_tqdm_class(meter, Event(), Event())(total=100).update(1000)
@@ -60,7 +60,7 @@ def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
     assert done(reported) == [100]
 
 
-def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
+def test_bytes_on_the_wire_reset_the_stall_timeout_without_progress(
     meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     moved = Event()
@@ -69,7 +69,7 @@ def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
     assert reported == []
 
 
-def test_bytes_that_nobody_counts_are_a_sign_of_life_too() -> None:
+def test_uncounted_bytes_reset_the_stall_timeout_too() -> None:
     moved = Event()
     make_tqdm_class(None, moved, Event())(total=60).update(10)
     assert moved.is_set()

@@ -88,11 +88,11 @@ def test_a_token_of_another_type_is_refused_and_not_shown() -> None:
     assert "planted" not in str(caught.value)
 
 
-def test_the_end_of_the_line_that_a_token_was_read_from_is_no_part_of_it() -> None:
+def test_a_newline_after_a_token_in_a_file_is_stripped() -> None:
     assert ModelReference("org/tiny", token=f" {TOKEN}\n").token == TOKEN
 
 
-def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours(
+def test_an_invalid_token_in_the_environment_is_a_litgpt_error(
     hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted PlantedPlanted")

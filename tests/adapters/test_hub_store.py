@@ -107,9 +107,7 @@ def test_a_header_longer_than_the_first_read_is_read_in_two(hub: LoopbackHub, st
 
 
 @pytest.mark.parametrize("note", ["", "x" * 2 * INITIAL_RANGE])
-def test_a_server_that_knows_no_ranges_is_understood_all_the_same(
-    hub: LoopbackHub, store: HubStore[Any], note: str
-) -> None:
+def test_a_server_without_range_support_works(hub: LoopbackHub, store: HubStore[Any], note: str) -> None:
     folder = hub.root / "org" / "tiny"
     repositories.one_file(folder, rows=1000, note=note)
     hub.without_ranges = True
@@ -131,12 +129,12 @@ def test_fetched_weights_are_the_repositorys(store: HubStore[Any]) -> None:
         assert (checkpoint.read(name).numpy() == tensor).all()
 
 
-def test_reading_before_fetching_says_what_to_do(store: HubStore[Any]) -> None:
+def test_reading_before_the_download_is_an_error_with_the_remedy(store: HubStore[Any]) -> None:
     with pytest.raises(MissingFile, match=r"fetch\(\)"):
         store.open(TINY).read("model.norm.weight")
 
 
-def test_what_is_in_the_cache_is_not_downloaded_again(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_cached_files_are_not_downloaded_again(hub: LoopbackHub, store: HubStore[Any]) -> None:
     repositories.sharded(hub.root / "org" / "split")
     split = ModelReference("org/split")
     lost = fetched(store, split) / repositories.SHARDS[1]
@@ -150,7 +148,7 @@ def test_what_is_in_the_cache_is_not_downloaded_again(hub: LoopbackHub, store: H
 # A second load
 
 
-def test_a_second_load_asks_nobody(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_a_second_load_sends_no_request(hub: LoopbackHub, store: HubStore[Any]) -> None:
     fetched(store)
     hub.requests.clear()
     again = store.open(TINY)
@@ -177,7 +175,7 @@ def test_a_model_without_a_tokenizer_is_found_offline_too(hub: LoopbackHub, stor
     assert hub.requests == []
 
 
-def test_a_newer_version_is_looked_for_when_asked_to(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_a_newer_revision_is_looked_up_on_request(hub: LoopbackHub, store: HubStore[Any]) -> None:
     before = fetched(store)
     (hub.root / "org" / "tiny" / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
     assert store.open(TINY).config["model_type"] == "llama"
@@ -189,7 +187,7 @@ def test_a_newer_version_is_looked_for_when_asked_to(hub: LoopbackHub, store: Hu
     assert store.open(TINY).config["model_type"] == "qwen2"
 
 
-def test_looking_at_a_newer_version_does_not_hide_the_one_that_is_complete(
+def test_opening_a_newer_revision_does_not_hide_the_complete_one(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
     fetched(store)
@@ -220,7 +218,7 @@ def test_a_hub_that_is_down_does_not_stop_what_is_in_the_cache(
     assert "503" in caplog.text
 
 
-def test_what_transformers_or_others_downloaded_is_opened(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_models_downloaded_by_other_programs_are_opened(hub: LoopbackHub, store: HubStore[Any]) -> None:
     from huggingface_hub import snapshot_download
 
     snapshot_download("org/tiny", endpoint=hub.endpoint, cache_dir=store.cache_dir, tqdm_class=None)
@@ -232,7 +230,7 @@ def test_what_transformers_or_others_downloaded_is_opened(hub: LoopbackHub, stor
 # While it downloads
 
 
-def test_progress_is_told_as_one_sum_of_all_files(
+def test_progress_is_the_sum_of_all_files(
     hub: LoopbackHub, store: HubStore[Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     repositories.sharded(hub.root / "org" / "split")
@@ -251,7 +249,7 @@ def test_progress_is_told_as_one_sum_of_all_files(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_connection_that_is_cut_goes_on_where_it_was(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_an_interrupted_download_is_resumed(hub: LoopbackHub, store: HubStore[Any]) -> None:
     chunk = 10 * 2**20  # huggingface_hub keeps what it has by chunks of this size
     repositories.one_file(hub.root / "org" / "tiny", rows=2700)
     size = (hub.root / "org" / "tiny" / "model.safetensors").stat().st_size
@@ -266,7 +264,7 @@ def test_a_connection_that_is_cut_goes_on_where_it_was(hub: LoopbackHub, store: 
         assert (checkpoint.read(name).numpy() == tensor).all()
 
 
-def test_a_disk_that_is_too_full_is_said_before_anything_is_downloaded(
+def test_a_disk_without_enough_space_is_reported_before_the_download(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
     full = attrs.evolve(store, free_bytes=lambda _: 50_000_000)
@@ -301,7 +299,7 @@ def test_a_repository_of_gguf_files_has_them_listed(hub: LoopbackHub, store: Hub
 
 
 @pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
-def test_a_repository_that_lacks_a_file_is_told_so(hub: LoopbackHub, store: HubStore[Any], lost: str) -> None:
+def test_a_missing_file_of_a_repository_is_named(hub: LoopbackHub, store: HubStore[Any], lost: str) -> None:
     for name in (lost, "pytorch_model.bin"):
         (hub.root / "org" / "tiny" / name).unlink()
     with pytest.raises(MissingFile, match=f"org/tiny/{lost}"):
@@ -338,9 +336,7 @@ def test_a_shard_that_the_repository_lacks_is_named(hub: LoopbackHub, store: Hub
 # What is in the cache without a branch
 
 
-def test_a_commit_without_a_branch_is_found_offline_and_said_to_be_one(
-    hub: LoopbackHub, store: HubStore[Any]
-) -> None:
+def test_a_commit_without_a_branch_is_found_offline_and_noted(hub: LoopbackHub, store: HubStore[Any]) -> None:
     commit = hub.commit("org/tiny")
     fetched(store, attrs.evolve(TINY, revision=commit))
     offline = attrs.evolve(TINY, offline=True)
@@ -354,15 +350,13 @@ def test_a_commit_without_a_branch_is_found_offline_and_said_to_be_one(
         store.open(offline)
 
 
-def test_what_is_in_the_cache_in_part_is_said_to_be(store: HubStore[Any]) -> None:
+def test_an_incompletely_cached_model_is_reported_as_such(store: HubStore[Any]) -> None:
     store.open(TINY)
     with pytest.raises(HubUnreachable, match="is in the local cache without all of its weights"):
         store.open(attrs.evolve(TINY, offline=True))
 
 
-def test_a_shard_that_the_repository_lacks_and_nobody_needs_is_not_missed_offline_either(
-    hub: LoopbackHub, store: HubStore[Any]
-) -> None:
+def test_an_unneeded_missing_shard_is_ignored_offline_too(hub: LoopbackHub, store: HubStore[Any]) -> None:
     folder = hub.root / "org" / "sharded"
     shutil.copytree(tiny_folder("llama", sharded=True), folder)
     index = folder / repositories.INDEX

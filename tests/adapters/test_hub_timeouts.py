@@ -9,11 +9,11 @@ from litgpt.adapters.hub.timeouts import call_with_timeout
 LONG = 120.0
 
 
-def test_an_answer_in_time_is_returned() -> None:
+def test_a_result_before_the_timeout_is_returned() -> None:
     assert call_with_timeout(LONG, lambda: 42) == 42
 
 
-def test_an_error_in_time_is_raised() -> None:
+def test_an_error_before_the_timeout_is_raised() -> None:
     def ask() -> None:
         raise KeyError("lost")
 
@@ -21,21 +21,21 @@ def test_an_error_in_time_is_raised() -> None:
         call_with_timeout(LONG, ask)
 
 
-def test_an_answer_that_never_comes_is_not_waited_for() -> None:
+def test_a_call_beyond_its_timeout_is_abandoned() -> None:
     never = Event()
     with pytest.raises(TimeoutError):
         call_with_timeout(0.05, never.wait)
     never.set()
 
 
-def test_work_without_a_sign_of_life_is_left_alone() -> None:
+def test_stalled_work_is_abandoned() -> None:
     never = Event()
     with pytest.raises(TimeoutError):
         call_with_timeout(0.05, never.wait, Event())
     never.set()
 
 
-def test_work_that_shows_signs_of_life_is_waited_for() -> None:
+def test_work_with_progress_is_waited_for() -> None:
     moved, pause = Event(), Event()
 
     def work() -> int:
@@ -48,7 +48,7 @@ def test_work_that_shows_signs_of_life_is_waited_for() -> None:
     assert call_with_timeout(1.5, work, moved) == 42
 
 
-def test_work_that_waits_for_something_that_moves_is_waited_for() -> None:
+def test_work_waiting_for_active_work_is_waited_for() -> None:
     calls: list[bool] = []
     enough = Event()
 
@@ -81,7 +81,7 @@ class Unlucky(Event):
         super().clear()
 
 
-def test_the_end_of_work_is_not_missed_when_it_comes_with_a_sign_of_life() -> None:
+def test_completion_together_with_progress_is_noticed() -> None:
     moved = Unlucky()
 
     def work() -> int:

@@ -76,9 +76,7 @@ def test_a_repository_without_a_tokenizer_says_so_and_nothing_is_downloaded(
     assert not hub.sent
 
 
-def test_what_is_in_the_cache_is_taken_from_there_without_asking(
-    hub: LoopbackHub, store: HubStore[Any]
-) -> None:
+def test_a_cached_tokenizer_is_used_without_a_request(hub: LoopbackHub, store: HubStore[Any]) -> None:
     first = store.tokenizer(TINY)
     hub.requests.clear()
     assert store.tokenizer(TINY) == first
@@ -93,7 +91,7 @@ def test_a_models_tokenizer_is_in_the_cache_with_it(hub: LoopbackHub, store: Hub
     assert hub.requests == []
 
 
-def test_a_model_whose_tokenizer_another_program_left_out_gets_it(store: HubStore[Any]) -> None:
+def test_a_model_cached_without_its_tokenizer_gets_it(store: HubStore[Any]) -> None:
     folder = store.open(TINY).folder
     assert folder is not None
     store.open(TINY).fetch(null_reporter)
@@ -120,7 +118,7 @@ def test_a_newer_tokenizer_does_not_hide_an_older_model_that_is_complete(
     assert store.open(attrs.evolve(TINY, offline=True)).tensors
 
 
-def test_the_newest_is_asked_for_and_the_cache_serves_when_the_hub_does_not(
+def test_the_newest_revision_is_requested_with_the_cache_as_fallback(
     hub: LoopbackHub, store: HubStore[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     old = store.tokenizer(TINY)
@@ -135,7 +133,7 @@ def test_the_newest_is_asked_for_and_the_cache_serves_when_the_hub_does_not(
     assert "Using the cached files of org/tiny" in caplog.text
 
 
-def test_what_is_not_in_the_cache_needs_the_hub(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_an_uncached_tokenizer_requires_the_hub(hub: LoopbackHub, store: HubStore[Any]) -> None:
     with pytest.raises(HubUnreachable, match="offline mode is on"):
         store.tokenizer(attrs.evolve(TINY, offline=True))
     assert hub.requests == []
@@ -145,7 +143,7 @@ def test_what_is_not_in_the_cache_needs_the_hub(hub: LoopbackHub, store: HubStor
 
 
 @pytest.mark.parametrize("name", ["org/nothing", "no/such/folder", "nothing"])
-def test_what_the_hub_does_not_have_is_not_found_there(store: HubStore[Any], name: str) -> None:
+def test_an_unknown_tokenizer_repository_is_not_found(store: HubStore[Any], name: str) -> None:
     with pytest.raises(ModelNotFound, match="Looked in: the Hugging Face Hub"):
         store.tokenizer(ModelReference(name))
 
@@ -156,9 +154,7 @@ def test_a_gated_tokenizer_is_refused(hub: LoopbackHub, store: HubStore[Any]) ->
         store.tokenizer(TINY)
 
 
-def test_a_download_that_was_broken_off_is_not_taken_for_a_whole_tokenizer(
-    hub: LoopbackHub, store: HubStore[Any]
-) -> None:
+def test_an_interrupted_download_is_not_a_complete_tokenizer(hub: LoopbackHub, store: HubStore[Any]) -> None:
     hub.gated.add("org/tiny")
     with pytest.raises(AccessDenied):
         store.tokenizer(TINY)

@@ -59,7 +59,7 @@ def test_names_are_listed_installed_or_not() -> None:
     assert list(InstalledStore((TINY,)).names()) == ["tiny"]
 
 
-def test_the_full_name_of_a_model_is_not_that_of_its_4_bit_file() -> None:
+def test_the_name_of_a_model_does_not_select_its_4_bit_file() -> None:
     with pytest.raises(ModelNotFound):
         InstalledStore().open(ModelReference("HuggingFaceTB/SmolLM2-135M-Instruct"))
 

@@ -28,7 +28,7 @@ def test_an_empty_cache_takes_no_memory() -> None:
     assert cache().nbytes == 0
 
 
-def test_it_is_in_the_dtype_of_the_model_and_grows_by_need() -> None:
+def test_the_cache_has_the_models_dtype_and_grows_on_demand() -> None:
     kv_cache = cache()
     fill(kv_cache, 100)
     everything = layer(kv_cache, 1)
@@ -68,13 +68,13 @@ def test_a_fixed_cache_has_all_its_memory_from_the_start() -> None:
     assert layer(kv_cache, 1).capacity == 300
 
 
-def test_no_mask_is_kept() -> None:
+def test_attention_masks_are_not_stored() -> None:
     kv_cache = cache(limit=4096, fixed=True)
     per_token = 2 * 2 * 4 * 2  # keys and values, groups, head size, bytes
     assert kv_cache.nbytes == (4096 + 2 * WINDOW) * per_token
 
 
-def test_taking_back_more_than_a_window_remembers_is_refused_and_less_is_not() -> None:
+def test_truncating_beyond_the_window_is_refused() -> None:
     kv_cache = cache()
     fill(kv_cache, 100)
     for _ in range(40):

@@ -45,7 +45,7 @@ def test_a_litgpt_folder_is_converted_to_the_tensors_that_transformers_saves(
         assert torch.equal(converted.read(name), tensor), name
 
 
-def test_a_config_beside_the_weights_that_means_another_structure_says_nothing(phi3: Path) -> None:
+def test_a_config_json_of_another_architecture_is_ignored(phi3: Path) -> None:
     assert open_litgpt_folder(phi3, "tiny").config["model_type"] == "phi3"
     config = json.loads((phi3 / "config.json").read_text())
     (phi3 / "config.json").write_text(json.dumps({**config, "rope_theta": 500.0, "rope_parameters": None}))
@@ -56,7 +56,7 @@ def test_a_config_beside_the_weights_that_means_another_structure_says_nothing(p
     assert open_litgpt_folder(phi3, "tiny").config["model_type"] == "llama"
 
 
-def test_what_a_config_beside_the_weights_says_of_how_they_were_stored_is_not_taken_over(phi3: Path) -> None:
+def test_storage_settings_of_a_config_json_beside_the_weights_are_ignored(phi3: Path) -> None:
     config = json.loads((phi3 / "config.json").read_text())
     stored = {"quantization_config": {"quant_method": "fp8"}, "torch_dtype": "float16"}
     (phi3 / "config.json").write_text(json.dumps(config | stored))

@@ -43,7 +43,7 @@ def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVaria
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 @torch.inference_mode()
-def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
+def test_transformers_computes_the_same_from_a_litgpt_folders_config_and_tensors(
     variant: LitGptVariant, tmp_path: Path
 ) -> None:
     checkpoint = open_litgpt_folder(variant.written().folder, "tiny")
@@ -57,7 +57,7 @@ def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
 
 
 @pytest.mark.parametrize("name", ["phi3, a part of each head rotated", "falcon, 7b"])
-def test_a_tensor_that_is_laid_as_ours_is_the_file_and_no_copy(name: str) -> None:
+def test_a_tensor_with_the_same_layout_is_a_view_of_the_file(name: str) -> None:
     checkpoint = open_litgpt_folder(BY_NAME[name].written().folder, "tiny")
     joined = next(
         tensor for tensor in checkpoint.tensors if "qkv_proj" in tensor or "query_key_value" in tensor
@@ -65,7 +65,7 @@ def test_a_tensor_that_is_laid_as_ours_is_the_file_and_no_copy(name: str) -> Non
     assert checkpoint.read(joined).data_ptr() == checkpoint.read(joined).data_ptr()
 
 
-def test_half_of_a_joined_tensor_is_no_tensor() -> None:
+def test_half_of_a_fused_tensor_is_missing() -> None:
     written = BY_NAME["phi3, a part of each head rotated"].written()
     checkpoint = open_litgpt_folder(written.folder, "tiny")
     state = torch.load(written.folder / "lit_model.pth")

@@ -85,7 +85,7 @@ def test_weights_may_be_wrapped_as_litgpt_s_trainers_wrap_them(tmp_path: Path) -
     assert "model.norm.weight" in open_litgpt_folder(tmp_path, "tiny").tensors
 
 
-def test_what_lies_beside_the_weights_is_read(folder: Path) -> None:
+def test_files_beside_litgpt_weights_are_read(folder: Path) -> None:
     (folder / "prompt_style.yaml").write_text("class_path: litgpt.prompts.Llama3\n")
     (folder / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
     (folder / "config.json").write_text('{"model_type": "gpt_neox", "bos_token_id": 0, "eos_token_id": 1}')
@@ -99,7 +99,7 @@ def test_what_lies_beside_the_weights_is_read(folder: Path) -> None:
     assert "tokenizer.json" in tokenizer.paths
 
 
-def test_an_older_file_of_settings_means_what_it_leaves_out(folder: Path) -> None:
+def test_an_older_config_file_has_the_former_defaults(folder: Path) -> None:
     path = folder / "model_config.yaml"
     settings = yaml.safe_load(path.read_text())
     for left_out in ("norm_1", "norm_2", "norm_qk", "norm_qk_type", "rope_indices", "head_size", "attn_bias"):
@@ -110,7 +110,7 @@ def test_an_older_file_of_settings_means_what_it_leaves_out(folder: Path) -> Non
     assert to_hf_config("model_config.yaml", settings)["partial_rotary_factor"] == 0.25
 
 
-def test_a_tensor_that_no_rule_knows_keeps_its_name_so_that_it_is_found_left_over(tmp_path: Path) -> None:
+def test_a_tensor_without_a_mapping_keeps_its_name_and_is_unexpected(tmp_path: Path) -> None:
     state = litgpt_state("llama", tiny_model("llama").state_dict())
     state["transformer.h.0.attn.qkv.lora_A"] = torch.ones(2, 48)
     write_litgpt_folder(tmp_path, settings_of("llama"), state)
@@ -173,7 +173,7 @@ def test_magnitudes_of_yarn_that_only_deepseek_scales_scores_by_are_refused_else
         to_hf_config("model_config.yaml", settings_of("llama", rope_adjustments=yarn))
 
 
-def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_path: Path) -> None:
+def test_norms_without_weights_are_recognized_by_the_tensors(tmp_path: Path) -> None:
     state = litgpt_state("olmo", tiny_model("olmo").state_dict())
     write_litgpt_folder(tmp_path, settings_of("olmo", name="anything"), state)
     assert open_litgpt_folder(tmp_path, "tiny").config["model_type"] == "olmo"
@@ -183,18 +183,18 @@ def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_p
 
 
 @pytest.mark.parametrize(("family", "name"), [("gemma", "mine"), ("llama", "my-Gemma"), ("gemma3_text", "")])
-def test_norms_that_count_from_another_number_than_the_family_s_are_refused(family: str, name: str) -> None:
+def test_norms_with_another_offset_than_the_familys_are_refused(family: str, name: str) -> None:
     settings = settings_of(family, name=name)
     with pytest.raises(UnsupportedModel, match=r"so LitGPT adds . to the norm weights"):
         to_hf_config("model_config.yaml", settings)
 
 
-def test_the_name_of_the_original_stands_in_for_one_that_is_empty() -> None:
+def test_an_empty_base_name_is_replaced_by_the_originals() -> None:
     settings = settings_of("gemma", name="", hf_config={"org": "google", "name": "Gemma-2b"})
     assert to_hf_config("model_config.yaml", settings)["model_type"] == "gemma"
 
 
-def test_a_setting_that_litgpt_does_not_look_at_is_not_looked_at() -> None:
+def test_a_setting_that_litgpt_ignores_is_ignored() -> None:
     config = to_hf_config("model_config.yaml", settings_of("qwen3_moe", norm_topk_prob=False))
     assert config["norm_topk_prob"] is True  # without groups, LitGPT lets the chosen weights sum to 1
 

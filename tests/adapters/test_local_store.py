@@ -112,7 +112,7 @@ def test_a_tilde_is_the_home_folder(root: Path, tmp_path: Path, monkeypatch: pyt
         opened(root, "~no-such-user/mine")
 
 
-def test_what_the_hub_wrote_and_litgpt_converted_beside_it_is_read_from_the_safetensors(root: Path) -> None:
+def test_safetensors_precede_litgpt_weights_in_one_folder(root: Path) -> None:
     shutil.copytree(tiny_folder("llama"), root / "both")
     write_litgpt(root / "both")
     assert opened(root, "both").config["model_type"] == "llama"
@@ -151,7 +151,7 @@ def test_a_revision_of_what_is_on_disk_is_refused_before_it_is_opened(root: Path
         opened(root, "mine", revision="v1")
 
 
-def test_a_folder_that_is_no_model_says_what_a_model_has(root: Path) -> None:
+def test_a_folder_without_a_model_lists_the_expected_files(root: Path) -> None:
     (root / "mine").mkdir()
     (root / "mine" / "notes.txt").write_text("nothing here")
     with pytest.raises(
@@ -201,7 +201,7 @@ def only_a_pickle(folder: Path) -> None:
     ],
     ids=["only a config", "only weights", "only a pickle"],
 )
-def test_half_a_model_is_told_what_it_lacks(
+def test_an_incomplete_model_is_an_error_with_the_missing_files(
     root: Path, spoil: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
@@ -210,14 +210,14 @@ def test_half_a_model_is_told_what_it_lacks(
         opened(root, "mine")
 
 
-def test_a_litgpt_folder_without_settings_is_told_so(root: Path) -> None:
+def test_a_litgpt_folder_without_model_config_is_an_error(root: Path) -> None:
     write_litgpt(root / "mine")
     (root / "mine" / "model_config.yaml").unlink()
     with pytest.raises(MissingFile, match=r"model_config\.yaml"):
         opened(root, "mine")
 
 
-def test_a_config_that_is_a_folder_is_no_crash(root: Path) -> None:
+def test_a_config_path_that_is_a_folder_is_an_error(root: Path) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
     (root / "mine" / "config.json").unlink()
     (root / "mine" / "config.json").mkdir()

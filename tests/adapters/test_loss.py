@@ -59,7 +59,7 @@ def test_head_and_loss_together_are_torchs_one_after_the_other(
     torch.testing.assert_close(actual, expected)
 
 
-def test_a_head_that_is_more_than_a_linear_layer_is_asked_itself(targets: Tensor) -> None:
+def test_a_head_with_additional_operations_is_called(targets: Tensor) -> None:
     x, layer = hidden(), head(bias=False)
     expected = with_gradients(functional.cross_entropy(2 * layer(x), targets), x, layer.weight)
     layer.register_forward_hook(lambda _, __, out: 2 * out)
@@ -127,7 +127,7 @@ def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
     assert x.grad is not None
 
 
-def test_where_nothing_is_to_be_learned_is_an_error_and_no_nan() -> None:
+def test_no_target_tokens_is_an_error_instead_of_nan() -> None:
     nothing = torch.full((ROWS,), -100)
     with pytest.raises(InvalidArgument, match="at least one after the first token is not -100"):
         loss.linear_cross_entropy(hidden(), head(bias=False), nothing)
@@ -150,7 +150,7 @@ def test_a_sum_is_torchs_sum_and_over_nothing_it_is_zero(targets: Tensor) -> Non
         assert not gradient.any()
 
 
-def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
+def test_a_second_backward_raises(targets: Tensor) -> None:
     x, layer = hidden(), head(bias=False)
     value = loss.linear_cross_entropy(x, layer, targets)
     value.backward()

@@ -53,7 +53,7 @@ def answers(events: list[TokenEvent]) -> dict[int, list[int]]:
 
 
 @pytest.mark.parametrize("kv_cache_size", [None, 16])
-def test_each_prompt_of_a_long_list_gets_the_answer_that_it_gets_alone(
+def test_each_prompt_of_a_long_list_gets_its_individual_answer(
     model: GPT, monkeypatch: pytest.MonkeyPatch, kv_cache_size: int | None
 ) -> None:
     generator = TorchGenerator(model, kv_cache_size)

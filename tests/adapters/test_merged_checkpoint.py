@@ -43,7 +43,7 @@ class TestAdaptedStore(ModelStoreContract):
         assert "base" in store.names()  # an adapter is none of its own
 
 
-def test_what_the_adapter_is_for_is_changed_and_nothing_else_is(tmp_path: Path) -> None:
+def test_an_adapter_changes_only_its_targets(tmp_path: Path) -> None:
     first, base = (
         adapter(str(tiny_folder("llama"))),
         LocalStore().open(ModelReference(str(tiny_folder("llama")))),
@@ -92,7 +92,7 @@ def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
         store_of(tmp_path).open(ModelReference("it", revision="main"))
 
 
-def test_a_base_that_nobody_has_is_named_and_so_is_the_adapter(tmp_path: Path) -> None:
+def test_a_missing_base_model_is_named_together_with_the_adapter(tmp_path: Path) -> None:
     write_adapter(tmp_path / "it", adapter("org/base"))
     with pytest.raises(ModelNotFound, match=r"'org/base'.*It is the base model of the adapter"):
         store_of(tmp_path).open(ModelReference("it"))

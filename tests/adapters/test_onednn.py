@@ -59,7 +59,7 @@ def test_it_stays_as_each_block_wants_it_until_the_block_ends(threads: ThreadPoo
     assert min(counts) >= 4
 
 
-def test_those_that_agree_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
+def test_threads_with_equal_settings_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
     together = threading.Barrier(4)
 
     def step(_: int) -> None:
@@ -69,7 +69,7 @@ def test_those_that_agree_do_not_wait_for_each_other(threads: ThreadPoolExecutor
     list(threads.map(step, range(4)))
 
 
-def test_who_has_switched_it_off_keeps_it_off(threads: ThreadPoolExecutor) -> None:
+def test_a_users_disabled_setting_stays_disabled(threads: ThreadPoolExecutor) -> None:
     together = threading.Barrier(2)
 
     def step(number: int) -> None:
@@ -93,7 +93,7 @@ def test_a_block_within_another_does_not_wait_for_itself() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExecutor) -> None:
+def test_a_fork_does_not_wait_for_its_parents_threads(threads: ThreadPoolExecutor) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def step() -> None:

@@ -38,7 +38,7 @@ def folder_of(folder: Path, weights: dict[str, Tensor] | None = None, **settings
     return folder
 
 
-def test_what_is_adapted_is_what_the_tensors_say(tmp_path: Path) -> None:
+def test_lora_targets_follow_from_the_tensors(tmp_path: Path) -> None:
     weights = tensors()
     actual = read_adapter(folder_of(tmp_path, weights, base_model_name_or_path="org/name", revision="main"))
     assert (actual.base_model, actual.revision, set(actual.weights)) == ("org/name", "main", {Q, V})
@@ -75,7 +75,7 @@ def test_a_pattern_whose_search_could_take_for_ever_is_refused(pattern: str, tmp
         {"a_setting_of_tomorrow": 1},
     ],
 )
-def test_what_is_not_implemented_is_refused_by_name(setting: dict[str, Any], tmp_path: Path) -> None:
+def test_unsupported_settings_are_refused_by_name(setting: dict[str, Any], tmp_path: Path) -> None:
     ((name, _),) = setting.items()
     with pytest.raises(UnsupportedModel, match=name):
         read_adapter(folder_of(tmp_path, **setting))
@@ -98,12 +98,12 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
         (".lora_A.", ".lora_A.default."),
     ],
 )
-def test_names_that_wrappers_and_state_dicts_leave_are_read(old: str, new: str, tmp_path: Path) -> None:
+def test_name_prefixes_of_wrappers_and_state_dicts_are_read(old: str, new: str, tmp_path: Path) -> None:
     renamed = {name.replace(old, new, 1): tensor for name, tensor in tensors().items()}
     assert set(read_adapter(folder_of(tmp_path, renamed)).weights) == {Q, V}
 
 
-def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
+def test_an_lfs_pointer_in_place_of_adapter_weights_is_named(tmp_path: Path) -> None:
     weights = folder_of(tmp_path) / WEIGHTS_FILE
     weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(MissingFile, match="git lfs pull"):
@@ -161,7 +161,7 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
         read_adapter(folder)
 
 
-def test_half_a_pair_and_no_pair_are_damage(tmp_path: Path) -> None:
+def test_incomplete_and_missing_lora_pairs_are_damage(tmp_path: Path) -> None:
     weights = tensors()
     del weights[f"base_model.model.{V}.lora_A.weight"]
     with pytest.raises(CorruptFile, match="v_proj"):
@@ -187,7 +187,7 @@ def adapter() -> LoraAdapter[Tensor]:
     )
 
 
-def test_what_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+def test_a_written_adapter_is_read_unchanged(tmp_path: Path) -> None:
     written = adapter()
     write_adapter(tmp_path / "new", written)
     again = read_adapter(tmp_path / "new")
@@ -209,13 +209,13 @@ def test_the_files_are_those_that_peft_and_safetensors_know(tmp_path: Path) -> N
     assert (config.r, config.lora_alpha, config.rank_pattern) == (4, 6, {V: 2})
 
 
-def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_litgpt_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnsupportedOperation, match="Saving to"):
         write_adapter(tmp_path / "file", adapter())
 
 
-def test_of_two_savers_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
+def test_of_two_concurrent_adapter_saves_the_last_is_complete(tmp_path: Path) -> None:
     def save(alpha: int) -> None:
         pairs = {
             name: LoraWeights(torch.full((2, 6), float(alpha)), torch.zeros(8, 2), 2, alpha)

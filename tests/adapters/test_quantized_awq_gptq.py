@@ -67,7 +67,7 @@ def test_codes_of_other_sizes_are_read_too(tmp_path: Path, bits: int) -> None:
     assert torch.equal(read, torch.from_numpy(expected))
 
 
-def test_a_zero_of_0_borrowed_its_one_from_the_next(tmp_path: Path) -> None:
+def test_a_zero_point_of_0_borrows_from_the_next(tmp_path: Path) -> None:
     """As GPTQModel writes it: one is subtracted from all zeros of a word at once."""
     write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
     file = load_file(tmp_path / "packed" / "model.safetensors")
@@ -89,13 +89,13 @@ def test_a_large_weight_is_worked_on_in_pieces(tmp_path: Path, monkeypatch: pyte
         check_weights(tmp_path / name, write_packed(tmp_path / name, pack, settings))
 
 
-def test_biases_of_zeros_that_the_model_has_no_use_for_are_passed_over(tmp_path: Path) -> None:
+def test_unused_zero_biases_are_ignored(tmp_path: Path) -> None:
     more = {f"{LAYER}.bias": torch.zeros(48)}
     expected = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
     check_weights(tmp_path / "packed", expected)
 
 
-def test_a_bias_of_more_than_zeros_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_nonzero_bias_is_not_ignored(tmp_path: Path) -> None:
     more = {f"{LAYER}.bias": torch.ones(48)}
     write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
     with pytest.raises(CorruptFile, match=rf"{LAYER}.*bias"):
@@ -140,7 +140,7 @@ def test_an_input_that_belongs_to_no_group_is_a_damaged_file(tmp_path: Path, wro
         open_hf_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
 
 
-def test_what_no_weight_is_made_of_is_left_over(tmp_path: Path) -> None:
+def test_unused_packed_tensors_are_unexpected(tmp_path: Path) -> None:
     more = {"model.layers.0.mlp.act.scales": torch.ones(9)}
     write_packed(tmp_path / "packed", pack_awq(16), AWQ, more=more)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
@@ -184,7 +184,7 @@ def test_layers_that_a_pattern_leaves_plain_are_read_as_they_are(tmp_path: Path)
     check_weights(tmp_path / "packed", write_packed(tmp_path / "packed", pack_gptq(16), settings))
 
 
-def test_a_config_that_says_quantized_of_plain_weights_changes_nothing(tmp_path: Path) -> None:
+def test_a_quantization_config_without_quantized_weights_is_ignored(tmp_path: Path) -> None:
     expected = write_packed(
         tmp_path / "packed", lambda name, weight: ({name: torch.tensor(weight)}, weight), AWQ
     )

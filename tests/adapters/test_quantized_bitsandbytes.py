@@ -151,7 +151,7 @@ def test_a_state_that_contradicts_the_file_is_damage(tmp_path: Path, state: obje
         open_hf_folder(tmp_path / "packed", "tiny").read(WEIGHT)
 
 
-def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: Path) -> None:
+def test_a_quantization_state_without_json_or_nesting_is_damaged(tmp_path: Path) -> None:
     write_packed(tmp_path / "packed", pack_bnb(nested=True), BNB)
     name = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
     for raw, message in (

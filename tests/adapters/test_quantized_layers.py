@@ -46,7 +46,7 @@ def bfloat16(numbers: Any) -> Any:
     return rounded.astype(np.uint32).view(np.float32)
 
 
-def test_the_layers_are_those_that_there_are_names_for() -> None:
+def test_every_quantization_has_a_layer() -> None:
     assert tuple(QUANTIZED_LINEARS) == QUANTIZATIONS
 
 
@@ -103,9 +103,7 @@ def test_each_format_has_the_error_of_its_bits(quantization: Quantization, shape
     "quantization", [quantization for quantization in QUANTIZATIONS if not quantization.endswith("-dq")]
 )
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_was_quantized_and_dequantized_is_quantized_to_the_same(
-    quantization: Quantization, shape: tuple[int, int]
-) -> None:
+def test_quantization_is_idempotent(quantization: Quantization, shape: tuple[int, int]) -> None:
     once = layer(quantization, *shape).dequantize()
     again = QUANTIZED_LINEARS[quantization].from_weight(once, quantization, None).dequantize()
     torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
@@ -139,7 +137,7 @@ def test_rows_of_zeros_and_of_one_sign_are_quantized_too(kind: type[Int8Linear |
     torch.testing.assert_close(layer, weights, rtol=0, atol=2 / 15 / 2 * 1.02)
 
 
-def test_bitsandbytes_that_is_not_there_is_told_with_the_command_that_brings_it(
+def test_missing_bitsandbytes_is_reported_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)

@@ -70,7 +70,7 @@ NAMED: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("inside", [False, True], ids=["said outside", "said inside"])
 @pytest.mark.parametrize("named", NAMED.values(), ids=NAMED)
-def test_the_text_part_of_a_model_that_sees_is_dequantized(
+def test_the_text_part_of_a_multimodal_model_is_dequantized(
     tmp_path: Path, named: Callable[[str], str], *, inside: bool
 ) -> None:
     folder = tmp_path / "packed"

@@ -55,7 +55,7 @@ def agree(actual: Tensor, reference: Tensor) -> bool:
     return torch.allclose(actual, reference, rtol=0, atol=1e-4 * float(reference.abs().max()))
 
 
-def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
+def test_every_tensor_is_dequantized(case: Case, folder: Path) -> None:
     expected = quantized_folder(folder, case)
     opened = open_hf_folder(folder, "tiny")
     assert set(opened.tensors) == set(expected)
@@ -66,7 +66,7 @@ def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) ->
 
 
 @torch.inference_mode()
-def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, folder: Path) -> None:
+def test_the_logits_are_those_of_the_dequantized_weights(case: Case, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     reference = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
@@ -78,7 +78,7 @@ def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, fold
     assert not agree(unquantized, expected), "the folder holds other weights than it was made of"
 
 
-def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> None:
+def test_headers_and_config_suffice_for_the_description(case: Case, folder: Path) -> None:
     quantized_folder(folder, case)
     here = open_hf_folder(folder, "tiny")
     everything = sum(here.tensors[name].nbytes for name in here.tensors)
@@ -92,7 +92,7 @@ def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> No
     assert everything == size - len(beginning) - left_out
 
 
-def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Path) -> None:
+def test_a_hub_model_is_described_before_its_download(tmp_path: Path) -> None:
     expected = quantized_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
     reference = ModelReference("org/tiny")
     with LoopbackHub(tmp_path / "hub") as hub:
@@ -134,7 +134,7 @@ def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(saved.read(name), tensor), name
 
 
-def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
+def test_stored_formats_are_reported(case: Case, folder: Path) -> None:
     quantized_folder(folder, case)
     description = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
     assert {entry.format: entry.num_tensors for entry in description.storage} == {
@@ -146,9 +146,7 @@ def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
     assert "dequantized" in description.notes[0]
 
 
-def test_whoever_loads_it_is_told_how_it_is_quantized(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_loading_notes_the_quantization(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quantized_folder(folder, CASES["awq"])
     LLM.load(folder, distribute=None).distribute(accelerator="cpu")
     assert "quantized by AWQ to 4 bits" in capsys.readouterr().err
@@ -183,7 +181,7 @@ def _stored(folder: Path) -> dict[str, Tensor]:
 class TestGptOss:
     """Experts in MXFP4."""
 
-    def test_every_tensor_is_read_as_what_it_stands_for(self, folder: Path) -> None:
+    def test_every_tensor_is_dequantized(self, folder: Path) -> None:
         expected = gpt_oss_folder(folder)
         opened = open_hf_folder(folder, "tiny")
         assert set(opened.tensors) == set(expected)
@@ -212,7 +210,7 @@ class TestGptOss:
             )
 
     @torch.inference_mode()
-    def test_the_logits_are_those_of_the_weights_that_it_stands_for(self, folder: Path) -> None:
+    def test_the_logits_are_those_of_the_dequantized_weights(self, folder: Path) -> None:
         reference = tiny_model("gpt_oss", **EXPERTS)
         reference.set_attn_implementation("eager")
         reference.load_state_dict(gpt_oss_folder(folder))
@@ -230,7 +228,7 @@ class TestQuantizedFolder(ModelStoreContract):
         return LocalStore(folder.parent)
 
 
-def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
+def test_closing_closes_the_wrapped_checkpoint(folder: Path) -> None:
     quantized_folder(folder, CASES["gptq"])
     opened: Checkpoint[Tensor] = open_hf_folder(folder, "tiny")
     name = next(tensor for tensor in opened.tensors if tensor.endswith("q_proj.weight"))
@@ -239,9 +237,7 @@ def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
     assert torch.equal(opened.read(name), tensor)
 
 
-def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_is_needed(
-    case: Case, tmp_path: Path
-) -> None:
+def test_an_absent_tensor_of_a_packed_index_is_an_error_only_if_needed(case: Case, tmp_path: Path) -> None:
     expected = quantized_folder(tmp_path, case)
     shard, index = tmp_path / "model-1.safetensors", tmp_path / "model.safetensors.index.json"
     (tmp_path / "model.safetensors").rename(shard)

@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_experts_lie_on_their_sides_and_each_number_is_its_code_times_its_blocks_power(folder: Path) -> None:
+def test_experts_are_transposed_and_scaled_by_block_exponents(folder: Path) -> None:
     _, weight = packed()
     checkpoint = open_hf_folder(folder, "tiny")
     info = checkpoint.tensors[NAME]

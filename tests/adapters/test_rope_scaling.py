@@ -57,7 +57,7 @@ def answers(generator: TorchGenerator, *requests: GenerationRequest, prefix: Any
     return actual
 
 
-def test_rows_within_and_beyond_the_original_context_are_what_each_is_alone(
+def test_rows_within_and_beyond_the_original_context_equal_each_alone(
     generator: TorchGenerator,
 ) -> None:
     requests = greedy_request(5, 4), greedy_request(20, 9), greedy_request(12, 20)
@@ -66,7 +66,7 @@ def test_rows_within_and_beyond_the_original_context_are_what_each_is_alone(
         assert row == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_text_that_grows_beyond_the_original_context_is_not_built_on_what_was_rotated_otherwise(
+def test_a_text_growing_beyond_the_original_context_does_not_reuse_the_cache(
     generator: TorchGenerator,
 ) -> None:
     longer, prefix = greedy_request(20, 5), generator.prefix_cache()
@@ -77,5 +77,5 @@ def test_a_text_that_grows_beyond_the_original_context_is_not_built_on_what_was_
     )
 
 
-def test_the_context_of_a_growing_base_is_what_it_can_be_stretched_to(generator: TorchGenerator) -> None:
+def test_the_context_of_dynamic_ntk_is_the_scaled_one(generator: TorchGenerator) -> None:
     assert generator.context in (64, ORIGINAL * 4)

@@ -60,7 +60,7 @@ def test_the_bytes_of_a_tensor_follow_from_the_bits_of_its_dtype(parse: Parse, d
     assert parse({"a": described(dtype, [32], 0, end)}, end)["a"].info == TensorInfo((32,), dtype, end)
 
 
-def test_it_finds_what_the_format_s_own_library_wrote(tmp_path: Path) -> None:
+def test_it_reads_files_of_the_formats_own_library(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -120,7 +120,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("what", LIES.values(), ids=LIES)
-def test_a_header_that_cannot_be_true_is_refused_in_a_few_words(parse: Parse, what: Any) -> None:
+def test_an_invalid_header_is_refused_with_a_short_message(parse: Parse, what: Any) -> None:
     with pytest.raises(CorruptFile, match=r"w\.safetensors is damaged: its safetensors header") as caught:
         parse(header(what))
     assert len(str(caught.value)) < 1000

@@ -70,7 +70,7 @@ def test_greedy_settings_take_the_likeliest(settings: dict[str, Any]) -> None:
     assert frequencies(draws=50, **settings) == [1, 0, 0, 0]
 
 
-def test_a_row_draws_the_same_whatever_is_beside_it() -> None:
+def test_a_row_is_sampled_independently_of_its_batch() -> None:
     row = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
 
     def drawn(beside: int) -> list[int]:
@@ -173,7 +173,7 @@ def test_log_probabilities_are_numbers_whatever_the_logits() -> None:
     )
 
 
-def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
+def test_mixed_rows_sample_the_same_as_alone() -> None:
     random = torch.Generator().manual_seed(0)
     sampling_settings = [
         SamplingParams(seed=number, temperature=temperature, top_k=top_k, top_p=top_p)
@@ -191,7 +191,7 @@ def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
         assert sample(rows, together) == expected
 
 
-def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_synchronizes_once_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[str] = []
 
     def counted(name: str) -> Any:

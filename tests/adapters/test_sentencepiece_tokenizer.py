@@ -64,7 +64,7 @@ def test_ids_and_text_are_those_of_the_library(space_before: bool, tmp_path: Pat
         assert tokenizer.decode(ids) == "".join(stream(tokenizer, ids)) == library.decode(ids)
 
 
-def test_beginning_and_end_are_the_model_s_own_where_no_file_says_more(model: bytes, tmp_path: Path) -> None:
+def test_bos_and_eos_default_to_the_models_own(model: bytes, tmp_path: Path) -> None:
     tokenizer = open_model(tmp_path, model)
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.adds_bos) == (1, 2, True)
     assert not open_model(tmp_path, model, add_bos_token=False).adds_bos

@@ -75,7 +75,7 @@ def test_a_tokenizer_of_pieces_that_begins_texts(pieces: Tokenizer) -> None:
     check(pieces, find_style("alpaca"), ("\n\n", "</s>"))
 
 
-def test_a_token_over_the_end_of_the_prompt_is_learned_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
+def test_a_token_across_prompt_and_answer_is_a_target(smollm2: Tokenizer) -> None:
     """The prompt's last newline and the answer's first ones are one token."""
     alpaca = find_style("alpaca")
     example = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))

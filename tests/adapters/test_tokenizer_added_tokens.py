@@ -278,7 +278,7 @@ def pieces() -> bytes:
 
 
 @pytest.mark.parametrize("files", PIECES.values(), ids=PIECES)
-def test_those_beside_pieces_are_added_in_the_same_way(
+def test_added_tokens_of_sentencepiece_are_added_in_the_same_way(
     files: dict[str, Any], pieces: bytes, tmp_path: Path
 ) -> None:
     tokenizer = open_tokenizer(write(tmp_path, pieces, files), name="m", vocab_size=ROWS)

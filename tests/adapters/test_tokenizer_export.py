@@ -52,7 +52,7 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
     assert after.has_chat_template == before.has_chat_template
 
 
-def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Path, tmp_path: Path) -> None:
+def test_a_sentencepiece_model_is_saved_and_encodes_the_same(gemma3_gguf: Path, tmp_path: Path) -> None:
     vocabulary = open_gguf(gemma3_gguf, "m").read_tokenizer()
     files = dict(written(vocabulary, tmp_path).paths)
     del files["tokenizer.json"]
@@ -60,7 +60,7 @@ def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Pat
     assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
 
 
-def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_files_are_copied_unchanged(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(b"{}")
     source = TokenizerFiles({"tokenizer.json": tmp_path / "tokenizer.json"})
     assert export_tokenizer(source, name="m") == {"tokenizer.json": b"{}"}

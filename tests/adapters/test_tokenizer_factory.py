@@ -18,7 +18,7 @@ def library() -> Library:
     return tiny.byte_level()
 
 
-def test_where_there_is_none_the_files_that_are_looked_for_are_named(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_names_the_expected_files(tmp_path: Path) -> None:
     with pytest.raises(
         TokenizerMismatch,
         match=r"^m has no tokenizer\. Pass .* tokenizer\.json or tokenizer\.model",
@@ -48,7 +48,7 @@ def test_an_added_token_without_embedding_is_refused_only_where_it_is_used(
 
 
 @pytest.mark.parametrize("config", [{"eos_token": "<think>"}, {"chat_template": "{{ '<think>' }}"}])
-def test_an_added_token_without_embedding_that_the_model_needs_is_a_mismatch(
+def test_an_eos_or_template_token_without_embedding_is_a_mismatch(
     config: dict[str, str], library: Library, tmp_path: Path
 ) -> None:
     source = tiny.write(tmp_path, {"tokenizer.json": library, "tokenizer_config.json": config})
@@ -67,7 +67,7 @@ def test_special_tokens_are_written_as_texts_or_as_objects_in_either_file(tmp_pa
     }
 
 
-def test_what_is_odd_about_a_flag_or_a_token_is_not_taken_for_a_fact(tmp_path: Path) -> None:
+def test_malformed_flags_and_tokens_of_a_tokenizer_config_are_ignored(tmp_path: Path) -> None:
     tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": 1}, "9" * 5000: "far"}
     config = {"add_bos_token": "yes", "added_tokens_decoder": {"x": "a", **tokens}, "legacy": None}
     tokenizer_config = read_tokenizer_config(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)

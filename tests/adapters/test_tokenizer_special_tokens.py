@@ -128,7 +128,7 @@ def test_ids_are_those_of_the_library_without_the_special_token(
             assert tokens(whole, ids) == tokens(bare, expected.ids), (content, frame)
 
 
-def test_a_text_is_read_as_it_was_typed(tmp_path: Path, kind: Callable[[], Tokenizer]) -> None:
+def test_a_text_is_parsed_as_typed(tmp_path: Path, kind: Callable[[], Tokenizer]) -> None:
     tokenizer = opened(tmp_path, with_chatml(kind(), typed=True))
     for content in CONTENTS:
         ids = tokenizer.encode(tokenizer.escape(content), bos=False, escaped=True)
@@ -169,7 +169,7 @@ def test_a_special_token_that_the_vocabulary_has_as_a_word_is_taken_apart(
     assert tokenizer.decode(ids) == typed
 
 
-def test_a_piece_that_only_the_config_calls_special_is_taken_apart(tmp_path: Path) -> None:
+def test_a_piece_that_only_the_config_marks_special_is_split(tmp_path: Path) -> None:
     model = sentencepiece_bytes(user_defined_symbols=["<turn>"])
     token = SentencePieceProcessor(model_proto=model).piece_to_id("<turn>")
     config = {"added_tokens_decoder": {str(token): {"content": "<turn>", "special": True}}}
@@ -191,7 +191,7 @@ def test_overlapping_special_tokens_are_all_escaped(tmp_path: Path) -> None:
         assert tokenizer.decode(ids) == typed
 
 
-def test_contents_do_not_join_to_a_special_token(tmp_path: Path) -> None:
+def test_adjacent_contents_do_not_form_a_special_token(tmp_path: Path) -> None:
     tokenizer = opened(tmp_path, byte_level())
     halves = [tokenizer.escape(TYPED[:at]) + tokenizer.escape(TYPED[at:]) for at in range(1, len(TYPED))]
     token = tokenizer.token_to_id(TYPED)
@@ -307,7 +307,7 @@ LOOKING = (
 )
 
 
-def test_a_template_finds_its_own_marks_in_a_content(tmp_path: Path) -> None:
+def test_a_template_finds_its_marks_in_message_content(tmp_path: Path) -> None:
     tokenizer = opened(tmp_path, byte_level(), chat_template=LOOKING)
     messages = parse_messages([{"role": "user", "content": f"{TYPED}<think>a{TYPED}</think>b"}])
     assert (

@@ -76,13 +76,13 @@ def test_tokenizer_config_comes_before_the_post_processor(byte_level: Library, t
     assert not open_json(tmp_path, byte_level, add_bos_token=False, **CONFIG).adds_bos
 
 
-def test_a_beginning_token_that_is_not_there_is_never_added(pieces: Library, tmp_path: Path) -> None:
+def test_a_missing_bos_token_is_never_added(pieces: Library, tmp_path: Path) -> None:
     tokenizer = open_json(tmp_path, pieces, bos_token=None, add_bos_token=True)
     assert (tokenizer.bos_id, tokenizer.adds_bos) == (None, False)
     assert tokenizer.encode("a", bos=True) == tokenizer.encode("a", bos=False)
 
 
-def test_the_end_of_a_turn_is_read_off_the_chat_template(byte_level: Library, tmp_path: Path) -> None:
+def test_the_end_of_turn_is_derived_from_the_chat_template(byte_level: Library, tmp_path: Path) -> None:
     tokenizer = open_json(tmp_path, byte_level, **CONFIG)
     assert tokenizer.eos_id == byte_level.token_to_id("<|begin|>")
     assert tokenizer.stop_token_ids == {tokenizer.eos_id, byte_level.token_to_id("<|im_end|>")}
@@ -134,7 +134,7 @@ def test_a_file_that_the_library_cannot_read_is_damaged(content: bytes, tmp_path
         open_tokenizer(tiny.write(tmp_path, {"tokenizer.json": content}), name="tiny")
 
 
-def test_a_way_to_join_tokens_that_is_not_implemented_is_named(pieces: Library, tmp_path: Path) -> None:
+def test_an_unknown_decoder_is_named(pieces: Library, tmp_path: Path) -> None:
     library = Library.from_str(pieces.to_str())
     library.decoder = decoders.CTC()
     with pytest.raises(UnsupportedModel, match="CTC"):

@@ -149,7 +149,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
     assert least <= float(seconds) < LONG
 
 
-def test_one_answer_is_printed_and_not_one_by_each_rank(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_one_rank_prints_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     model = str(tiny_folder("llama"))
     command = ("generate", model, "--prompt", "hello", "--top-k", "1", "--max-new-tokens", "5")
     assert run(command) == 0

@@ -62,7 +62,7 @@ def test_looking_runs_nothing(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_only_a_few_are_named_and_what_is_no_checkpoint_has_none(tmp_path: Path) -> None:
+def test_only_a_few_unsafe_values_are_named(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, hyper_parameters={str(i): Settings() for i in range(99)})
     assert len(unsafe_values(path)) == 5
     assert unsafe_values(checkpoint(tmp_path)) == []

@@ -291,7 +291,7 @@ class TestBytePairs(TokenizerContract):
         ),
     ],
 )
-def test_what_cannot_be_built_exactly_is_refused_by_name(
+def test_unsupported_vocabulary_files_are_refused(
     files: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):

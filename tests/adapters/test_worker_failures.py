@@ -81,7 +81,7 @@ def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_rank
     assert workers(pool) == before
 
 
-def test_a_workers_own_error_within_a_step_is_said_with_its_rank_and_the_ranks_go_on(
+def test_a_workers_error_within_a_step_names_its_rank_and_the_ranks_continue(
     pool: LLM, expected: str
 ) -> None:
     assert isinstance(pool.model, Rank0GPT)
@@ -115,7 +115,7 @@ def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pyt
     assert ask(pool, [*first, 41], prefix) == ask(one_device(), [*first, 41], None)
 
 
-def test_a_cache_for_which_the_first_rank_has_no_memory_takes_none_at_the_others(
+def test_a_failed_cache_allocation_on_rank_0_allocates_nothing_on_other_ranks(
     pool: LLM, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(pool.model, Rank0GPT)
@@ -152,9 +152,7 @@ def test_a_loop_over_a_stream_that_fails_leaves_the_ranks_ready(pool: LLM, expec
     assert pool.generate("again", **HOW) == expected
 
 
-def test_the_handler_of_ctrl_c_is_exchanged_once_for_an_answer_and_not_for_each_token(
-    pool: LLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sigint_handler_is_exchanged_once_per_answer(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     exchanged: list[object] = []
     exchange = signal.signal
 
@@ -184,7 +182,7 @@ def test_ctrl_c_between_two_tokens_is_at_once_and_the_ranks_go_on(pool: LLM, exp
     assert pool.generate("again", **HOW) == expected
 
 
-def test_closing_in_another_thread_while_an_answer_is_made_ends_both() -> None:
+def test_closing_during_another_threads_answer_ends_both() -> None:
     llm = over(2)
     pids = workers(llm)
     answered, ended = threading.Event(), list[object]()
@@ -216,7 +214,7 @@ class TestHandlers:
         yield
         signal.signal(signal.SIGINT, before)
 
-    def test_one_that_is_not_pythons_is_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_non_python_handler_is_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(*_: object) -> None:
             raise TypeError("signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object")
 
@@ -225,7 +223,7 @@ class TestHandlers:
         with defer_sigint_between_steps(), defer_sigint():
             pass
 
-    def test_a_callers_own_is_called_once_when_the_step_is_over(self) -> None:
+    def test_a_users_handler_is_called_once_after_the_step(self) -> None:
         came: list[object] = []
         signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
         with defer_sigint_between_steps():
@@ -238,7 +236,7 @@ class TestHandlers:
             signal.raise_signal(signal.SIGINT)
             assert len(came) == 2
 
-    def test_one_that_is_installed_meanwhile_stays(self) -> None:
+    def test_a_handler_installed_meanwhile_stays(self) -> None:
         def handler(*_: object) -> None:
             return
 
@@ -248,9 +246,7 @@ class TestHandlers:
                 pass
         assert signal.getsignal(signal.SIGINT) is handler
 
-    def test_one_that_c_code_has_installed_without_pythons_knowledge_is_left_alone(
-        self, tmp_path: Path
-    ) -> None:
+    def test_a_handler_installed_by_c_code_is_left_alone(self, tmp_path: Path) -> None:
         before = signal.getsignal(signal.SIGINT)
         with (tmp_path / "traces").open("w+") as traces:
             faulthandler.register(signal.SIGINT, file=traces, chain=False)
@@ -286,7 +282,7 @@ class TestHandlers:
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
-    def test_the_systems_own_ends_the_process_when_the_step_is_over(self) -> None:
+    def test_the_default_handler_ends_the_process_after_the_step(self) -> None:
         code = (
             "import signal\n"
             "from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import defer_sigint\n"
@@ -299,7 +295,7 @@ class TestHandlers:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (-signal.SIGINT, "finished\n")
 
-    def test_generations_one_within_the_other_put_it_back_at_the_last_end(self) -> None:
+    def test_nested_generations_restore_the_handler_at_the_last_end(self) -> None:
         before = signal.getsignal(signal.SIGINT)
         first, other = defer_sigint_between_steps(), defer_sigint_between_steps()
         first.__enter__()

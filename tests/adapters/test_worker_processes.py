@@ -132,7 +132,7 @@ def test_a_fork_that_ends_leaves_the_workers_to_its_parent(
     assert answer(caller) == expected
 
 
-def test_a_caller_and_a_worker_that_are_stopped_within_a_step_are_waited_for(
+def test_processes_suspended_within_a_step_are_waited_for(
     caller: subprocess.Popen[str],
 ) -> None:
     tokens = 40
@@ -146,7 +146,7 @@ def test_a_caller_and_a_worker_that_are_stopped_within_a_step_are_waited_for(
     assert answer(caller) == one_device().generate("again", max_new_tokens=tokens, top_k=1)
 
 
-def test_a_caller_that_is_killed_leaves_no_worker_and_no_folder_though_a_fork_of_it_goes_on(
+def test_a_killed_caller_leaves_no_worker_and_no_folder_even_if_its_fork_lives(
     tmp_path: Path,
 ) -> None:
     fork = "import time\nif not (child := os.fork()):\n    time.sleep(600)\nprint('fork', child, flush=True)"
@@ -186,7 +186,6 @@ class Surrounded:
         temporary: The folder of temporary files.
         was_busy: Exists once the worker's interpreter was busy, which SIGUSR1 makes it for two seconds. After
             SIGUSR2, the worker hangs.
-
 
     """
 
@@ -231,9 +230,7 @@ def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surrounded]
         yield Surrounded(llm, temporary, was_busy)
 
 
-def test_a_worker_that_talks_would_take_warnings_for_errors_and_is_beside_other_modules_starts(
-    surrounded: Surrounded, expected: str
-) -> None:
+def test_a_worker_starts_in_a_hostile_environment(surrounded: Surrounded, expected: str) -> None:
     assert surrounded.llm.generate("again", **HOW) == expected
 
 
@@ -276,7 +273,7 @@ def test_a_library_that_is_missing_at_a_worker_is_named(start_up: Callable[[str]
         over(2)
 
 
-def test_the_last_lines_of_a_worker_that_does_not_start_come_with_the_error(
+def test_the_error_of_a_failed_worker_start_has_its_last_stderr_lines(
     start_up: Callable[[str], None],
 ) -> None:
     start_up(
@@ -287,7 +284,7 @@ def test_the_last_lines_of_a_worker_that_does_not_start_come_with_the_error(
     assert raised.value.__notes__ == ["Last lines of stderr of rank 1:\nfirst\nsecond\nlast"]
 
 
-def test_a_process_that_the_system_does_not_start_is_an_error_of_ours(
+def test_a_process_that_fails_to_start_is_a_litgpt_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/interpreter")

@@ -143,7 +143,7 @@ def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_a_rank_that_is_gone_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+def test_a_lost_rank_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     with over(2) as llm:
         for name in ("SIGKILL", "SIGSEGV"):
             (pid,) = workers(llm)
@@ -189,7 +189,7 @@ def test_positions_reach_every_rank(pool: LLM) -> None:
     assert not torch.allclose(far_apart, pool(ids), atol=1e-3)
 
 
-def test_a_cache_that_is_let_go_while_the_ranks_are_told_something_does_not_stop_them(pool: LLM) -> None:
+def test_a_cache_freed_during_a_command_does_not_block_the_ranks(pool: LLM) -> None:
     assert isinstance(pool.model, Rank0GPT)
     crew = pool.model.pool
     with crew._lock:  # as within `tell`, where the garbage collector may come by
@@ -200,7 +200,7 @@ def test_a_cache_that_is_let_go_while_the_ranks_are_told_something_does_not_stop
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
-def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -> None:
+def test_ranks_save_the_same_file_as_one_device(family: str, tmp_path: Path) -> None:
     with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
         for devices, folder, strategy in ((1, "one", None), (2, "two", "tensor_parallel")):
             llm.distribute("cpu", devices, "32-true", generate_strategy=strategy)  # type: ignore[arg-type]
@@ -210,7 +210,7 @@ def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -
         assert isinstance(llm.generate("on", max_new_tokens=2, top_k=1), str)
 
 
-def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM) -> None:
+def test_a_tensor_parallel_loss_is_computed_and_its_backward_refused(pool: LLM) -> None:
     ids = torch.arange(2, 30).view(2, 14)
     for learn in (lambda: pool(ids, ids), lambda: pool.loss(ids, ids)):
         with pytest.raises(UnsupportedOperation, match=r"a tensor-parallel model.*trainer_setup\(\)"):
@@ -276,7 +276,7 @@ def test_one_whole_tensor_is_held_at_a_time_and_each_is_gathered_once(pool: LLM)
     assert len(references) == len(joins)
 
 
-def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
+def test_ctrl_c_between_two_tensors_ends_the_save_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
     def interrupted(event: Notice | Progress) -> None:
         if isinstance(event, Progress) and event.completed == 3:
             os.kill(os.getpid(), signal.SIGINT)
@@ -292,7 +292,7 @@ def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM,
     )
 
 
-def test_quantized_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+def test_saving_quantized_ranks_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", devices=2, quantize="int8", generate_strategy="tensor_parallel")
         with pytest.raises(UnsupportedOperation, match="Place the model on one device"):
@@ -323,7 +323,7 @@ def pids_in(message: str) -> list[int]:
     return [int(word) for word in line.split()[1:]]
 
 
-def test_what_is_given_on_the_interpreters_stdin_runs_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_script_on_stdin_runs_once_and_leaves_nothing(tmp_path: Path) -> None:
     code, count = script(tmp_path, "")
     done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -342,7 +342,7 @@ def test_a_script_without_a_guard_that_fails_runs_once_and_leaves_nothing(tmp_pa
     assert gone(pids_in(done.stdout))
 
 
-def test_a_model_that_cannot_be_dealt_out_is_refused_before_a_process_is_started() -> None:
+def test_a_model_that_cannot_be_sharded_is_refused_before_workers_start() -> None:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
     with pytest.raises(UnsupportedOperation, match="4 heads in 2 groups cannot be split evenly"):
         llm.distribute(accelerator="cpu", devices=3, generate_strategy="tensor_parallel")

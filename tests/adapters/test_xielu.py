@@ -18,7 +18,7 @@ def test_it_begins_where_transformers_lets_it_begin() -> None:
         assert torch.allclose(begun, expected)
 
 
-def test_on_both_sides_of_0_it_is_what_transformers_computes() -> None:
+def test_positive_and_negative_inputs_equal_transformers() -> None:
     actual = XIELU()
     actual.load_state_dict({name: tensor.view(1) for name, tensor in THEIRS.state_dict().items()})
     x = torch.tensor([-30.0, -1.0, -1e-3, -1e-7, 0.0, 1e-7, 1e-3, 1.0, 30.0])

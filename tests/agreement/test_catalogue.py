@@ -18,7 +18,7 @@ def entries() -> list[CatalogueEntry]:
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_what_a_config_leaves_out_means_the_same_to_both(entry: CatalogueEntry) -> None:
+def test_config_defaults_equal_transformers(entry: CatalogueEntry) -> None:
     assert entry.config is not None
     config = {name: value for name, value in entry.config.items() if name != "model_type"}
     filled = AutoConfig.for_model(entry.family, **config).to_dict()

@@ -29,7 +29,7 @@ def assert_close(actual: Tensor, reference: Tensor) -> None:
 
 
 @torch.inference_mode()
-def test_a_full_pass_gives_their_logits(both: Pair) -> None:
+def test_a_full_forward_pass_gives_transformers_logits(both: Pair) -> None:
     ids = random_ids(2, LENGTH)
     assert_close(both.actual(ids), both.expected(ids))
 
@@ -44,7 +44,7 @@ def test_a_cache_filled_in_any_pieces_gives_the_same(both: Pair, chunks: tuple[i
 
 
 @torch.inference_mode()
-def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair) -> None:
+def test_rows_of_different_lengths_get_their_individual_logits(both: Pair) -> None:
     starts = (0, LENGTH - 3, 11)
     ids = random_ids(3, LENGTH)
     padded = ids.clone()

@@ -92,7 +92,7 @@ def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: 
 
 
 @torch.inference_mode()
-def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
+def test_cpu_offloaded_layers_give_the_same_logits(tmp_path: Path) -> None:
     both, ids = pair(VARIANTS[0], tmp_path), random_ids(1, LENGTH)
     placement = Placement(devices=("cpu:1",), dtype="float32", num_gpu_layers=2)
     placed = LayerSplit().build(

@@ -66,7 +66,7 @@ def test_loss_and_gradients_are_those_of_transformers(
     torch.testing.assert_close(actual[gate], gradient, rtol=1e-2, atol=1e-4)
 
 
-def test_a_step_adds_it_once_however_it_is_divided(tmp_path: Path) -> None:
+def test_a_step_adds_the_balancing_loss_once_for_any_accumulation(tmp_path: Path) -> None:
     reported = Reported()
     options = UNLIKE | {
         "data": str(write_unlike(tmp_path)),

@@ -160,9 +160,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_peft_saved_computes_the_same_and_what_we_save_peft_opens(
-    kind: str, saved: Any, tmp_path: Path
-) -> None:
+def test_adapters_are_exchanged_with_peft_in_both_directions(kind: str, saved: Any, tmp_path: Path) -> None:
     from peft import PeftModel
 
     base, folder, expected, _ = saved(kind)

@@ -79,7 +79,7 @@ def transposed(family: str) -> bool:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_peft_saved_computes_the_same_here(family: str, tmp_path: Path) -> None:
+def test_an_adapter_saved_by_peft_computes_the_same(family: str, tmp_path: Path) -> None:
     folder = tiny_folder(family)
     names = targets(family)
     peft = with_peft(folder, r=4, lora_alpha=6, target_modules=names, fan_in_fan_out=transposed(family))
@@ -95,7 +95,7 @@ def test_what_peft_saved_computes_the_same_here(family: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_we_save_peft_opens_and_computes_the_same(family: str, tmp_path: Path) -> None:
+def test_peft_computes_the_same_with_a_saved_adapter(family: str, tmp_path: Path) -> None:
     from peft import PeftModel
 
     folder = tiny_folder(family)

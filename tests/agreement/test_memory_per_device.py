@@ -36,7 +36,7 @@ VARIANTS = [
 @pytest.mark.parametrize("quantization", [None, "int8", "int4"])
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
+def test_each_rank_holds_its_estimated_weights_and_cache(
     variant: Variant, ranks: int, quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
@@ -73,7 +73,7 @@ def rank_of(both: Pair, ranks: int, rank: int, quantization: Quantization | None
 
 @pytest.mark.parametrize("quantization", [None, "int8"])
 @pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: variant.name)
-def test_each_device_of_a_sequence_holds_what_it_was_foretold(
+def test_each_device_of_a_layer_split_holds_its_estimated_memory(
     variant: Variant, quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)

@@ -103,14 +103,14 @@ def test_either_spelling_of_the_names_is_read(both: tuple[Any, Path]) -> None:
     assert torch.allclose(load(folder)(ids), expected, atol=1e-5)
 
 
-def test_that_it_is_the_text_part_alone_is_said(
+def test_loading_only_the_text_model_is_noted(
     both: tuple[Any, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     LLM.load(both[1], distribute=None).distribute(accelerator="cpu")
     assert "only its text model is loaded" in capsys.readouterr().err
 
 
-def test_what_is_wrong_is_told_in_the_checkpoints_own_names(both: tuple[Any, Path]) -> None:
+def test_mismatches_have_the_checkpoints_tensor_names(both: tuple[Any, Path]) -> None:
     _, folder = both
     opened = open_hf_folder(folder, "it")
     junk = next(name for name in opened.tensors if "language_model" in name).rpartition(".")[0] + ".rubbish"
@@ -132,7 +132,7 @@ def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> 
 
 
 @torch.inference_mode()
-def test_gemma_3n_is_read_whatever_its_pictures_need(tmp_path: Path) -> None:
+def test_gemma_3n_is_read_with_any_vision_settings(tmp_path: Path) -> None:
     # transformers builds the whole with timm alone, so it is made of the text part here.
     reference, ids = tiny_model("gemma3n_text"), random_ids(1, 24)
     reference.save_pretrained(tmp_path)

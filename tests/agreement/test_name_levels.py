@@ -52,9 +52,7 @@ def test_it_is_the_same_model(spell: Callable[[str], str], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "opt", "bloom", "gemma3_text", "falcon"])
 @torch.inference_mode()
-def test_what_was_saved_without_its_head_is_opened_where_the_head_is_the_embedding(
-    family: str, tmp_path: Path
-) -> None:
+def test_a_base_model_saved_without_head_is_opened_if_tied(family: str, tmp_path: Path) -> None:
     """`AutoModel` omits the level that the model with a head adds."""
     model = tiny_model(family, tie_word_embeddings=True)
     model.base_model.save_pretrained(tmp_path)  # type: ignore[operator] # torch does not know what it is

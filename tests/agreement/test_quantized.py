@@ -99,7 +99,7 @@ def test_layers_over_devices_are_quantized_as_on_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("quantization", [None, *QUANTIZATIONS])
-def test_the_memory_that_was_foretold_is_what_the_model_takes(
+def test_the_estimated_memory_is_what_the_model_takes(
     quantization: Quantization | None, dtype: Any, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
@@ -111,7 +111,7 @@ def test_the_memory_that_was_foretold_is_what_the_model_takes(
 
 
 @pytest.mark.parametrize("quantization", [None, "int8"])
-def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
+def test_each_devices_estimated_memory_is_what_its_layers_take(
     quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)

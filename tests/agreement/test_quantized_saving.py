@@ -105,7 +105,7 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
         ("llama", "bnb.nf4", False),
     ],
 )
-def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
+def test_unsupported_saving_of_bitsandbytes_four_bits_is_an_error(
     family: str,
     quantization: Quantization | None,
     reported: bool,  # noqa: FBT001 - pytest passes by name
@@ -140,7 +140,7 @@ def dequantized(linear: Any) -> Tensor:
         ({"flat": "model.norm.weight"}, "model.norm.weight is quantized, but has shape"),
     ],
 )
-def test_a_damaged_folder_is_told_before_it_is_read(
+def test_a_damaged_folder_is_an_error_before_it_is_read(
     change: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file

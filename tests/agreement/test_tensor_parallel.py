@@ -209,7 +209,7 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
 
 @pytest.mark.parametrize("quantization", [None, "int8", "int4", "bnb.nf4"])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_the_memory_that_each_rank_was_foretold_is_what_it_takes(
+def test_each_ranks_estimated_memory_is_what_it_takes(
     quantization: Quantization | None, ranks: int, tmp_path: Path
 ) -> None:
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4}

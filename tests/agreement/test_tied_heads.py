@@ -86,20 +86,22 @@ def is_tied(llm: LLM) -> bool:
     [{}, {"devices": 2, "generate_strategy": "tensor_parallel"}],
     ids=["one device", "tensor parallel"],
 )
-def test_one_that_differs_is_used(differing: Path, expected: Tensor, options: dict[str, Any]) -> None:
+def test_a_differing_head_is_used(differing: Path, expected: Tensor, options: dict[str, Any]) -> None:
     with load(differing, **options) as llm:
         assert agrees(llm, expected)
         assert not is_tied(llm)
 
 
-def test_it_is_said(differing: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_differing_head_is_reported_once(differing: Path, capfd: pytest.CaptureFixture[str]) -> None:
     llm = LLM.load(differing, distribute=None, quiet=False)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.distribute(accelerator="cpu", precision="32-true")
     assert capfd.readouterr().err.count("ties the LM head to the embedding") == 1
 
 
-def test_what_is_saved_says_that_it_is_not_tied(differing: Path, expected: Tensor, tmp_path: Path) -> None:
+def test_a_saved_model_with_a_differing_head_is_untied(
+    differing: Path, expected: Tensor, tmp_path: Path
+) -> None:
     load(differing).save(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is False
     assert torch.equal(logits_of_transformers(tmp_path), expected)
@@ -117,7 +119,7 @@ def test_it_is_trained_and_quantized_apart_from_the_embedding(differing: Path, e
     assert torch.equal(head, load_file(differing / "model.safetensors")[HEAD])
 
 
-def test_one_that_is_equal_stays_tied(tmp_path: Path) -> None:
+def test_an_equal_head_stays_tied(tmp_path: Path) -> None:
     embedding = load_file(tiny_folder("llama", tied=True) / "model.safetensors")[EMBEDDING]
     llm = load(folder_with(embedding.clone(), tmp_path / "equal"))
     assert is_tied(llm)
@@ -125,14 +127,14 @@ def test_one_that_is_equal_stays_tied(tmp_path: Path) -> None:
     assert HEAD not in load_file(tmp_path / "saved" / "model.safetensors")
 
 
-def test_one_in_another_dtype_is_compared_by_its_numbers(tmp_path: Path) -> None:
+def test_a_head_in_another_dtype_is_compared_by_value(tmp_path: Path) -> None:
     embedding = load_file(tiny_folder("llama", tied=True) / "model.safetensors")[EMBEDDING]
     rounded = load(folder_with(embedding.to(torch.bfloat16), tmp_path / "rounded"))
     exact = load(folder_with(embedding.double(), tmp_path / "exact"))
     assert [is_tied(rounded), is_tied(exact)] == [False, True]
 
 
-def test_one_of_another_shape_is_refused_as_transformers_refuses_it(tmp_path: Path) -> None:
+def test_a_head_of_another_shape_is_refused_as_in_transformers(tmp_path: Path) -> None:
     folder = folder_with(torch.zeros(4, 48), tmp_path)
     with pytest.raises(CheckpointMismatch, match=r"lm_head\.weight is \[4, 48\], expected \[288, 48\]"):
         LLM.load(folder, distribute=None, quiet=True)
@@ -140,7 +142,7 @@ def test_one_of_another_shape_is_refused_as_transformers_refuses_it(tmp_path: Pa
         logits_of_transformers(folder)
 
 
-def test_where_there_is_only_the_head_it_is_the_embedding_too(tmp_path: Path) -> None:
+def test_a_stored_head_alone_is_the_embedding_too(tmp_path: Path) -> None:
     whole = tiny_folder("llama", tied=True)
     tensors = load_file(whole / "model.safetensors")
     folder = folder_with(None, tmp_path)
@@ -149,7 +151,7 @@ def test_where_there_is_only_the_head_it_is_the_embedding_too(tmp_path: Path) ->
     assert agrees(load(folder), logits_of_transformers(whole))
 
 
-def test_untied_and_without_a_head_is_an_error(tmp_path: Path) -> None:
+def test_an_untied_model_without_a_head_is_an_error(tmp_path: Path) -> None:
     whole = tiny_folder("llama", tied=True)
     folder = folder_with(None, tmp_path, tie_word_embeddings=False)
     save_file(load_file(whole / "model.safetensors"), folder / "model.safetensors")
@@ -182,7 +184,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
             yield running
 
 
-def test_one_on_the_hub_is_decided_when_its_weights_are_here(hub: LoopbackHub, expected: Tensor) -> None:
+def test_a_hub_models_head_is_compared_after_the_download(hub: LoopbackHub, expected: Tensor) -> None:
     file = "org/tiny/model.safetensors"
     described = DescribeModel(container.store())(ModelReference("org/tiny"))
     assert described.architecture.tie_word_embeddings

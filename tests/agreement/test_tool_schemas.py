@@ -179,7 +179,7 @@ def unresolved(x: "Nowhere") -> int:  # type: ignore[name-defined]  # noqa: F821
         (unresolved, "Nowhere"),
     ],
 )
-def test_what_a_function_lacks_is_said(function: Callable[..., Any], reason: str) -> None:
+def test_missing_parts_of_a_tool_function_are_named(function: Callable[..., Any], reason: str) -> None:
     with pytest.raises(Exception):  # noqa: B017 - transformers refuses it, too, with errors of any type
         get_json_schema(function)
     with pytest.raises(InvalidArgument, match=reason) as caught:
@@ -200,6 +200,6 @@ def test_schemas_are_passed_on_as_they_are_and_copied() -> None:
 @pytest.mark.parametrize(
     "tools", ["tools.json", plain, {"name": "f"}, ["f"], [3], [Shop], [{}], [{"f": plain}], 3]
 )
-def test_what_is_not_a_list_of_tools_is_refused(tools: object) -> None:
+def test_an_invalid_list_of_tools_is_refused(tools: object) -> None:
     with pytest.raises(WrongType, match="tools"):
         parse_tools(tools)

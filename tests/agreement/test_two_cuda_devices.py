@@ -52,7 +52,7 @@ def steps(model: GPT) -> Iterator[Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", FIRST, ids=lambda variant: variant.name)
-def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_path: Path) -> None:
+def test_every_tensor_is_on_the_device_of_its_operands(variant: Variant, tmp_path: Path) -> None:
     tiny_model(variant.family, **variant.settings).save_pretrained(tmp_path)
     checkpoint = open_hf_folder(tmp_path, variant.name)
     resolved = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)

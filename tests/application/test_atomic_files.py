@@ -82,7 +82,7 @@ def test_only_partial_files_of_this_library_are_abandoned(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_what_is_still_being_written_is_not_abandoned(tmp_path: Path) -> None:
+def test_files_in_progress_are_not_removed_as_abandoned(tmp_path: Path) -> None:
     staged = tmp_path / partial_name()
 
     def write(_: BinaryIO) -> None:
@@ -96,7 +96,7 @@ def test_what_is_still_being_written_is_not_abandoned(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
-def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(OSError, match="Not a regular file"):

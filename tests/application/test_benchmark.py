@@ -3,7 +3,7 @@ from litgpt.domain.generation.request import GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator, ScriptedProfiler
 
 
-def test_a_benchmark_reports_what_the_clock_and_the_model_said() -> None:
+def test_a_benchmark_reports_the_measured_times_and_token_counts() -> None:
     profiler = ScriptedProfiler(tick=1.0, bytes_in_use={"cuda:0": 5})
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), profiler)
     (answer,), measured = run([GenerationRequest(prompt=[1, 2, 3, 4], max_new_tokens=5)])
@@ -29,7 +29,7 @@ def test_the_tokens_of_all_answers_are_counted_and_each_but_the_first_of_each_is
     assert (measured.prompt_tokens, measured.completion_tokens, measured.decoded_tokens) == (6, 5, 3)
 
 
-def test_an_answer_without_tokens_took_as_long_as_it_took() -> None:
+def test_an_answer_without_tokens_has_a_duration() -> None:
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), ScriptedProfiler())
     _, measured = run([GenerationRequest(prompt=[1], max_new_tokens=0)])
     assert measured.time_to_first_token == measured.seconds == 1.0

@@ -40,7 +40,7 @@ def test_both_sides_are_remembered() -> None:
     assert prompt == "one?yestwo?"
 
 
-def test_what_was_said_is_not_computed_again() -> None:
+def test_earlier_turns_are_not_prefilled_again() -> None:
     conversation, generator = talk()
     say(conversation, "one?")
     say(conversation, "two?")
@@ -57,7 +57,7 @@ def test_an_answer_that_was_cut_is_remembered_as_it_was_shown() -> None:
     assert len(conversation.messages) == 4
 
 
-def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
+def test_an_abandoned_answer_is_kept_as_far_as_generated() -> None:
     conversation, _ = talk(script=b"abc")
     pieces = conversation.send("?", TurnOptions(conversation.renderer, request))
     next(pieces)
@@ -67,7 +67,7 @@ def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
     assert say(conversation, "!")
 
 
-def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> None:
+def test_an_empty_cancelled_answer_is_removed_with_its_question() -> None:
     conversation, _ = talk()
     pieces = conversation.send("?", TurnOptions(conversation.renderer, request))
     pieces.close()  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> Non
     assert say(conversation, "?") == "yes"
 
 
-def test_a_branch_goes_its_own_way() -> None:
+def test_a_branch_is_independent() -> None:
     conversation, _ = talk()
     say(conversation, "one?")
     branch = conversation.fork()

@@ -75,11 +75,11 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any]:
         (["bfloat16"] * 9 + ["float32"], "bf16-true"),
     ],
 )
-def test_a_model_is_written_in_what_most_of_it_is_stored_in(dtypes: Iterable[DType], expected: str) -> None:
+def test_a_model_is_saved_in_its_most_frequent_dtype(dtypes: Iterable[DType], expected: str) -> None:
     assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), HERE, null_reporter) == expected
 
 
-def test_a_precision_that_is_asked_for_is_the_one() -> None:
+def test_a_requested_precision_is_used() -> None:
     convert = converter(checkpoint("float16"), Written())
     assert convert(ModelReference("tiny"), HERE, null_reporter, precision="32-true") == "32-true"
 
@@ -95,7 +95,7 @@ def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_d
     assert {name: info.shape for name, info in model.weights.tensors.items()} == shapes()
 
 
-def test_the_file_is_let_go_of_also_when_writing_fails() -> None:
+def test_the_file_is_closed_also_when_writing_fails() -> None:
     model = checkpoint("float32")
     with pytest.raises(UnsupportedOperation):
         converter(model, Written(full=True))(ModelReference("tiny"), HERE, null_reporter)

@@ -26,7 +26,7 @@ def test_a_model_is_described_without_reading_or_fetching_it() -> None:
     assert description.nbytes == 2 * (description.num_parameters - 16) + 4 * 16
 
 
-def test_what_a_checkpoint_notes_is_in_its_description() -> None:
+def test_a_description_has_the_checkpoints_notes() -> None:
     model = MemoryCheckpoint(CONFIG, checkpoint().source, notes=("it is a fake.",))
     description = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
     assert description.notes == ("it is a fake.",)

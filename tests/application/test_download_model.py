@@ -17,7 +17,7 @@ def tiny() -> MemoryCheckpoint:
     return MemoryCheckpoint({"model_type": "llama"}, weights, folder=Path("models/tiny"))
 
 
-def test_a_download_says_what_is_coming_and_where_it_is() -> None:
+def test_a_download_reports_size_and_destination() -> None:
     events: list[Notice | Progress] = []
     downloaded = DownloadModel(MemoryStore({"tiny": tiny()}))(ModelReference("tiny"), events.append)
     assert downloaded == DownloadedModel(
@@ -33,7 +33,7 @@ def test_a_download_fetches_the_weights_once_and_closes_the_checkpoint() -> None
 
 
 @pytest.mark.parametrize(("requested", "passed_on"), [(None, False), (True, True), (False, False)])
-def test_a_download_asks_for_the_newest_unless_it_is_told_to_stay_offline(
+def test_a_download_requests_the_newest_revision_unless_offline(
     *, requested: bool | None, passed_on: bool
 ) -> None:
     store = MemoryStore({"tiny": tiny()})
@@ -41,7 +41,7 @@ def test_a_download_asks_for_the_newest_unless_it_is_told_to_stay_offline(
     assert store.asked == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
 
 
-def test_a_model_that_nobody_has_is_not_downloaded() -> None:
+def test_an_unknown_model_is_not_downloaded() -> None:
     with pytest.raises(ModelNotFound, match="no-such-model"):
         DownloadModel(MemoryStore())(ModelReference("no-such-model"), null_reporter)
 

@@ -49,7 +49,7 @@ def test_every_answer_of_a_conversation_is_learned_with_what_ends_it() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
-def test_what_is_before_the_answer_is_what_generation_asks(style: PromptStyle) -> None:
+def test_an_examples_prompt_equals_generations(style: PromptStyle) -> None:
     example = encode(PAIR, style)
     write = RenderPrompt(ByteTokenizer(), style)
     prompt = write.encode(write.render(PAIR[:-1]))
@@ -78,7 +78,7 @@ def test_a_style_is_ended_by_its_own_token_and_nothing_after_it_is_kept() -> Non
     assert targets(encode(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
 
 
-def test_the_beginning_token_is_where_generation_has_it() -> None:
+def test_bos_is_where_generation_has_it() -> None:
     tokenizer = ByteTokenizer(adds_bos=True)
     for style in (None, find_style("alpaca")):
         write = RenderPrompt(tokenizer, style)
@@ -87,7 +87,7 @@ def test_the_beginning_token_is_where_generation_has_it() -> None:
         assert (prompt[0] == tokenizer.bos_id) == (style is not None)
 
 
-def test_an_answer_of_nothing_is_to_end_at_once() -> None:
+def test_an_empty_answer_trains_the_end_token() -> None:
     nothing = (ASKED, Message("assistant", ""))
     assert targets(encode(nothing)) == ["<|end|>"]
     assert targets(encode(nothing, find_style("alpaca"))) == ["<|end|>"]
@@ -102,7 +102,7 @@ class Forgetful(ByteTokenizer):
         return ByteTokenizer.render(self, messages[known:], add_generation_prompt=add_generation_prompt)
 
 
-def test_a_template_that_writes_earlier_turns_anew_is_refused_rather_than_masked_wrong() -> None:
+def test_a_template_that_rewrites_earlier_turns_cannot_be_masked() -> None:
     with pytest.raises(UnsupportedPrompt, match="mask_prompt=False"):
         EncodeExample(Forgetful(), None, mask_prompt=True)(TALK)
     assert EncodeExample(Forgetful(), None)(TALK).has_targets
@@ -117,11 +117,11 @@ class Loose(ByteTokenizer):
         return text + ("assistant: " if add_generation_prompt else "")
 
 
-def test_where_a_template_ends_nothing_the_tokenizers_end_does() -> None:
+def test_without_a_template_end_of_turn_the_eos_token_ends_the_answer() -> None:
     assert targets(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
-def test_the_style_to_teach_in_is_the_template_then_alpacas() -> None:
+def test_the_default_training_style_is_the_template_then_alpaca() -> None:
     assert training_style(ByteTokenizer(), None) is None
     assert training_style(ByteTokenizer(has_chat_template=False), None) == find_style("alpaca")
     assert training_style(ByteTokenizer(), find_style("phi-2")) == find_style("phi-2")

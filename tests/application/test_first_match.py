@@ -24,7 +24,7 @@ def test_the_first_place_that_has_a_tokenizer_is_the_last_that_is_asked() -> Non
     assert FirstMatch((has_nothing, has_it, is_closed))(ModelReference("mine")) is MINE
 
 
-def test_what_nobody_has_is_said_with_all_places_and_what_they_said() -> None:
+def test_not_found_errors_are_combined_with_all_places() -> None:
     with pytest.raises(ModelNotFound) as actual:
         FirstMatch((has_nothing, has_nothing))(ModelReference("mine"))
     assert str(actual.value) == (
@@ -32,6 +32,6 @@ def test_what_nobody_has_is_said_with_all_places_and_what_they_said() -> None:
     )
 
 
-def test_a_place_that_cannot_answer_ends_the_search() -> None:
+def test_an_unreachable_store_ends_the_search() -> None:
     with pytest.raises(HubUnreachable):
         FirstMatch((is_closed, has_it))(ModelReference("mine"))

@@ -52,7 +52,7 @@ def test_an_end_token_is_in_the_ids_and_not_in_the_text() -> None:
     )
 
 
-def test_a_bound_ends_an_answer_and_says_so() -> None:
+def test_max_new_tokens_ends_an_answer_with_finish_reason_length() -> None:
     completion = answer(b"hello", at_most=3)
     assert (completion.text, completion.finish_reason) == ("hel", "length")
 
@@ -62,7 +62,7 @@ def test_a_stop_string_ends_the_answer_before_itself() -> None:
     assert (completion.text, completion.finish_reason) == ("one ", "stop")
 
 
-def test_what_may_begin_a_stop_string_is_never_shown_too_early() -> None:
+def test_a_partial_stop_string_is_not_emitted() -> None:
     shown = "".join(event.text for event in events(b"one twelve", stop=("two",), at_most=10))
     assert shown == "one twelve"
     pieces = [event.text for event in events(b"one two", stop=("two",), at_most=7)]

@@ -67,7 +67,7 @@ def test_nothing_is_read_or_fetched_to_load_a_model() -> None:
     )  # queries, keys and values of two layers are joined
 
 
-def test_every_token_that_ends_an_answer_is_one_whoever_says_so() -> None:
+def test_end_tokens_of_every_source_end_an_answer() -> None:
     model = checkpoint({"eos_token_id": 7}, generation_config={"eos_token_id": [8, 9]})
     assert load(model).stop_token_ids == {7, 8, 9, 257}
 
@@ -86,7 +86,7 @@ def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> Non
     assert plain.prompt_style.name == "default"
 
 
-def test_a_model_without_a_template_is_known_by_its_name_if_it_was_taught_a_style() -> None:
+def test_a_model_without_a_template_gets_the_style_of_its_name() -> None:
     bare = OpenBytes(ByteTokenizer(has_chat_template=False))
     store = MemoryStore({"org/gemma-2b-it": checkpoint(), "org/gemma-2b": checkpoint()})
     tuned, base = (LoadModel(store, bare)(ModelReference(name)).prompt_style for name in store.names())
@@ -96,7 +96,7 @@ def test_a_model_without_a_template_is_known_by_its_name_if_it_was_taught_a_styl
     assert base.name == "default"
 
 
-def test_what_ends_an_answer_in_the_style_ends_it_as_a_token_or_as_a_text() -> None:
+def test_the_styles_end_of_turn_is_an_end_token_or_a_stop_string() -> None:
     loaded = load(checkpoint(prompt_style="ChatML"))
     assert loaded.stop_strings == ("<|im_end|>",)  # no token of this tokenizer
 
@@ -116,7 +116,7 @@ def test_another_tokenizer_may_be_used_in_place_of_the_models_own() -> None:
         (checkpoint(prompt_style="NoSuchStyle"), UnsupportedModel),
     ],
 )
-def test_a_model_that_does_not_load_is_let_go_of(model: MemoryCheckpoint, error: type[LitGPTError]) -> None:
+def test_a_model_that_fails_to_load_is_released(model: MemoryCheckpoint, error: type[LitGPTError]) -> None:
     with pytest.raises(error):
         load(model)
     assert model.source.closed
@@ -132,7 +132,7 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
     assert model.source.was_read == []
 
 
-def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
+def test_distributing_reads_each_tensor_once_and_reports_the_devices() -> None:
     model = checkpoint()
     reported: list[Any] = []
     _, placed = PlaceModel(MemoryStrategy(), eq)(
@@ -145,7 +145,7 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     assert Notice("Using 1 device(s): cpu, float32") in reported
 
 
-def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> None:
+def test_a_checkpoints_notes_are_reported_before_the_download() -> None:
     class Slow(MemoryCheckpoint):
         def fetch(self, report: Reporter) -> None:
             report(Notice("fetching"))
@@ -158,7 +158,7 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
     assert [value.text for value in reported[:2]] == ["tiny: it is a fake.", "fetching"]
 
 
-def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
+def test_invalid_options_are_refused_before_the_download() -> None:
     model = checkpoint()
     with pytest.raises(InvalidArgument):
         PlaceModel(MemoryStrategy(), eq)(load(model), DistributeOptions(precision="64"), lambda _: None)
@@ -179,7 +179,7 @@ def memory_check(
     return model
 
 
-def test_a_model_that_memory_surely_does_not_hold_is_refused_with_both_figures() -> None:
+def test_a_model_beyond_the_memory_is_refused_with_both_figures() -> None:
     with pytest.raises(
         UnsupportedOperation, match=r"tiny on cpu .* needs 0\.0 GB of memory and 0\.0 GB are available\."
     ):
@@ -192,7 +192,7 @@ def test_weights_that_are_mapped_from_their_file_take_no_memory() -> None:
         memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8")
 
 
-def test_what_may_run_is_never_refused() -> None:
+def test_runs_that_may_fit_are_never_refused() -> None:
     memory_check(
         memory=None, dtype="bfloat16", precision="32-true", fixed_kv_cache_size="max_model_supported"
     )

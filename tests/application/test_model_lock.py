@@ -66,7 +66,7 @@ def queued(lock: ModelLock, count: int) -> None:
     until(lambda: len(lock._queue) == count)
 
 
-def test_uses_run_side_by_side_and_a_change_alone(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+def test_uses_run_concurrently_and_changes_exclusively(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
     together, inside, most = threading.Barrier(4), [0], [0]
 
     def use() -> None:
@@ -134,7 +134,7 @@ def test_answers_that_wait_go_before_the_next_change(lock: ModelLock, threads: T
     assert order == ["answer", "change", "answer"]
 
 
-def test_a_thread_that_has_a_stream_begins_another_answer_though_a_change_waits(
+def test_a_thread_with_a_stream_starts_another_answer_before_a_waiting_change(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
     own_stream = stream(lock)
@@ -146,7 +146,7 @@ def test_a_thread_that_has_a_stream_begins_another_answer_though_a_change_waits(
     altered.result(SOON)
 
 
-def test_a_change_within_the_own_stream_is_an_error_that_names_the_remedy(lock: ModelLock) -> None:
+def test_a_change_during_the_callers_own_stream_is_an_error_with_the_remedy(lock: ModelLock) -> None:
     own_stream = stream(lock)
     next(own_stream)
     with pytest.raises(ModelBusy, match=r"set_adapter\(\).*\.close\(\)"):
@@ -161,7 +161,7 @@ def test_a_change_within_a_step_is_an_error(lock: ModelLock) -> None:
     change(lock)
 
 
-def test_a_stream_that_was_not_begun_holds_nothing_and_begins_with_what_there_is_then(
+def test_an_unstarted_stream_holds_no_lock_and_starts_with_the_current_model(
     lock: ModelLock,
 ) -> None:
     script = [1]
@@ -172,7 +172,7 @@ def test_a_stream_that_was_not_begun_holds_nothing_and_begins_with_what_there_is
     change(lock)
 
 
-def test_a_stream_that_was_not_begun_and_has_no_model_any_more_says_so(lock: ModelLock) -> None:
+def test_an_unstarted_stream_without_its_model_raises(lock: ModelLock) -> None:
     there = [True]
 
     def current() -> Generator:
@@ -251,7 +251,7 @@ def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_thread
             one_thread.submit(change, lock).result(SOON)
 
 
-def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPoolExecutor) -> None:
+def test_unread_streams_are_waited_for_until_the_timeout(threads: ThreadPoolExecutor) -> None:
     lock = ModelLock(timeout=0.2)
     open_stream = stream(lock)
     threads.submit(lambda: next(open_stream)).result(SOON)
@@ -261,7 +261,7 @@ def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPo
     change(lock)
 
 
-def test_closing_ends_streams_of_its_own_thread_and_says_so_to_who_reads_on(lock: ModelLock) -> None:
+def test_closing_ends_the_threads_own_streams_and_later_reads_raise(lock: ModelLock) -> None:
     own_stream = stream(lock)
     next(own_stream)
     change(lock, ends_answers=True)
@@ -291,7 +291,7 @@ def test_closing_waits_for_streams_of_others_that_are_read(
     closed.result(SOON)
 
 
-def test_a_model_that_is_lost_may_be_placed_anew_whatever_streams_there_are(lock: ModelLock) -> None:
+def test_a_lost_model_can_be_distributed_again_despite_open_streams(lock: ModelLock) -> None:
     open_stream, failing = stream(lock), stream(lock)
     next(open_stream)
 
@@ -331,7 +331,7 @@ def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
-def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(
+def test_a_forked_process_does_not_wait_for_its_parents_threads(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
     foreign = stream(lock)
@@ -346,7 +346,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-def test_eight_threads_never_see_a_model_of_two_minds(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+def test_eight_threads_never_see_a_partly_changed_model(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
     script, counts = [0], [0] * 8
 
     def goes_on() -> bool:

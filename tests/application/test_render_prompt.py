@@ -31,7 +31,7 @@ def loaded(style: PromptStyle | None = None) -> LoadedModel[object]:
     )
 
 
-def test_a_text_is_what_the_user_says_and_the_system_speaks_first() -> None:
+def test_a_string_is_a_user_message_after_the_system_prompt() -> None:
     assert to_messages("Hello") == (Message("user", "Hello"),)
     assert to_messages("Hello", "Be brief.") == (Message("system", "Be brief."), Message("user", "Hello"))
     assert to_messages([HELLO], "Be brief.") == to_messages("Hello", "Be brief.")
@@ -52,7 +52,7 @@ def test_a_list_of_messages_is_one_prompt_and_a_list_of_others_is_several() -> N
 @pytest.mark.parametrize(
     "prompt", [3, None, b"Hello", [3], [{"role": "user"}], ["Hello", 3], {"role": "user"}]
 )
-def test_what_is_no_prompt_is_a_wrong_type(prompt: object) -> None:
+def test_an_invalid_prompt_is_a_wrong_type(prompt: object) -> None:
     with pytest.raises(WrongType):
         split_prompts(prompt)
 
@@ -69,12 +69,12 @@ def test_the_template_writes_the_beginning_token_itself_and_for_a_style_the_toke
     assert RenderPrompt(tokenizer, find_style("default")).encode("Hi") == [tokenizer.bos_id, *b"Hi"]
 
 
-def test_what_a_style_cannot_say_is_an_error() -> None:
+def test_a_system_prompt_that_the_style_does_not_support_is_an_error() -> None:
     with pytest.raises(UnsupportedPrompt, match="system prompt"):
         RenderPrompt(ByteTokenizer(), find_style("default")).render(to_messages("Hello", "Be brief."))
 
 
-def test_what_is_asked_carries_all_settings_and_what_ends_an_answer() -> None:
+def test_requests_have_all_settings_and_end_tokens() -> None:
     settings = GenerationOptions(max_new_tokens=7, temperature=0.5, seed=3, stop="END", logprobs=True)
     prepared = prepare_requests(loaded(), ["a", "bb"], None, settings, context_length=100)
     assert prepared.is_batch
@@ -93,7 +93,7 @@ def test_no_bound_is_the_contexts() -> None:
     assert not prepared.is_batch
 
 
-def test_what_is_left_unsaid_is_the_models_and_none_is_a_value() -> None:
+def test_unset_sampling_options_are_the_models_and_none_is_a_value() -> None:
     model = attrs.evolve(loaded(), sampling_params=SamplingParams(temperature=0.6, top_k=20, top_p=0.9))
 
     def drawn(**options: Any) -> SamplingParams:

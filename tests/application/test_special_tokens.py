@@ -47,7 +47,7 @@ def test_a_style_of_one_question_takes_the_answer_as_text() -> None:
     assert example.token_ids[start:stop] == (*b"Write <|end|> there.", END)
 
 
-def test_examples_may_be_parsed() -> None:
+def test_special_tokens_in_examples_are_parsed_on_request() -> None:
     example = EncodeExample(BYTES, None, parse_special_tokens=True)(TALK)
     assert example.token_ids.count(END) == 4 + 4
 

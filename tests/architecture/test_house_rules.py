@@ -14,7 +14,7 @@ OUR_FILES = [*files(*FOLDERS), *sorted(path for path in ROOT.iterdir() if path.i
 
 
 @pytest.mark.parametrize("place", [f"{ROOT}/", f"{Path.home()}/", "/home/", "/Users/"])
-def test_no_file_names_a_place_on_one_machine(place: str) -> None:
+def test_no_file_contains_a_machine_specific_path(place: str) -> None:
     def names_it(path: Path) -> bool:
         return path != Path(__file__) and place.encode() in path.read_bytes()
 
@@ -30,6 +30,6 @@ def test_a_file_holds_one_idea() -> None:
     assert long == set(LONGER_FOR_A_REASON)
 
 
-def test_no_file_is_called_by_what_it_is_not_about() -> None:
+def test_no_file_has_a_vague_name() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
     assert [path for path in files(*SOURCES, "tests", "benchmarks") if path.stem in vague] == []

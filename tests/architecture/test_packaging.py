@@ -71,7 +71,7 @@ def test_the_tests_run_on_the_files_beside_them() -> None:
     assert installed.parent == ROOT / "domain" or ROOT / ".check" in installed.parents
 
 
-def test_the_version_is_said_once() -> None:
+def test_the_version_is_declared_once() -> None:
     declared = pyproject()["project"]["version"]
     assert version("litgpt") == declared
     again = [path for path in files(*SOURCES) if f'"{declared}"' in path.read_text(encoding="utf-8")]

@@ -37,7 +37,7 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.splitlines()[-1].split()[1:])
 
 
-def test_this_way_of_asking_sees_what_is_loaded() -> None:
+def test_the_check_detects_loaded_libraries() -> None:
     assert "numpy" in loaded_by("import numpy")
 
 

@@ -48,7 +48,7 @@ class GeneratorContract:
         events = list(generator.generate([GenerationRequest(prompt=[5] * 60, max_new_tokens=50)]))
         assert [event.finish_reason for event in events] == [None, None, None, "length"]
 
-    def test_no_tokens_are_no_events(self, generator: Generator) -> None:
+    def test_zero_new_tokens_yield_no_events(self, generator: Generator) -> None:
         requests = [
             GenerationRequest(prompt=[5], max_new_tokens=0),
             GenerationRequest(prompt=[6], max_new_tokens=2),
@@ -74,7 +74,7 @@ class GeneratorContract:
         with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
             generator.generate([fits, too_long])
 
-    def test_prompts_of_all_lengths_get_the_answers_that_they_get_alone(self, generator: Generator) -> None:
+    def test_prompts_of_all_lengths_get_their_individual_answers(self, generator: Generator) -> None:
         requests = [
             GenerationRequest(prompt=prompt, max_new_tokens=3 + 4 * at, sampling_params=GREEDY)
             for at, prompt in enumerate(PROMPTS)
@@ -90,7 +90,7 @@ class GeneratorContract:
         alone = tokens(generator.generate([request]))
         assert tokens(by_answer(generator.generate([other, request]))[1]) == alone
 
-    def test_a_cancelled_answer_says_no_more_and_the_others_go_on(self, generator: Generator) -> None:
+    def test_a_cancelled_answer_ends_and_the_others_continue(self, generator: Generator) -> None:
         generation = generator.generate([GenerationRequest(prompt=[5], max_new_tokens=5) for _ in range(2)])
         next(generation)
         generation.cancel(0)
@@ -102,7 +102,7 @@ class GeneratorContract:
         generation.cancel(0)
         assert list(generation) == []
 
-    def test_closing_is_the_end(self, generator: Generator) -> None:
+    def test_a_closed_model_cannot_be_used(self, generator: Generator) -> None:
         generation = generator.generate([GenerationRequest(prompt=[5], max_new_tokens=5)])
         next(generation)
         generation.close()
@@ -150,7 +150,7 @@ class GeneratorContract:
             request = GenerationRequest(prompt=prompt, max_new_tokens=6, sampling_params=GREEDY)
             assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, prompt)
 
-    def test_a_fork_goes_its_own_way(self, generator: Generator) -> None:
+    def test_a_forked_prefix_is_independent(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
         list(generator.generate([GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)], prefix=cache))
         before = list(cache.tokens)
@@ -182,7 +182,7 @@ class GeneratorContract:
         del dropped
         assert len(list(generator.generate([request], prefix=cache))) == 4
 
-    def test_an_answer_that_is_over_leaves_its_prefix_cache_free_although_it_is_still_held(
+    def test_a_finished_answer_releases_its_prefix_cache_while_still_referenced(
         self, generator: Generator
     ) -> None:
         cache = generator.prefix_cache()

@@ -43,21 +43,17 @@ class ModelStoreContract:
         assert caught.value.searched
         assert all(where in store.location for where in caught.value.searched)
 
-    def test_an_unknown_model_is_not_found_whatever_revision_is_asked_for(
-        self, store: ModelStore[Any]
-    ) -> None:
+    def test_an_unknown_model_is_not_found_at_any_revision(self, store: ModelStore[Any]) -> None:
         with pytest.raises(ModelNotFound):
             store.open(ModelReference("no-such-model", revision="v1"))
 
-    def test_the_place_is_said_in_words(self, store: ModelStore[Any]) -> None:
+    def test_the_placement_is_described(self, store: ModelStore[Any]) -> None:
         assert store.location.strip()
 
     def test_its_names_have_the_model(self, store: ModelStore[Any]) -> None:
         assert self.model in list(store.names())
 
-    def test_a_model_knows_what_it_was_asked_for_as_and_where_it_is(
-        self, checkpoint: Checkpoint[Any]
-    ) -> None:
+    def test_a_model_has_its_requested_name_and_location(self, checkpoint: Checkpoint[Any]) -> None:
         assert checkpoint.name == self.model
         assert checkpoint.origin.strip()
         assert checkpoint.folder is None or checkpoint.folder.is_dir()
@@ -67,7 +63,7 @@ class ModelStoreContract:
         assert isinstance(checkpoint.config["model_type"], str)
         assert isinstance(checkpoint.generation_config, Mapping)
 
-    def test_what_should_be_told_of_it_is_told_in_sentences(self, checkpoint: Checkpoint[Any]) -> None:
+    def test_notes_are_sentences(self, checkpoint: Checkpoint[Any]) -> None:
         assert isinstance(checkpoint.notes, tuple)
         assert all(note.strip().endswith(".") for note in checkpoint.notes)
 

@@ -15,7 +15,7 @@ class ProfilerContract:
         assert times == sorted(times)
         assert times[0] < times[-1]
 
-    def test_memory_in_use_is_counted_by_device(self, profiler: Profiler) -> None:
+    def test_memory_in_use_is_counted_per_device(self, profiler: Profiler) -> None:
         profiler.reset_peak()
         for device, used in profiler.peak_bytes().items():
             assert device.partition(":")[0] in ("cpu", "cuda", "mps")

@@ -64,7 +64,7 @@ class TokenizerContract:
         assert "".join(a for a, _ in pairs) + first.finish() == apart
         assert "".join(b for _, b in pairs) + other.finish() == apart
 
-    def test_no_text_is_no_tokens_but_the_beginning(self, tokenizer: Tokenizer) -> None:
+    def test_an_empty_text_is_only_the_bos_token(self, tokenizer: Tokenizer) -> None:
         assert tokenizer.encode("", bos=False) == []
         assert tokenizer.decode([]) == ""
         expected = [tokenizer.bos_id] if tokenizer.adds_bos else []
@@ -75,7 +75,7 @@ class TokenizerContract:
         assert min(ids) >= 0
         assert max(ids) < tokenizer.vocab_size
 
-    def test_the_beginning_comes_once_when_wanted_and_never_twice(self, tokenizer: Tokenizer) -> None:
+    def test_bos_is_added_once_on_request(self, tokenizer: Tokenizer) -> None:
         bos = tokenizer.bos_id
         if bos is None:
             assert tokenizer.encode("a", bos=True) == tokenizer.encode("a", bos=False)
@@ -118,7 +118,7 @@ class TokenizerContract:
             assert tokenizer.escape(text) == text
             assert tokenizer.encode(text, escaped=True) == tokenizer.encode(text)
 
-    def test_what_cannot_be_encoded_cannot_be_escaped(self, tokenizer: Tokenizer) -> None:
+    def test_text_that_cannot_be_encoded_cannot_be_escaped(self, tokenizer: Tokenizer) -> None:
         with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.escape("a\udfff")
         with pytest.raises(InvalidArgument, match="surrogates"):
@@ -146,13 +146,13 @@ class TokenizerContract:
         with pytest.raises(InvalidArgument, match=str(token)):
             tokenizer.decoder().push(token)
 
-    def test_what_is_no_text_is_refused(self, tokenizer: Tokenizer) -> None:
+    def test_only_valid_unicode_text_is_encoded(self, tokenizer: Tokenizer) -> None:
         with pytest.raises(WrongType, match="text must be a string"):
             tokenizer.encode(b"bytes")  # type: ignore[arg-type]
         with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.encode("a\ud800")
 
-    def test_a_copy_and_what_was_sent_to_another_process_do_the_same(self, tokenizer: Tokenizer) -> None:
+    def test_copies_and_pickles_behave_the_same(self, tokenizer: Tokenizer) -> None:
         text = f"a {self.special} {self.texts[-1]}"
         for other in (deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):  # noqa: S301 - our own
             assert other.encode(text) == tokenizer.encode(text)
@@ -162,7 +162,7 @@ class TokenizerContract:
         assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.stop_token_ids
         assert all(0 <= token_id < tokenizer.vocab_size for token_id in tokenizer.stop_token_ids)
 
-    def test_messages_become_text_by_the_chat_template_or_not_at_all(self, tokenizer: Tokenizer) -> None:
+    def test_messages_require_a_chat_template(self, tokenizer: Tokenizer) -> None:
         if not tokenizer.has_chat_template:
             with pytest.raises(UnsupportedPrompt, match="chat template"):
                 tokenizer.render(QUESTION)

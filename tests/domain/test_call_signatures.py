@@ -107,7 +107,7 @@ def test_errors_of_the_function_itself_stay_what_they_are() -> None:
     assert not isinstance(caught.value, InvalidCall)
 
 
-def test_what_fits_is_passed_on_and_options_that_are_left_out_are_not() -> None:
+def test_valid_arguments_are_passed_on_without_unset_options() -> None:
     assert Painter().paint("sky", twice=True, width=3) == "sky True [('width', 3)]"
     assert Painter.hired("Ada") == "Ada"
 

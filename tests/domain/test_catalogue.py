@@ -99,7 +99,7 @@ def test_a_short_name_may_be_the_last_part_of_the_repository_in_any_case(name: s
     assert repository_for(name) == "meta-llama/Meta-Llama-3-8B"
 
 
-def test_a_name_that_nobody_uses_stands_for_nothing() -> None:
+def test_an_unknown_name_has_no_repository() -> None:
     assert repository_for("llama-from-nowhere") is None
 
 
@@ -115,7 +115,7 @@ def test_without_a_text_all_entries_are_known() -> None:
     assert len(search()) > 100
 
 
-def test_a_misspelt_name_finds_what_was_meant() -> None:
+def test_a_misspelled_name_is_suggested() -> None:
     assert suggest("smollm2-135m-instuct")[0] == "SmolLM2-135M-Instruct"
     assert suggest("meta-lama/Llama-3.2-1B")[0] == "meta-llama/Llama-3.2-1B"
     assert suggest("something else entirely") == ()
@@ -139,7 +139,7 @@ def test_every_repository_has_an_organisation_and_every_family_has_a_known_model
     assert set(FAMILIES) - parts <= {entry.family for entry in search()}
 
 
-def test_whatever_an_entry_is_called_stands_for_it_alone() -> None:
+def test_every_name_of_an_entry_is_unique() -> None:
     for entry in search():
         for name in (
             entry.name,
@@ -175,7 +175,7 @@ def test_a_repository_that_has_moved_is_found_where_it_was_and_never_renamed() -
     assert repository_for("meta-llama/Meta-Llama-3.1-8B") is None  # a cache may have it under this name
 
 
-def test_a_name_that_nobody_uses_has_no_entry() -> None:
+def test_an_unknown_name_has_no_entry() -> None:
     assert find_entry("nobody/pythia-160m") is None
     assert find_entry("pythia") is None
 
@@ -204,7 +204,7 @@ def test_a_config_describes_an_architecture(entry: CatalogueEntry) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if is_implemented(find_entry(name))])
-def test_a_model_has_as_many_parameters_as_is_published(name: str) -> None:
+def test_parameter_counts_equal_the_published_ones(name: str) -> None:
     entry = find_entry(name)
     assert entry is not None
     assert entry.config is not None

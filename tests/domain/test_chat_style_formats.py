@@ -396,7 +396,7 @@ def test_every_style_is_written_out_here() -> None:
 
 
 @every_format
-def test_a_question_is_written_as_the_model_learned_it(written: Written) -> None:
+def test_a_question_is_formatted_as_in_training(written: Written) -> None:
     assert find_style(written.name).render(QUESTION) == written.question
 
 

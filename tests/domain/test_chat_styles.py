@@ -16,7 +16,7 @@ QUESTION = (Message("user", "Q"),)
 @pytest.mark.parametrize(
     "style", [style for style in STYLES if style.turn_end is not None], ids=lambda style: style.name
 )
-def test_a_conversation_begins_with_the_text_of_what_came_before(style: PromptStyle) -> None:
+def test_a_longer_conversation_starts_with_the_text_of_the_shorter(style: PromptStyle) -> None:
     before = style.render(QUESTION)
     after = style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
     assert after.startswith(f"{before}{style.answer_prefix}A{style.turn_end}")
@@ -27,7 +27,7 @@ def test_the_answer_may_be_left_out_for_training() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
-def test_what_was_said_is_never_taken_for_a_place_to_fill(style: PromptStyle) -> None:
+def test_message_contents_are_never_format_fields(style: PromptStyle) -> None:
     odd = "{system}{content}{user} {} %s \\n"
     assert odd in style.render((Message("user", odd),))
     if style.system is not None:
@@ -56,7 +56,7 @@ def test_a_style_of_one_question_refuses_a_conversation(style: PromptStyle) -> N
         style.render((*QUESTION, *QUESTION))
 
 
-def test_what_a_model_writes_before_its_answer_is_there_once_whoever_wrote_it() -> None:
+def test_a_space_before_the_answer_occurs_once() -> None:
     for answer in ("A", " A"):
         conversation = (*QUESTION, Message("assistant", answer), Message("user", "R"))
         assert CODELLAMA.render(conversation) == "[INST] Q [/INST] A </s><s>[INST] R [/INST]"

@@ -56,7 +56,7 @@ def test_quantized_weights_are_read_as_they_are_for_few_rows_where_torch_is_fast
     assert plan_matmul("int4", "bfloat16", ARM).max_small_rows == 0
 
 
-def test_the_arithmetic_is_told() -> None:
+def test_the_compute_dtype_is_reported() -> None:
     assert describe_matmul("float32", "float32", AVX2) == "float32 weights; float32 arithmetic"
     assert describe_matmul("bfloat16", "bfloat16", BF16) == "bfloat16 weights; bfloat16 arithmetic"
     assert describe_matmul("bfloat16", "bfloat16", AVX2) == (
@@ -72,7 +72,7 @@ def test_the_arithmetic_is_told() -> None:
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 @pytest.mark.parametrize("features", [frozenset(), AVX2, BF16, ARM])
-def test_what_nothing_multiplies_fast_is_told_before(quantize: str, features: frozenset[str]) -> None:
+def test_slow_quantizations_are_reported_beforehand(quantize: str, features: frozenset[str]) -> None:
     hardware = Hardware(cpu_features=features, bfloat16_accelerators=frozenset())
     slow = slow_placement_warning(resolve_placement(DistributeOptions(quantize=quantize), hardware), hardware)
     fast = quantize in ("int8", "int4") and "avx2" in features
@@ -121,7 +121,7 @@ def test_on_a_cpu_bfloat16_is_the_default_where_it_rounds_nothing(hardware: Hard
         ({}, False),
     ],
 )
-def test_most_matrices_decide_what_bfloat16_would_round(
+def test_the_most_frequent_dtype_decides_whether_bfloat16_is_lossless(
     stored: dict[str, int],
     expected: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:

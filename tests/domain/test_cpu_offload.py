@@ -27,7 +27,7 @@ def test_a_model_that_fits_is_left_where_it_is() -> None:
     assert offload_notice(GPU, DEEP) is None
 
 
-def test_layers_that_do_not_fit_stay_with_the_cpu_as_many_as_must() -> None:
+def test_only_layers_that_do_not_fit_are_offloaded_to_the_cpu() -> None:
     placement = with_cpu_offload(GPU, DEEP, gpu(NEEDED - 1))
     assert placement.num_gpu_layers == 7
     layer = (
@@ -55,7 +55,7 @@ def test_a_cpu_and_several_devices_are_left_alone() -> None:
     assert with_cpu_offload(spread, DEEP, gpu(1)) == spread
 
 
-def test_what_is_needed_is_counted_a_few_times_and_not_for_every_layer(
+def test_memory_is_computed_a_few_times_and_not_per_layer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deep = attrs.evolve(DEEP, layers=DEEP.layers * 32)

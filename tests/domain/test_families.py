@@ -68,7 +68,7 @@ def test_the_oldest_files_call_the_type_type() -> None:
     assert rotary_of(model, 0).scaling == LinearScaling(factor=2.0)
 
 
-def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own_positions() -> None:
+def test_gemma_3_has_five_windowed_layers_per_full_one_each_with_its_own_rope_base() -> None:
     model = parse_config("google/gemma-3-1b-it", GEMMA_3_1B)
     windows = [layer.mixer.sliding_window for layer in model.layers]
     assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
@@ -76,7 +76,7 @@ def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own
     assert bases == [10000.0 if window else 1000000.0 for window in windows]
 
 
-def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone() -> None:
+def test_multimodal_gemma_3_is_recognized_by_its_own_settings() -> None:
     text = {
         "model_type": "gemma3_text",
         "hidden_size": 2560,
@@ -109,7 +109,7 @@ def gemma_4(**settings: Any) -> Any:
     return parse_config("x", {"model_type": "gemma4", "text_config": text | settings}).layers
 
 
-def test_gemma_4_has_wider_heads_where_all_is_seen_of_which_a_quarter_turns() -> None:
+def test_gemma_4_full_attention_has_wider_heads_with_rope_on_a_quarter() -> None:
     windowed, full = (gemma_4()[at].mixer for at in (4, 5))
     assert (windowed.head_dim, windowed.sliding_window, windowed.rope.num_rotated_pairs) == (256, 512, None)
     assert (full.head_dim, full.sliding_window, full.rope.rotary_dim, full.rope.num_rotated_pairs) == (
@@ -122,7 +122,7 @@ def test_gemma_4_has_wider_heads_where_all_is_seen_of_which_a_quarter_turns() ->
 
 
 @pytest.mark.parametrize("spelling", ["rope_parameters", "rope_scaling"])
-def test_ministral_3s_queries_grow_in_either_spelling(spelling: str) -> None:
+def test_ministral_3s_query_scaling_is_read_in_either_spelling(spelling: str) -> None:
     yarn = {"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 16384}
     config = CONFIG | {"model_type": "ministral3", spelling: {**yarn, "llama_4_scaling_beta": 0.1}}
     mixer = parse_config("x", config).layers[0].mixer
@@ -130,7 +130,7 @@ def test_ministral_3s_queries_grow_in_either_spelling(spelling: str) -> None:
     assert mixer.attention_temperature == AttentionTemperature(scale=0.1, floor_scale=16384)
 
 
-def test_the_last_layers_of_gemma_4_borrow_from_the_last_that_has_keys_and_sees_as_much() -> None:
+def test_gemma_4s_last_layers_share_kv_of_the_last_layer_of_their_kind() -> None:
     layers = gemma_4(num_kv_shared_layers=5, use_double_wide_mlp=True)
     assert [layer.mixer.kv_shared_layer for layer in layers] == [None] * 7 + [6, 6, 6, 6, 5]
     assert [layer.mlp.intermediate_size for layer in layers] == [32] * 7 + [64] * 5
@@ -138,19 +138,19 @@ def test_the_last_layers_of_gemma_4_borrow_from_the_last_that_has_keys_and_sees_
 
 
 @pytest.mark.parametrize("borrowers", [7, 12])
-def test_a_layer_that_could_borrow_from_none_is_refused(borrowers: int) -> None:
+def test_kv_sharing_without_a_source_layer_is_refused(borrowers: int) -> None:
     with pytest.raises(CorruptFile, match="num_kv_shared_layers"):
         gemma_4(num_kv_shared_layers=borrowers)
 
 
-def test_values_are_keys_only_where_all_is_seen() -> None:
+def test_values_are_shared_with_keys_only_in_full_attention() -> None:
     layers = gemma_4(attention_k_eq_v=True, num_global_key_value_heads=1)
     assert [layer.mixer.shared_kv_projection for layer in layers] == ([False] * 5 + [True]) * 2
     assert [layer.mixer.num_kv_heads for layer in layers] == ([2] * 5 + [1]) * 2
     assert gemma_4(num_global_key_value_heads=1)[5].mixer.num_kv_heads == 2
 
 
-def test_a_config_that_says_no_number_of_experts_has_the_usual_one() -> None:
+def test_a_missing_number_of_experts_has_its_default() -> None:
     experts = parse_config("x", CONFIG | {"model_type": "mixtral"}).layers[0].mlp
     assert isinstance(experts, MoESpec)
     assert experts.num_experts == 8
@@ -164,7 +164,7 @@ def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_l
 
 
 @pytest.mark.parametrize("family", ["mistral", "ministral3", "smollm3", "ernie4_5", "seed_oss"])
-def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as_usual(family: str) -> None:
+def test_a_null_number_of_kv_heads_means_multi_head_and_absence_the_default(family: str) -> None:
     config = CONFIG | {"model_type": family, "hidden_size": 128, "num_attention_heads": 16}
     absent = {name: value for name, value in config.items() if name != "num_key_value_heads"}
     mixer = parse_config("x", config | {"num_key_value_heads": None, "head_dim": None}).layers[0].mixer
@@ -236,7 +236,7 @@ def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
         parse_config("some/model", CONFIG | settings)
 
 
-def test_queries_that_are_normalized_and_clipped_are_refused_because_families_differ_in_the_order() -> None:
+def test_normalized_and_clipped_queries_are_refused() -> None:
     attention: Any = OLMO2.attention
     olmoe = attrs.evolve(OLMO2, attention=attrs.evolve(attention, clip_qkv=ConfigField("clip_qkv", None)))
     config = config_for("OLMo-2-1124-7B")

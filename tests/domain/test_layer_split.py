@@ -12,7 +12,7 @@ def deep(layers: int, **settings: object) -> Architecture:
     return parse_config("tiny", CONFIG | {"num_hidden_layers": layers} | settings)
 
 
-def test_equal_layers_are_dealt_out_equally() -> None:
+def test_equal_layers_are_split_evenly() -> None:
     assert assign_layers(deep(6, vocab_size=1), 3) == (0, 0, 1, 1, 2, 2)
     assert assign_layers(deep(6), 1) == (0,) * 6
     assert assign_layers(deep(3, vocab_size=1), 3) == (0, 1, 2)
@@ -32,7 +32,7 @@ def test_a_heavy_layer_is_left_alone() -> None:
     assert assign_layers(uneven, 3) == (0, 1, 2, 2)
 
 
-def test_no_device_is_left_without_a_layer() -> None:
+def test_every_device_gets_a_layer() -> None:
     for devices in range(1, 8):
         assert set(assign_layers(deep(7, vocab_size=5000), devices)) == set(range(devices))
     with pytest.raises(UnsupportedOperation, match="only 7 layers"):

@@ -13,7 +13,7 @@ from litgpt.domain.model import ParameterSpec
 from litgpt.domain.weights.mapping import ParameterSource, WeightMapping, _views
 
 
-def test_what_is_added_counts_alpha_over_rank() -> None:
+def test_the_lora_scaling_is_alpha_over_rank() -> None:
     assert LoraConfig(rank=8, alpha=16).scaling() == 2
     assert LoraConfig(rank=16, alpha=16, rslora=True).scaling() == 4
     assert LoraConfig(rank=8, alpha=16).scaling(rank=4, alpha=1) == 0.25
@@ -36,7 +36,7 @@ def test_what_is_added_counts_alpha_over_rank() -> None:
         {"targets": 3},
     ],
 )
-def test_what_cannot_be_right_is_named(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_named(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(InvalidArgument, match=name):
         LoraConfig(**wrong)
@@ -49,7 +49,7 @@ def test_one_target_needs_no_list() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a/b", "ä"])
-def test_an_adapter_is_called_by_what_can_be_a_part_of_a_name(name: str) -> None:
+def test_an_invalid_adapter_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="name"):
         validate_adapter_name(name)
     with pytest.raises(WrongType):
@@ -76,7 +76,7 @@ def _spans(place: LoraTarget) -> list[tuple[int, int]]:
     return [(rows.start, rows.stop) for rows in place.rows]
 
 
-def test_each_tensor_of_theirs_has_its_rows_of_ours() -> None:
+def test_each_hf_tensor_has_its_rows_of_the_fused_layer() -> None:
     targets = find_targets([SPLIT], LINEAR)
     assert [(place.leaf, _spans(place)) for place in targets] == [
         ("q_proj", [(0, 4)]),
@@ -86,20 +86,20 @@ def test_each_tensor_of_theirs_has_its_rows_of_ours() -> None:
     assert {(place.in_features, place.transposed) for place in targets} == {(6, False)}
 
 
-def test_a_tensor_that_is_dealt_out_by_group_is_one_place() -> None:
+def test_a_grouped_qkv_tensor_is_one_lora_target() -> None:
     (place,) = find_targets([DEALT], LINEAR)
     assert (place.out_features, place.in_features, _spans(place)) == (8, 6, [(0, 8)])
     (rows,) = place.rows
     assert [piece.shape for piece in rows.views_for_rank(3)] == [(8, 3)] * 3
 
 
-def test_a_tensor_on_its_side_has_the_outputs_of_its_columns() -> None:
+def test_a_transposed_tensor_has_one_output_per_column() -> None:
     (place,) = find_targets([SIDEWAYS], LINEAR)
     assert (place.out_features, place.in_features, place.transposed) == (8, 6, True)
     assert all(piece.shape == (8, 6) and not piece.transposed for rows in place.rows for piece in rows.views)
 
 
-def test_a_head_is_a_place_that_is_meant_by_name_alone() -> None:
+def test_the_head_is_a_lora_target_only_by_name() -> None:
     (head,) = find_targets([HEAD], LINEAR)
     assert (head.kind, head.swaps_a_and_b) == ("head", False)
     assert select_modules([head], "all-linear") == ()
@@ -107,7 +107,7 @@ def test_a_head_is_a_place_that_is_meant_by_name_alone() -> None:
     assert find_targets([SPLIT], {"lm_head"}) == ()
 
 
-def test_an_embedding_is_a_place_whose_a_and_b_peft_exchanges() -> None:
+def test_an_embedding_target_has_a_and_b_exchanged_as_in_peft() -> None:
     wte = _join(
         WeightMapping("wte.weight", ("embed_tokens.weight",)), ParameterSpec("wte.weight", (9, 6), (9,))
     )
@@ -133,7 +133,7 @@ def test_a_target_is_a_name_or_the_end_of_one_from_a_dot_on() -> None:
         select_modules(targets, ("attn.q_proj",))
 
 
-def test_an_unknown_target_is_answered_with_those_that_there_are_the_close_ones_first() -> None:
+def test_an_unknown_target_is_an_error_with_the_similar_ones_first() -> None:
     with pytest.raises(InvalidArgument, match="There are q_proj, k, v, not 'qproj'"):
         select_modules(find_targets([SPLIT], LINEAR), ("qproj",))
 
@@ -145,7 +145,7 @@ def test_saved_targets_are_short_where_they_mean_nothing_else() -> None:
     assert target_modules([first[0], second[0], first[2]], every) == ("q_proj", "layers.0.v")
 
 
-def test_the_level_of_models_of_text_and_more_is_overlooked() -> None:
+def test_the_prefix_level_of_multimodal_models_is_ignored() -> None:
     targets = find_targets([SPLIT], LINEAR)
     assert resolve_target(targets_by_name(targets), "language_model.layers.0.v") == [targets[2]]
     assert resolve_target(targets_by_name(targets), "vision.layers.0.v") == []

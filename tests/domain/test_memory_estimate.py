@@ -57,7 +57,7 @@ def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
     assert needs.total > needs.weights + needs.kv_cache
 
 
-def test_of_experts_only_those_that_a_token_goes_to_are_at_work() -> None:
+def test_only_routed_experts_are_computed() -> None:
     config = CONFIG | {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
     sparse = parse_config("tiny", config)
     expert = 3 * 16 * 24

@@ -42,7 +42,7 @@ class Model:
         {"role": "tool", "content": None, "tool_call_id": "1"},
     ],
 )
-def test_a_message_keeps_all_that_it_has(message: dict[str, Any]) -> None:
+def test_a_message_keeps_all_fields(message: dict[str, Any]) -> None:
     parsed = parse_messages([message])[0]
     assert parsed.as_dict() == {name: value for name, value in message.items() if value is not None}
     assert parse_messages([parsed.as_dict() | {"content": parsed.content}]) == (parsed,)
@@ -54,7 +54,7 @@ def test_objects_become_plain_data() -> None:
     assert type(message[0].role) is str
 
 
-def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
+def test_messages_are_copied() -> None:
     call: dict[str, Any] = {"function": {"arguments": {"x": 1}}}
     message = parse_messages([{"role": "assistant", "tool_calls": [call]}])[0]
     call["function"]["arguments"]["x"] = 2
@@ -88,7 +88,7 @@ RING.append(RING)
         SimpleNamespace(role="user", content="Hi"),
     ],
 )
-def test_what_is_not_a_message_is_refused_by_its_number(message: Any) -> None:
+def test_an_invalid_message_is_named_by_its_index(message: Any) -> None:
     with pytest.raises(WrongType, match=r"messages\[1\]"):
         parse_messages([Message("user", "Hi"), message])
 
@@ -138,7 +138,7 @@ def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
         (Message("user", [{"type": "thinking", "thinking": "Hm."}]), {}, "not text"),
     ],
 )
-def test_what_a_style_cannot_express_is_refused_and_not_left_out(
+def test_messages_that_a_style_does_not_support_are_refused(
     message: Message, options: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(UnsupportedPrompt, match=reason):
@@ -171,7 +171,7 @@ def test_options_that_are_evolved_are_equal_to_new_ones() -> None:
 
 
 @pytest.mark.parametrize(("role", "expected"), [("usr", "user"), ("User", "user"), ("asistant", "assistant")])
-def test_a_misspelled_role_is_an_error_with_the_role_that_is_meant(role: str, expected: str) -> None:
+def test_a_misspelled_role_is_an_error_with_a_suggestion(role: str, expected: str) -> None:
     with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.role must be '{expected}', or another role"):
         parse_messages([{"role": role, "content": "Hi"}])
 

@@ -122,7 +122,7 @@ def fitting(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "style"), TAUGHT.items())
-def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str) -> None:
+def test_a_chat_model_gets_its_training_prompt_style(name: str, style: str) -> None:
     actual = choose_style(None, has_chat_template=False, name=name)
     assert actual is not None
     assert actual.name == style
@@ -130,12 +130,12 @@ def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
-def test_a_model_that_was_taught_a_form_of_its_own_does_not_get_a_relatives(name: str) -> None:
+def test_a_model_with_its_own_style_does_not_get_a_related_models(name: str) -> None:
     assert style_for_model(name) is None
 
 
 @pytest.mark.parametrize("name", CONTINUE)
-def test_a_model_that_continues_text_gets_none(name: str) -> None:
+def test_a_base_model_gets_no_style(name: str) -> None:
     actual = choose_style(None, has_chat_template=False, name=name)
     assert actual is not None
     assert actual.name == "default"
@@ -190,5 +190,5 @@ def test_only_the_last_part_of_a_name_counts_in_any_case(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "/", "phi-2/checkpoint-500", "my-phi-2"])
-def test_a_name_that_says_nothing_stands_for_nothing(name: str) -> None:
+def test_an_uninformative_name_has_no_style(name: str) -> None:
     assert style_for_model(name) is None

@@ -136,7 +136,7 @@ def test_mpts_slopes_are_as_steep_as_its_config_says() -> None:
     assert not mpt.final_norm.bias
 
 
-def test_falcons_scores_fall_before_they_are_scaled() -> None:
+def test_falcons_alibi_bias_is_added_before_scaling() -> None:
     falcon = parse_config("tiiuae/falcon-rw-1b", FALCON_RW_1B)
     assert falling(falcon) == AlibiSpec(slopes=alibi_slopes(32, 8), scale=64**-0.5, in_bfloat16=True)
     assert attention(falcon).rope is None
@@ -189,13 +189,13 @@ def test_starcoder_has_one_key_value_head() -> None:
         (STARCODER, {"add_cross_attention": True}, "add_cross_attention"),
     ],
 )
-def test_what_would_be_run_wrong_is_refused(
+def test_unsupported_settings_are_refused(
     config: dict[str, Any], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UnsupportedModel, match=message):
         parse_config("x", config | settings)
 
 
-def test_no_more_of_a_head_can_be_rotated_than_there_is() -> None:
+def test_the_rotated_share_of_a_head_is_at_most_1() -> None:
     with pytest.raises(CorruptFile, match="rotary_dim must be an even number up to 256"):
         parse_config("x", GPT_J_6B | {"rotary_dim": 258})

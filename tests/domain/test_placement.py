@@ -77,14 +77,14 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused_with_what_can(
+def test_invalid_options_are_refused_with_the_valid_ones(
     options: dict[str, Any], error: type[LitGPTError], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         resolve_placement(DistributeOptions(**options), CPU)
 
 
-def test_a_way_to_quantize_is_decided_with_the_rest() -> None:
+def test_quantization_is_resolved_with_the_placement() -> None:
     assert resolve_placement(DistributeOptions(quantize="int8", precision="32"), CPU).quantize == "int8"
     assert (
         resolve_placement(DistributeOptions(quantize="bnb.nf4", precision="16-true"), TWO_GPUS).quantize
@@ -93,7 +93,7 @@ def test_a_way_to_quantize_is_decided_with_the_rest() -> None:
     assert resolve_placement(DistributeOptions(), CPU).quantize is None
 
 
-def test_bitsandbytes_is_asked_for_before_anything_is_done_and_where_it_can_work() -> None:
+def test_bitsandbytes_is_checked_for_support_first() -> None:
     with pytest.raises(NotInstalled, match="pip install bitsandbytes"):
         resolve_placement(DistributeOptions(quantize="bnb.fp4"), attrs.evolve(CPU, has_bitsandbytes=False))
     assert (
@@ -147,9 +147,7 @@ def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
         (("cpu:0", "cpu:1"), 1, "gloo"),
     ],
 )
-def test_ranks_talk_by_nccl_if_each_has_a_card_of_its_own(
-    devices: tuple[str, ...], machines: int, link: str
-) -> None:
+def test_ranks_with_separate_gpus_use_nccl(devices: tuple[str, ...], machines: int, link: str) -> None:
     assert Placement(devices=devices, dtype="float16", num_nodes=machines).backend == link
 
 
@@ -190,7 +188,7 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
         ({"generate_strategy": "tensor_parallel"}, attrs.evolve(CPU, world_size=2), None),
     ],
 )
-def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
+def test_several_devices_without_a_gpu_are_reported(
     options: dict[str, Any], hardware: Hardware, message: str | None
 ) -> None:
     distribute_options = DistributeOptions(**options)

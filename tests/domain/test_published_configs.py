@@ -15,7 +15,7 @@ def described(model_type: str, **settings: Any) -> Architecture:
     return parse_config("x", CONFIG | {"model_type": model_type} | settings)
 
 
-def test_hunyuans_base_grows_by_its_alpha_whatever_the_length_of_the_text() -> None:
+def test_hunyuans_rope_base_is_scaled_by_alpha_at_any_length() -> None:
     scaling = {
         "alpha": 1000.0,
         "beta_fast": 32,
@@ -33,7 +33,7 @@ def test_hunyuans_base_grows_by_its_alpha_whatever_the_length_of_the_text() -> N
         described("hunyuan_v1_dense", use_cla=True)
 
 
-def test_minimax_says_how_many_numbers_of_a_head_are_rotated() -> None:
+def test_minimax_sets_the_rotated_dimensions_of_a_head() -> None:
     settings = {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
     rotary = described("minimax_m2", rotary_dim=8, rope_theta=5000000, **settings).layers[0].mixer.rope
     assert rotary is not None
@@ -43,7 +43,7 @@ def test_minimax_says_how_many_numbers_of_a_head_are_rotated() -> None:
     assert rotary.rotary_dim == 16
 
 
-def test_exaone_has_positions_where_it_has_windows_and_everywhere_if_it_has_none() -> None:
+def test_exaone_has_rope_in_windowed_layers_or_everywhere_without_windows() -> None:
     layers = described("exaone4", num_hidden_layers=4, sliding_window=4096).layers
     assert [layer.mixer.sliding_window for layer in layers] == [4096, 4096, 4096, None]
     assert [layer.mixer.rope is None for layer in layers] == [False, False, False, True]
@@ -67,7 +67,7 @@ PHI_3_5_MOE = {
 }
 
 
-def test_phi_3_5_moe_says_by_itself_what_longrope_multiplies_by() -> None:
+def test_phi_3_5_moe_sets_its_longrope_attention_factors() -> None:
     rotary = described("phimoe", head_dim=4, **PHI_3_5_MOE).layers[0].mixer.rope
     assert rotary is not None
     assert rotary.for_length(4096).scaling == FactorScaling(factors=(1.0, 1.5), attention_factor=1.1)
@@ -87,13 +87,13 @@ def test_phi_3_5_moe_says_by_itself_what_longrope_multiplies_by() -> None:
         ("deepseek_v2", "norm_topk_prob", True),
     ],
 )
-def test_what_would_be_run_wrong_is_refused(model_type: str, setting: str, value: object) -> None:
+def test_unsupported_settings_are_refused(model_type: str, setting: str, value: object) -> None:
     key = "rope_type" if setting == "rope_scaling" else setting
     with pytest.raises(UnsupportedModel, match=key):
         described(model_type, **{setting: value})
 
 
-def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
+def test_top_k_experts_cannot_exceed_the_selected_groups() -> None:
     latent = {f"qk_{name}_head_dim": 8 for name in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
     experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
     with pytest.raises(CorruptFile, match="num_experts_per_tok must be at most 2"):
@@ -117,7 +117,7 @@ APERTUS_8B = {
 }
 
 
-def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> None:
+def test_apertus_has_its_rope_scaling_by_config_and_by_default() -> None:
     architecture = described("apertus", **APERTUS_8B)
     assert architecture == described("apertus", hidden_act="xielu")
     assert architecture.layers[0].mlp == MLPSpec(intermediate_size=24, activation="xielu")
@@ -129,6 +129,6 @@ def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> 
     )
 
 
-def test_an_activation_with_learned_numbers_is_refused_where_a_family_has_none() -> None:
+def test_an_activation_with_parameters_is_refused_where_the_family_has_none() -> None:
     with pytest.raises(UnsupportedModel, match="xielu"):
         described("llama", hidden_act="xielu")

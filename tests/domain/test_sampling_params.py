@@ -26,7 +26,7 @@ from litgpt.domain.generation.sampling_params import SamplingParams, model_sampl
         ("seed", -1),
     ],
 )
-def test_what_cannot_be_right_is_refused_by_name(setting: str, value: Any) -> None:
+def test_invalid_values_are_refused_by_name(setting: str, value: Any) -> None:
     with pytest.raises(InvalidArgument, match=setting) as caught:
         SamplingParams(**{setting: value})
     assert repr(value) in str(caught.value)
@@ -84,7 +84,7 @@ def test_a_temperature_next_to_zero_is_greedy() -> None:
 
 
 @pytest.mark.parametrize("digits", [400, 5000])
-def test_a_number_that_no_float_holds_is_refused_with_a_message(digits: int) -> None:
+def test_a_number_beyond_float_range_is_refused(digits: int) -> None:
     with pytest.raises(InvalidArgument) as caught:
         SamplingParams(temperature=10**digits)
     assert "temperature must be a finite number" in str(caught.value)
@@ -104,7 +104,9 @@ def test_a_number_that_no_float_holds_is_refused_with_a_message(digits: int) -> 
         ({"do_sample": None, "temperature": 0}, SamplingParams(temperature=0, top_k=50)),
     ],
 )
-def test_a_model_says_how_its_answers_are_drawn(config: dict[str, object], expected: SamplingParams) -> None:
+def test_the_models_generation_config_sets_the_sampling(
+    config: dict[str, object], expected: SamplingParams
+) -> None:
     assert model_sampling_params(config) == expected
 
 

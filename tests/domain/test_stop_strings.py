@@ -16,7 +16,7 @@ def test_text_without_a_stop_string_passes_at_once() -> None:
     assert shown(["END"], ["a", "b"]) == ["a", "b", ""]
 
 
-def test_what_may_begin_a_stop_string_is_held_back_and_comes_later() -> None:
+def test_a_partial_stop_string_is_withheld_and_emitted_later() -> None:
     assert shown(["END"], ["a E", "N", "d"]) == ["a ", "", "ENd", ""]
 
 
@@ -24,11 +24,11 @@ def test_a_stop_string_and_what_follows_it_are_never_shown() -> None:
     assert shown(["END"], ["a E", "ND b", "c"]) == ["a ", "", "", ""]
 
 
-def test_what_is_held_back_comes_at_the_end() -> None:
+def test_withheld_text_is_emitted_at_the_end() -> None:
     assert shown(["END"], ["a EN"]) == ["a ", "EN"]
 
 
-def test_of_several_the_first_to_be_complete_wins() -> None:
+def test_the_first_completed_stop_string_wins() -> None:
     assert "".join(shown(["cd", "bcde"], ["abcdef"])) == "ab"
     assert "".join(shown(["c", "abc"], ["xabcx"])) == "x"
 
@@ -38,7 +38,9 @@ def test_of_several_the_first_to_be_complete_wins() -> None:
     some.lists(some.text("ab", min_size=1, max_size=4), min_size=1, max_size=3),
     some.data(),
 )
-def test_however_text_is_cut_the_same_is_shown(text: str, stops: list[str], data: some.DataObject) -> None:
+def test_streamed_text_is_shown_the_same_for_any_chunking(
+    text: str, stops: list[str], data: some.DataObject
+) -> None:
     ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)]
     expected = text
     if ends:
@@ -53,7 +55,7 @@ def test_however_text_is_cut_the_same_is_shown(text: str, stops: list[str], data
 
 
 @pytest.mark.parametrize("stop", [3, ["a", 3], {"a": 1}])
-def test_what_is_no_stop_string_is_refused(stop: object) -> None:
+def test_an_invalid_stop_string_is_refused(stop: object) -> None:
     with pytest.raises(WrongType, match="stop"):
         parse_stop_strings(stop)
 
@@ -63,7 +65,7 @@ def test_an_empty_stop_string_is_refused() -> None:
         parse_stop_strings(["a", ""])
 
 
-def test_one_several_or_none() -> None:
+def test_stop_strings_are_one_several_or_none() -> None:
     assert parse_stop_strings(None) == ()
     assert parse_stop_strings("a") == ("a",)
     assert parse_stop_strings(["a", "b"]) == ("a", "b")

@@ -52,7 +52,7 @@ def recipe(**settings: Any) -> TrainConfig:
         ({"nodes": 0}, "a positive integer"),
     ],
 )
-def test_a_value_that_cannot_be_right_is_named_with_what_is(wrong: dict[str, Any], right: str) -> None:
+def test_an_invalid_value_is_named_with_the_valid_ones(wrong: dict[str, Any], right: str) -> None:
     *_, name = wrong
     with pytest.raises(InvalidArgument) as raised:
         recipe(**wrong)
@@ -101,7 +101,7 @@ def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dic
         ({"devices": 2, "nodes": 3}, "strategy must be 'ddp' or 'fsdp' with devices=2 and nodes=3"),
     ],
 )
-def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], words: str) -> None:
+def test_contradictory_settings_are_an_error(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         recipe(**wrong)
 
@@ -137,7 +137,7 @@ def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:
     assert recipe(data=Path("a") / "b", out_dir=Path("c")) == recipe(data=str(Path("a") / "b"), out_dir="c")
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_is_documented() -> None:
     assert all(field.metadata["help"] for field in CONFIG_FIELDS.values())
     assert {recipe(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
 
@@ -176,7 +176,7 @@ def test_steps_are_counted_over_epochs_up_to_the_most(settings: dict[str, Any], 
     assert recipe(**settings).num_steps(10) == steps
 
 
-def test_the_rate_rises_over_three_per_cent_unless_told_otherwise() -> None:
+def test_the_default_warmup_is_three_percent() -> None:
     assert recipe().lr_schedule(1000).warmup_steps == 30
     assert recipe().lr_schedule(5).warmup_steps == 1
     assert recipe(warmup_steps=0).lr_schedule(1000).warmup_steps == 0
@@ -202,7 +202,7 @@ def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
         ({"method": None, "init": None}, "lora", "pretrained"),
     ],
 )
-def test_what_is_trained_by_default_follows_from_the_task(
+def test_default_method_and_init_follow_from_the_task(
     settings: dict[str, Any], method: str, init: str
 ) -> None:
     for config in (recipe(**settings), config_from_settings({**NEEDED, **settings})):

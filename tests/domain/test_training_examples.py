@@ -108,7 +108,7 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing', not one of 'human'"),
     ],
 )
-def test_what_is_missing_is_said_with_the_line(record: Any, message: str) -> None:
+def test_missing_fields_are_named_with_the_line(record: Any, message: str) -> None:
     with pytest.raises(InvalidData) as caught:
         example(record)
     assert str(caught.value).startswith(WHERE)
@@ -194,7 +194,7 @@ def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:
     ("records", "fraction", "held"),
     [(2000, 0.05, 100), (51760, 0.03865, 2000), (10, 0.03, 1), (7, 0.5, 3), (10, None, 0), (1, 0, 0)],
 )
-def test_as_many_are_held_back_as_litgpt_holds_back(records: int, fraction: float | None, held: int) -> None:
+def test_the_validation_size_is_litgpts(records: int, fraction: float | None, held: int) -> None:
     assert validation_size(records, fraction, location=WHERE) == held
 
 
@@ -209,7 +209,7 @@ def test_a_fraction_leaves_something_to_learn_from() -> None:
             validation_size(10, fraction, location=WHERE)
 
 
-def test_a_lesson_is_cut_at_its_end() -> None:
+def test_an_example_is_truncated_at_its_end() -> None:
     example = SFTExample((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
     assert example.labels(-100) == [-100, 11, 12, -100, 14, 15]
     assert example.truncate(None) is example.truncate(6) is example
@@ -217,7 +217,7 @@ def test_a_lesson_is_cut_at_its_end() -> None:
     assert example.truncate(2).loss_spans == ((1, 2),)
 
 
-def test_what_is_not_learned_or_follows_nothing_teaches_nothing() -> None:
+def test_only_predicted_targets_count() -> None:
     assert SFTExample((1, 2), ((1, 2),)).has_targets
     assert not SFTExample((1, 2), ()).has_targets
     assert not SFTExample((1, 2), ((0, 1),)).has_targets

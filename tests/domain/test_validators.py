@@ -29,7 +29,7 @@ def test_an_integer_that_is_too_small_is_refused(least: int, value: int, message
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 1.0, "1", None, [1], Decimal(1)])
-def test_what_is_not_an_integer_is_of_a_wrong_type(value: object) -> None:
+def test_a_non_integer_is_a_wrong_type(value: object) -> None:
     with pytest.raises(WrongType, match="n must be a positive integer, not "):
         integer("n", value, 1)
 
@@ -58,7 +58,7 @@ def test_a_number_out_of_bounds_is_refused(bounds: dict[str, Any], value: float,
 
 
 @pytest.mark.parametrize("value", [True, "0.5", None, [0.5], np.array([1.0, 2.0])])
-def test_what_is_not_a_number_is_of_a_wrong_type(value: object) -> None:
+def test_a_non_number_is_a_wrong_type(value: object) -> None:
     with pytest.raises(WrongType, match="x must be a finite number of at least 0, not "):
         real("x", value)
 

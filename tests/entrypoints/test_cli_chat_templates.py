@@ -108,7 +108,7 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
         ),
     ],
 )
-def test_what_cannot_be_right_is_one_line(
+def test_invalid_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str], folder: str, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     actual, answer, notes = ends(capsys, "generate", folder, *arguments, *GREEDY, "--quiet")
@@ -116,7 +116,7 @@ def test_what_cannot_be_right_is_one_line(
     assert message in " ".join(notes.split())
 
 
-def test_a_chat_has_tools_gets_their_results_and_goes_on(
+def test_a_chat_with_tools_receives_their_results(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folder: str, llm: LLM, tmp_path: Path
 ) -> None:
     saved = tmp_path / "talk.json"

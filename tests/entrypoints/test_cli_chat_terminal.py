@@ -94,7 +94,7 @@ def test_a_paste_is_one_message_and_ctrl_c_clears_a_half_typed_line(
     assert "+second line" in history.read_text(encoding="utf-8")
 
 
-def test_what_is_typed_during_an_answer_waits_for_the_next_prompt(
+def test_typeahead_during_an_answer_waits_for_the_next_prompt(
     terminal: "pexpect.spawn[str]", tmp_path: Path
 ) -> None:
     run(terminal, "/set max_new_tokens 100\r", r"\(Set")

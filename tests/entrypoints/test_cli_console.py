@@ -25,7 +25,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, stream: str) -> Terminal:
     return put
 
 
-def test_an_error_is_one_line_with_colour_on_a_terminal_alone(
+def test_an_error_is_one_line_with_color_only_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stderr = terminal(monkeypatch, "stderr")
@@ -37,7 +37,7 @@ def test_an_error_is_one_line_with_colour_on_a_terminal_alone(
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_colors_can_be_disabled(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     stderr = terminal(monkeypatch, "stderr")
     monkeypatch.setenv(variable, value)
     console.note("hello")
@@ -84,7 +84,7 @@ def test_a_line_for_the_time_of_waiting_is_gone_afterwards_and_fits_the_terminal
     assert shown(stderr.getvalue())[-1] == ""
 
 
-def test_nobody_waits_before_a_pipe_or_when_all_is_to_be_quiet(
+def test_no_wait_line_is_shown_in_a_pipe_or_with_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stderr = terminal(monkeypatch, "stderr")

@@ -30,18 +30,18 @@ ONE, TEN, ALL = (value.total for value in NEEDS.values())
         (ONE - 1, ONE - 1, "does not fit: the weights alone take "),
     ],
 )
-def test_the_verdict_says_what_to_do(total: int, free: int, message: str) -> None:
+def test_the_memory_verdict_has_the_remedy(total: int, free: int, message: str) -> None:
     verdict = check_fit(TINY, DeviceMemory(device="memory", total=total, free=free), dtype="float32")
     assert advice(verdict, NEEDS).startswith(message)
 
 
-def test_what_is_too_large_may_fit_in_fewer_bits() -> None:
+def test_a_model_that_is_too_large_may_fit_in_fewer_bits() -> None:
     none = DeviceMemory(device="memory", total=1, free=1)
     assert "; try int4" in advice(check_fit(TINY, none, dtype="bfloat16"), NEEDS)
     assert "try" not in advice(check_fit(TINY, none, dtype="bfloat16", quantize="int4"), NEEDS)
 
 
-def test_a_memory_that_holds_quantized_weights_alone_is_one_that_they_fit() -> None:
+def test_quantized_weights_fit_into_memory_of_their_size() -> None:
     small = estimate_memory(TINY, dtype="bfloat16", tokens=TINY.context_length, quantize="int8").total
     memory = DeviceMemory(device="memory", total=small, free=small)
     assert check_fit(TINY, memory, dtype="bfloat16", quantize="int8").max_tokens_free == TINY.context_length

@@ -31,7 +31,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
     return {value["name"]: value["nbytes"] for value in json.loads(capsys.readouterr().out)}
 
 
-def test_the_models_of_every_place_are_listed_with_their_sizes(
+def test_the_models_of_every_store_are_listed_with_their_sizes(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = listed(capsys)
@@ -42,7 +42,7 @@ def test_the_models_of_every_place_are_listed_with_their_sizes(
     assert "org/model    9.0 kB     the Hub cache" in capsys.readouterr().out
 
 
-def test_a_model_is_removed_after_a_yes_and_nothing_else_is(
+def test_a_model_is_removed_only_after_confirmation(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(("rm", "org/model")) == 1  # nobody is at a keyboard
@@ -71,8 +71,6 @@ def test_a_link_is_removed_and_not_what_it_points_to(
     ],
 )
 @pytest.mark.usefixtures("machine")
-def test_what_is_no_model_of_the_list_is_not_removed(
-    capsys: pytest.CaptureFixture[str], name: str, message: str
-) -> None:
+def test_only_listed_models_are_removed(capsys: pytest.CaptureFixture[str], name: str, message: str) -> None:
     assert run(("rm", name, "--yes")) == 1
     assert message in capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_a_chat_through_a_pipe_answers_line_by_line(folder: str, tmp_path: Path)
     assert done.stderr.startswith(f"(Saved to {saved}.)\nUnknown command /nonsense (see /help).")
 
 
-def test_a_reader_that_goes_away_is_no_error(folder: str) -> None:
+def test_a_closed_pipe_is_not_an_error(folder: str) -> None:
     command = [*LITGPT, "generate", folder, "--prompt", "x", "--stream", "--quiet", *NEVER_ENDING]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

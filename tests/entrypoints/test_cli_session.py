@@ -90,7 +90,7 @@ def test_nothing_is_read_after_a_farewell(monkeypatch: pytest.MonkeyPatch, farew
     assert len(session.chat.messages) == 2
 
 
-def test_another_beginning_keeps_what_the_system_says_unless_it_is_to_say_something_else(
+def test_clearing_a_chat_keeps_the_system_prompt_unless_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     system = [Message("system", "Be brief.")]
@@ -99,7 +99,7 @@ def test_another_beginning_keeps_what_the_system_says_unless_it_is_to_say_someth
     assert talk(monkeypatch, "one", "/system", chat=begin("Be brief.")).chat.messages == []
 
 
-def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_before_it(
+def test_an_unknown_command_is_refused_unless_it_starts_with_a_space(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = talk(monkeypatch, "/bin/ls is what?", " /help me", "/help")
@@ -109,7 +109,7 @@ def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_be
     assert "/save FILE" in notes
 
 
-def test_what_was_said_is_saved_and_a_path_that_cannot_be_written_ends_nothing(
+def test_a_chat_is_saved_and_an_unwritable_path_does_not_end_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     talk(monkeypatch, "one", f"/save {tmp_path}/no/folder", "/save", f"/save {tmp_path}/my talk.json", "two")
@@ -137,7 +137,7 @@ def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
     assert session.failed
 
 
-def test_bytes_that_are_no_text_are_not_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_are_not_text_are_not_sent_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidArgument, match="encoding of this terminal"):
         talk(monkeypatch, os.fsdecode(b"caf\xe9"))
 
@@ -164,7 +164,7 @@ def test_an_edit_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     assert session.failed
 
 
-def test_a_conversation_is_loaded_and_a_file_that_is_not_one_ends_nothing(
+def test_a_conversation_is_loaded_and_an_invalid_file_does_not_end_the_session(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     saved, single = tmp_path / "talk.json", tmp_path / "single.json"

@@ -46,7 +46,7 @@ def ends(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     return status, output.out, output.err
 
 
-def test_the_folder_of_what_was_learned_is_all_there_is_on_stdout(
+def test_stdout_is_only_the_output_folder(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     data, out = write_records(tmp_path), tmp_path / "out"
@@ -155,7 +155,7 @@ def test_missing_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
     assert "error: Missing --data: pass a file or folder of training examples, or `alpaca`" in notes
 
 
-def test_the_former_names_are_the_methods(
+def test_deprecated_names_are_the_methods(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     data = write_records(tmp_path)

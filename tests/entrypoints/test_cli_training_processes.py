@@ -53,7 +53,7 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
     assert [step for step, _ in losses(out)] == [str(step) for step in range(1, steps + 1)]
 
 
-def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp_path: Path) -> None:
+def test_two_interrupted_processes_stop_together_and_resume_exactly(tmp_path: Path) -> None:
     spread = ("--strategy", "ddp", "--devices", "2", "--batch-size", "2", "--max-steps", "24")
     # Batches are of many lengths, so each process has drawn as many numbers as no other.
     lines = [json.dumps({"instruction": "count", "output": "one " * (i * 7 % 13)}) for i in range(1, 41)]

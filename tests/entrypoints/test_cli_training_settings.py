@@ -39,7 +39,7 @@ def taught(tmp_path: Path, *, out: str = "out") -> Sequence[str]:
     return ("--data", str(examples(tmp_path / "x.jsonl", 12)), "--out-dir", str(tmp_path / out), *QUICK)
 
 
-def test_an_adapter_is_made_and_its_folder_is_all_there_is_on_stdout(
+def test_an_adapter_is_trained_and_stdout_is_only_its_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
     status, reported, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
@@ -100,7 +100,7 @@ def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_record_that_is_no_example_is_named_with_its_line(
+def test_an_invalid_record_is_named_with_its_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
     data = examples(tmp_path / "bad.jsonl", 3)
@@ -132,7 +132,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
         ),
     ],
 )
-def test_what_cannot_be_is_one_line_on_stderr_before_training(
+def test_invalid_arguments_are_one_line_on_stderr_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], message: str
 ) -> None:
     status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
@@ -142,7 +142,7 @@ def test_what_cannot_be_is_one_line_on_stderr_before_training(
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
-def test_what_no_data_is_given_for_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+def test_missing_data_and_model_are_usage_errors(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, _, error = ends(capsys, "finetune", folder)
     assert status == 2
     remedy = "pass a file or folder of training examples, or `alpaca` / `alpaca_2k`."
@@ -169,7 +169,7 @@ def test_options_of_the_other_task_are_not_taken(capsys: pytest.CaptureFixture[s
     assert ends(capsys, "finetune", folder, "--init", "random")[0] == 2
 
 
-def test_pretraining_begins_with_random_weights_unless_told_otherwise(
+def test_pretraining_starts_from_random_weights_by_default(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
     (tmp_path / "texts").mkdir()

@@ -111,7 +111,7 @@ def test_alpaca_takes_the_cleaned_file(hub: LoopbackHub, tmp_path: Path) -> None
     assert hub.requests
 
 
-def test_offline_what_is_not_in_the_cache_is_an_error(hub: LoopbackHub) -> None:
+def test_offline_an_uncached_file_is_an_error(hub: LoopbackHub) -> None:
     hub.broken_with = 503
     module = Alpaca2k()
     module.connect(ByteTokenizer())
@@ -168,7 +168,7 @@ def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
     assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in reference]
 
 
-def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned_if_so_wished(tmp_path: Path) -> None:
+def test_batches_are_right_padded_and_prompts_masked_on_request(tmp_path: Path) -> None:
     path = write(
         tmp_path / "data.json", [{"prompt": "a", "completion": "b"}, {"prompt": "aaa", "completion": "bb"}]
     )
@@ -187,7 +187,7 @@ def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned_if_so_wishe
         )
 
 
-def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_path: Path) -> None:
+def test_the_training_style_is_the_requested_one_the_template_or_alpaca(tmp_path: Path) -> None:
     path = write(tmp_path / "data.json", [{"instruction": "Add.", "input": "1, 2", "output": "3!"}])
     for tokenizer, options, style, begins in (
         (ByteTokenizer(), None, None, "<|user|>Add.\n\n1, 2<|end|>"),
@@ -206,7 +206,7 @@ def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_
         assert texts(batches(module))[0].startswith(begins)
 
 
-def test_what_is_too_long_is_cut_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_examples_are_truncated_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = [{"prompt": "a" * length, "completion": "b" * 5} for length in (1, 20, 40)]
     module = JSON(write(tmp_path / "data.json", records), mask_prompt=True)
     module.connect(ByteTokenizer(), batch_size=3, max_seq_length=26)
@@ -221,7 +221,7 @@ def test_what_is_too_long_is_cut_and_counted(tmp_path: Path, capsys: pytest.Capt
     assert batches(module)[0]["input_ids"].shape == (3, 49)
 
 
-def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
+def test_no_remaining_targets_are_an_error(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS), mask_prompt=True)
     module.connect(ByteTokenizer(), max_seq_length=4)
     with pytest.raises(
@@ -366,7 +366,7 @@ class Refusing(ByteTokenizer):
 
 
 @pytest.mark.parametrize("letter", ["ß", "Ω"])
-def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter: str) -> None:
+def test_text_that_the_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter: str) -> None:
     answers = ("b", "b", letter)
     records = [{"prompt": "a", "completion": answer} for answer in answers]
     for name, message in (
@@ -382,7 +382,7 @@ def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter:
             module.setup()
 
 
-def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
+def test_an_example_unsupported_by_the_style_is_named_with_its_line(tmp_path: Path) -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     record = {"messages": [{"role": role, "content": content} for role, content in turns]}
     module = JSON(write(tmp_path / "data.jsonl", [record]), prompt_style="flan")
@@ -391,7 +391,7 @@ def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
         module.setup()
 
 
-def test_what_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+def test_missing_data_are_an_error_at_once(tmp_path: Path) -> None:
     for path in (tmp_path / "data.json", tmp_path):
         with pytest.raises(DataNotFound, match=r"The data set .* was not found"):
             JSON(path)
@@ -399,7 +399,7 @@ def test_what_is_not_there_is_said_at_once(tmp_path: Path) -> None:
         JSON(3)  # type: ignore[arg-type]
 
 
-def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
+def test_a_module_with_invalid_arguments_is_refused() -> None:
     wrong: tuple[dict[str, Any], ...] = (
         {"mask_prompt": "yes"},
         {"val_split_fraction": 1.5},
@@ -414,7 +414,7 @@ def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
         Alpaca2k(prompt_style="alpacca")
 
 
-def test_arguments_that_cannot_be_right(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS))
     with pytest.raises(DataModuleNotConnected, match="JSON is not connected"):
         module.train_dataloader()
@@ -428,7 +428,7 @@ def test_arguments_that_cannot_be_right(tmp_path: Path) -> None:
     assert module.max_seq_length is None
 
 
-def test_ones_own_module_says_what_its_examples_are(tmp_path: Path) -> None:
+def test_a_custom_module_defines_its_examples(tmp_path: Path) -> None:
     class Birds(DataModule):
         def train_examples(self) -> list[Any]:
             return [{"prompt": "a", "completion": "b"}, [{"role": "assistant", "content": "c"}]]

@@ -78,7 +78,7 @@ def test_tool_calls_are_learned_as_the_template_writes_them(llm: LLM, rendered: 
     assert learned == ['[weather {"city": "Rome"}]<|end|>', "It is 22.<|end|>"]
 
 
-def test_an_answer_of_nothing_but_a_call_is_learned(llm: LLM) -> None:
+def test_an_answer_of_only_a_tool_call_is_trained_on(llm: LLM) -> None:
     ((_, learned),) = fed(llm, Records([{"messages": TALK[:2]}], mask_prompt=True))
     assert learned == ['[weather {"city": "Rome"}]<|end|>']
 
@@ -114,7 +114,7 @@ def test_the_same_records_are_read_from_every_kind_of_file(
     assert [text for text, _ in fed(llm, JSON(path))] == expected
 
 
-def test_what_is_rendered_already_is_taken_as_it_is(llm: LLM, rendered: Any) -> None:
+def test_rendered_data_are_used_unchanged(llm: LLM, rendered: Any) -> None:
     prompt, whole = rendered(TALK[:1], add_generation_prompt=True), rendered(TALK[:1] + TALK[3:]).rstrip()
     pair = {"prompt": prompt, "completion": "It is 22."}
     options = {"apply_chat_template": False, "mask_prompt": True}
@@ -124,13 +124,13 @@ def test_what_is_rendered_already_is_taken_as_it_is(llm: LLM, rendered: Any) -> 
     ]
 
 
-def test_what_is_rendered_once_more_is_noticed(llm: LLM, rendered: Any) -> None:
+def test_rendering_rendered_data_warns(llm: LLM, rendered: Any) -> None:
     pair = {"prompt": rendered(TALK[:1], add_generation_prompt=True), "completion": "It is 22."}
     with pytest.warns(PromptWarning, match="apply_chat_template=False"):
         fed(llm, Records([pair]))
 
 
-def test_the_style_that_was_set_is_the_one_that_is_learned(llm: LLM) -> None:
+def test_the_style_that_was_set_is_trained(llm: LLM) -> None:
     llm.prompt_style = "alpaca"
     try:
         module = Records([{"prompt": "Name a bird.", "completion": "A crane."}])
@@ -154,6 +154,6 @@ def test_the_style_that_was_set_is_the_one_that_is_learned(llm: LLM) -> None:
         ({"chat_template_kwargs": {"messages": []}}, InvalidArgument),
     ],
 )
-def test_what_cannot_be_right_is_refused_at_once(options: dict[str, Any], error: type[Exception]) -> None:
+def test_invalid_options_are_refused_at_once(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Records([], **options)

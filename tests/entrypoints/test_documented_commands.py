@@ -65,7 +65,7 @@ def checked() -> list[Path]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
 @pytest.mark.parametrize("document", checked(), ids=lambda path: path.name)
-def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: Path) -> None:
+def test_the_documented_output_of_a_command_is_its_output(document: Path, tmp_path: Path) -> None:
     from tests.entrypoints.shell import Shell, kill
 
     shell = Shell(tmp_path)
@@ -80,7 +80,7 @@ def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: 
     kill(shell.child)
 
 
-def test_a_document_that_shows_something_else_is_found() -> None:
+def test_a_document_with_other_output_is_detected() -> None:
     shown = "Using cpu\n…\nloss     1.5, … tokens/s\nPreparing …\n"
     assert expected(shown).fullmatch("Using cpu\nmore\nloss 2.75, 14.5 tokens/s\nPreparing …\n")
     for other in (

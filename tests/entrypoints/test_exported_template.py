@@ -37,7 +37,7 @@ def rendered(folder: Path, messages: Any = TALK) -> str:
     return str(text)
 
 
-def test_a_base_model_that_was_trained_tells_others_how(tmp_path: Path) -> None:
+def test_a_fine_tuned_base_model_is_saved_with_its_training_template(tmp_path: Path) -> None:
     done = trained(tmp_path, model=str(base(tmp_path / "base")), max_steps=1)
     assert done.saved is not None
     llm = LLM.load(done.saved, distribute=None, quiet=True)
@@ -52,7 +52,7 @@ def test_a_base_model_that_was_trained_tells_others_how(tmp_path: Path) -> None:
     assert '"chat_template"' in (done.saved / "tokenizer_config.json").read_text()
 
 
-def test_an_adapter_tells_others_how_and_what_is_made_of_it_does_too(tmp_path: Path) -> None:
+def test_an_adapter_and_its_merged_model_have_the_training_template(tmp_path: Path) -> None:
     done = trained(
         tmp_path,
         model=str(base(tmp_path / "base", template=OWN)),
@@ -95,7 +95,7 @@ def test_a_style_that_is_named_when_saving_replaces_the_template(tmp_path: Path)
     assert GenerationConfig.from_pretrained(tmp_path / "b").eos_token_id == [7, END]
 
 
-def test_a_model_that_only_continues_text_gets_no_template(tmp_path: Path) -> None:
+def test_a_base_model_gets_no_template(tmp_path: Path) -> None:
     llm = LLM.load(base(tmp_path / "base"), distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.save(tmp_path / "a")

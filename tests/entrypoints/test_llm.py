@@ -150,7 +150,7 @@ def test_no_tokens_are_an_empty_answer(llm: LLM) -> None:
     assert list(llm.generate("x", max_new_tokens=0, stream=True)) == []
 
 
-def test_before_it_has_a_device_there_is_no_model_and_an_error_that_says_so(folder: str) -> None:
+def test_without_a_device_there_is_no_model_and_calls_raise(folder: str) -> None:
     with LLM.load(folder, distribute=None, quiet=True) as llm:
         assert llm.model is None
         assert llm.preprocessor.device == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -292,7 +292,7 @@ def test_writing_to_the_weights_does_not_write_to_the_file(folder: str) -> None:
     assert (Path(folder) / "model.safetensors").read_bytes() == before
 
 
-def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
+def test_calling_returns_logits_and_the_shifted_loss(llm: LLM) -> None:
     ids = torch.tensor([[5, 6, 7, 8]])
     labels = torch.tensor([[-100, 6, -100, 8]])
     with torch.inference_mode():
@@ -318,12 +318,14 @@ def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
         ),
     ],
 )
-def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTError], message: str) -> None:
+def test_invalid_arguments_of_load_are_refused(
+    arguments: Any, error: type[LitGPTError], message: str
+) -> None:
     with pytest.raises(error, match=message):
         LLM.load(**arguments, offline=True, quiet=True)
 
 
-def test_what_is_no_saved_chat_is_not_resumed(llm: LLM, tmp_path: Path) -> None:
+def test_an_invalid_chat_file_is_refused(llm: LLM, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"messages": 3}')
     with pytest.raises(CorruptFile, match=r"is not a saved chat.* Pass a file that Chat.save wrote"):
         llm.chat(resume=tmp_path / "other.json")

@@ -62,7 +62,7 @@ def test_an_answer_says_why_it_ended_and_what_it_counted(llm: LLM) -> None:
     assert (cut.finish_reason, cut.text) == ("length", "The capital of")
 
 
-def test_a_chat_remembers_and_computes_only_what_is_new(llm: LLM) -> None:
+def test_a_chat_prefills_only_new_tokens(llm: LLM) -> None:
     with llm.chat(top_k=1) as chat:
         assert "Paris" in chat.send(QUESTION)
         known = len(chat._conversation.prefix.tokens)

@@ -30,7 +30,7 @@ def test_a_saved_model_answers_as_it_did(tmp_path: Path) -> None:
     assert again.prompt_style == llm.prompt_style
 
 
-def test_what_was_learned_is_saved_and_not_what_was_loaded(tmp_path: Path) -> None:
+def test_trained_weights_are_saved(tmp_path: Path) -> None:
     llm = tiny()
     with torch.no_grad():
         for parameter in llm.parameters():
@@ -52,7 +52,7 @@ def test_a_model_may_be_saved_into_the_folder_it_is_mapped_from(tmp_path: Path) 
         on_cpu(llm)
 
 
-def test_a_style_is_saved_where_one_is_named_and_otherwise_the_one_in_use_stays(tmp_path: Path) -> None:
+def test_a_named_style_is_saved_and_otherwise_the_current_one_stays(tmp_path: Path) -> None:
     llm = tiny()
     llm.save(tmp_path / "a", prompt_style="alpaca")
     alpaca = on_cpu(LLM.load(tmp_path / "a", distribute=None, quiet=True))
@@ -70,7 +70,7 @@ def test_without_a_model_there_is_nothing_to_save(tmp_path: Path) -> None:
         LLM.load(tiny_folder("llama"), distribute=None, quiet=True).save(tmp_path)
 
 
-def test_a_random_model_needs_a_config_alone_and_is_what_the_seed_says(tmp_path: Path) -> None:
+def test_a_random_model_needs_only_a_config_and_follows_the_seed(tmp_path: Path) -> None:
     config = json.loads((tiny_folder("gpt_neox") / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config))
 

@@ -77,7 +77,7 @@ def adapted(tmp_path: Path) -> tuple[LLM, Path]:
     return llm, tmp_path / "adapter"
 
 
-def test_a_new_adapter_changes_nothing_and_alone_has_gradients() -> None:
+def test_a_new_adapter_keeps_the_logits_and_only_it_has_gradients() -> None:
     llm = loaded()
     before, weights = logits(llm), llm.state_dict()
     llm.add_lora(rank=4)
@@ -108,7 +108,7 @@ def test_training_lowers_the_loss_and_leaves_the_model_alone() -> None:
     assert torch.equal(logits(llm), before)
 
 
-def test_inputs_are_left_out_in_training_alone() -> None:
+def test_lora_dropout_applies_only_in_training() -> None:
     llm = loaded()
     llm.add_lora(rank=4, dropout=0.5)
     randomize(llm)
@@ -119,7 +119,7 @@ def test_inputs_are_left_out_in_training_alone() -> None:
     assert torch.equal(learning(llm), learning(llm))
 
 
-def test_what_was_saved_learns_on_where_it_was(adapted: tuple[LLM, Path]) -> None:
+def test_a_saved_adapter_resumes_training_exactly(adapted: tuple[LLM, Path]) -> None:
     llm, folder = adapted
     again = loaded()
     again.load_adapter(folder, trainable=True)
@@ -157,7 +157,7 @@ def test_adapters_are_swapped_by_name_and_none_is_the_model_itself(adapted: tupl
         llm.save_adapter("anywhere")
 
 
-def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tuple[LLM, Path]) -> None:
+def test_a_merged_adapter_computes_the_same_and_is_unmerged_exactly(adapted: tuple[LLM, Path]) -> None:
     llm, _ = adapted
     before, weights = logits(llm), {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     llm.merge_adapter()
@@ -179,7 +179,7 @@ def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tu
         llm.unmerge_adapter()
 
 
-def test_a_merge_for_good_leaves_a_plain_model(adapted: tuple[LLM, Path]) -> None:
+def test_a_permanent_merge_leaves_a_plain_model(adapted: tuple[LLM, Path]) -> None:
     llm, _ = adapted
     before = logits(llm)
     llm.merge_adapter(for_good=True)
@@ -265,7 +265,7 @@ def test_a_base_that_is_not_found_is_named(adapted: tuple[LLM, Path]) -> None:
         LLM.load(folder, distribute=None, quiet=True, offline=True)
 
 
-def test_what_was_computed_with_another_adapter_is_computed_again(adapted: tuple[LLM, Path]) -> None:
+def test_a_prefix_cache_of_another_adapter_is_recomputed(adapted: tuple[LLM, Path]) -> None:
     llm, _ = adapted
     generator = llm._generator()
     cache = generator.prefix_cache()
@@ -283,7 +283,7 @@ def test_what_was_computed_with_another_adapter_is_computed_again(adapted: tuple
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int4", "bnb.nf4", "bnb.int8"])
-def test_what_is_beside_quantized_weights_is_trained(quantization: str, tmp_path: Path) -> None:
+def test_adapters_beside_quantized_weights_are_trained(quantization: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     llm = loaded(quantize=quantization)
     before = logits(llm)
@@ -304,7 +304,7 @@ def test_what_is_beside_quantized_weights_is_trained(quantization: str, tmp_path
     assert torch.allclose(logits(again), logits(llm), atol=1e-5)
 
 
-def test_a_gradient_through_quantized_weights_is_that_of_what_they_stand_for() -> None:
+def test_gradients_through_quantized_weights_equal_the_dequantized_ones() -> None:
     from litgpt.adapters.pytorch.quantization.int8 import Int8Linear
 
     layer = Int8Linear.from_weight(torch.randn(32, 64), "int8", None)
@@ -315,7 +315,7 @@ def test_a_gradient_through_quantized_weights_is_that_of_what_they_stand_for() -
     assert torch.allclose(x.grad, expected, atol=1e-3)
 
 
-def test_an_adapter_of_another_model_does_not_fit_and_all_of_it_is_said(adapted: tuple[LLM, Path]) -> None:
+def test_an_adapter_of_another_model_is_refused_with_all_mismatches(adapted: tuple[LLM, Path]) -> None:
     _, folder = adapted
     other = loaded("gpt2")
     with pytest.raises(InvalidCheckpoint, match=r"model\.layers\.0\.self_attn\.q_proj"):
@@ -325,7 +325,7 @@ def test_an_adapter_of_another_model_does_not_fit_and_all_of_it_is_said(adapted:
         loaded("gemma").load_adapter(folder)
 
 
-def test_what_cannot_be_is_refused_before_anything_changes() -> None:
+def test_an_invalid_adapter_request_changes_nothing() -> None:
     llm = loaded()
     with pytest.raises(InvalidArgument, match=r"There are q_proj, .*, lm_head, not 'qproj'"):
         llm.add_lora(targets=["qproj"])
@@ -357,7 +357,7 @@ def test_without_a_model_there_is_nothing_to_adapt() -> None:
             act()
 
 
-def test_a_model_that_is_placed_anew_has_no_adapters_and_the_old_one_is_gone() -> None:
+def test_distributing_again_removes_adapters_and_frees_the_old_model() -> None:
     llm = loaded()
     llm.add_lora()
     old = weakref.ref(llm.model)

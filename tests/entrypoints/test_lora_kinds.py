@@ -59,7 +59,7 @@ def logits(llm: LLM) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_adapter_changes_nothing_learns_and_goes_on_where_it_was(kind: str, tmp_path: Path) -> None:
+def test_a_new_adapter_keeps_the_logits_trains_and_resumes(kind: str, tmp_path: Path) -> None:
     family, options = KINDS[kind]
     llm, again = loaded(family), loaded(family)
     before, weights = logits(llm), {name: tensor.clone() for name, tensor in llm.state_dict().items()}
@@ -159,7 +159,7 @@ def test_adapters_of_every_kind_learn_beside_quantized_weights(
         ({"bias": "some"}, "bias .*lora_only"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_changes(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_adapter_request_changes_nothing(options: dict[str, Any], message: str) -> None:
     llm = loaded()
     with pytest.raises(InvalidArgument, match=message):
         llm.add_lora(**options)
@@ -172,7 +172,7 @@ def test_a_quantized_module_is_not_trained_whole() -> None:
         loaded(quantize="int8").add_lora(modules_to_save=["k_proj"])
 
 
-def test_a_bias_that_has_nothing_to_be_added_to_is_not_merged() -> None:
+def test_a_bias_of_a_layer_without_bias_is_not_merged() -> None:
     llm = loaded()
     llm.add_lora(lora_bias=True)
     with pytest.raises(UnsupportedOperation, match="lora_bias"):

@@ -95,7 +95,7 @@ def test_another_model_is_replaced_only_where_that_is_asked_for(
         assert again.generate("hello", top_k=1) == llama.generate("hello", top_k=1)
 
 
-def test_what_belonged_to_the_replaced_model_is_not_read_with_the_new_one(llama: LLM, tmp_path: Path) -> None:
+def test_files_of_a_replaced_model_are_removed(llama: LLM, tmp_path: Path) -> None:
     shutil.copytree(tiny_folder("gpt_neox"), tmp_path / "there")
     (tmp_path / "there" / "chat_template.jinja").write_text("of the other model")
     (tmp_path / "there" / "notes.txt").write_text("of nobody's concern")
@@ -141,7 +141,7 @@ def test_a_fine_tuned_model_is_not_replaced_by_a_copy_of_another_one(
     assert run(["convert", str(original), str(tuned), "--quiet", "--force"]) == 0
 
 
-def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_and_a_file_are_not_found(llama: LLM, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("of nobody's concern")
     llama.save(tmp_path)
     with pytest.raises(InvalidArgument, match="out_dir must be a folder, not "):
@@ -183,7 +183,7 @@ def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path
         assert contents(tmp_path / "model") == before
 
 
-def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
+def test_convert_requires_force_before_reading_weights_and_reports_its_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = tmp_path / "there"
@@ -207,9 +207,7 @@ def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_training_checkpoint_is_converted_onto_its_own_output_and_onto_no_other(
-    tmp_path: Path, method: str
-) -> None:
+def test_converting_a_training_checkpoint_overwrites_only_its_own_output(tmp_path: Path, method: str) -> None:
     done = train(recipe(tmp_path, max_steps=1, method=method), report=lambda _: None)
     checkpoint, there = str(done.checkpoint), tmp_path / "there"
     shutil.copytree(tiny_folder("gpt_neox"), there)
@@ -257,7 +255,7 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
     assert train(recipe(tmp_path, max_steps=1), overwrite=True, report=lambda _: None).saved == out / "model"
 
 
-def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path) -> None:
+def test_a_users_config_file_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "recipe.yaml").write_text("batch_size: 3\n")
@@ -279,7 +277,7 @@ def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path)
     train(recipe(tmp_path, max_steps=1, batch_size=2), report=lambda _: None)  # a run's own may change
 
 
-def test_a_chat_replaces_its_own_beginnings_and_nothing_else(tmp_path: Path) -> None:
+def test_a_saved_chat_replaces_only_its_own_earlier_versions(tmp_path: Path) -> None:
     shutil.copytree(tiny_folder("llama"), tmp_path / "model")
     (tmp_path / "model" / "chat_template.jinja").write_text(
         "{% for m in messages %}{{ m.content }}{% endfor %}"

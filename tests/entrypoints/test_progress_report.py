@@ -27,7 +27,7 @@ def loading(done: int) -> Progress:
     return Progress("Loading tiny", done, 100)
 
 
-def test_what_is_over_within_a_second_needs_no_line() -> None:
+def test_a_phase_shorter_than_a_second_has_no_line() -> None:
     log = Log()
     for done in range(0, 101, 20):
         log.at(done / 125, loading(done))
@@ -86,7 +86,7 @@ def test_the_time_left_of_a_resumed_run_does_not_count_the_steps_before() -> Non
     assert log.lines[2] == "Training: step 13 of 20, loss 1, 14 s left"
 
 
-def test_the_kind_of_report_follows_from_where_stderr_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kind_of_report_depends_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITGPT_QUIET", raising=False)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert isinstance(default_reporter(None), LogReporter)

@@ -74,7 +74,7 @@ def test_a_rendered_prompt_is_sent_as_it_is(llm: LLM, rendered: Any) -> None:
         assert chat.send(ready) == llm.generate("hi", **GREEDY)
 
 
-def test_the_beginning_token_is_there_once(llm: LLM) -> None:
+def test_bos_occurs_once(llm: LLM) -> None:
     without, with_it = (answer(llm, text, apply_chat_template=False) for text in ("hi", "<|begin|>hi"))
     assert without == with_it
     assert without[0] == 3
@@ -91,7 +91,7 @@ def test_a_prompt_that_is_rendered_already_is_noticed(llm: LLM, ready: str) -> N
         chat.send(ready)
 
 
-def test_what_is_not_rendered_is_not_noticed(llm: LLM) -> None:
+def test_unrendered_prompts_raise_no_warning(llm: LLM) -> None:
     llm.generate(["hi", "What is <|begin|>?", "userland"], **GREEDY)
     llm.generate([{"role": "user", "content": "<|begin|> is a token."}], **GREEDY)
     llm.generate("<|begin|>user\nhi", apply_chat_template=False, **GREEDY)
@@ -123,7 +123,7 @@ def _user(text: str) -> Any:
         ("", {}),
     ],
 )
-def test_what_nothing_would_read_is_refused_beside_a_raw_prompt(
+def test_template_options_are_refused_with_a_raw_prompt(
     llm: LLM, prompt: Any, options: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidArgument):
@@ -151,7 +151,7 @@ def test_the_prompt_style_can_be_set(llm: LLM, tmp_path: Path) -> None:
     assert LLM.load(tmp_path, distribute=None, quiet=True).prompt_style is None
 
 
-def test_what_ends_an_answer_follows_the_style(llm: LLM) -> None:
+def test_stop_strings_and_end_tokens_follow_the_style(llm: LLM) -> None:
     before = llm._loaded.stop_strings, llm._loaded.stop_token_ids
     llm.prompt_style = "llama3"
     assert "<|eot_id|>" in llm._loaded.stop_strings
@@ -257,16 +257,14 @@ def test_a_raw_chat_is_a_text_that_goes_on(llm: LLM) -> None:
         ({"continue_final_message": "reasoning_content"}, UnsupportedPrompt),
     ],
 )
-def test_what_cannot_be_rendered_is_refused(
-    llm: LLM, options: dict[str, Any], error: type[Exception]
-) -> None:
+def test_unsupported_prompts_are_refused(llm: LLM, options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         llm.generate("hi", **options)
     with pytest.raises(error), llm.chat() as chat:
         chat.send("hi", **options)
 
 
-def test_a_style_of_our_own_refuses_tools_and_variables(llm: LLM) -> None:
+def test_a_prompt_style_refuses_tools_and_variables(llm: LLM) -> None:
     llm.prompt_style = "llama3"
     for options in ({"tools": [weather]}, {"chat_template_kwargs": {"enable_thinking": False}}):
         with pytest.raises(UnsupportedPrompt, match="need a chat template"):

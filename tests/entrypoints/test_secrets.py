@@ -118,7 +118,7 @@ def statuses(stderr: str) -> list[str]:
     return [line.removeprefix("status ") for line in stderr.splitlines() if line.startswith("status ")]
 
 
-def test_nothing_that_whole_runs_write_has_a_secret_in_it(tmp_path: Path, hub: LoopbackHub) -> None:
+def test_whole_runs_write_no_secret(tmp_path: Path, hub: LoopbackHub) -> None:
     data = examples(tmp_path / "data.jsonl", 12)
     train = ["finetune", "org/tiny", "--data", str(data), "--out-dir", "out", "--batch-size", "2"]
     train += ["--max-seq-length", "64", "--save-every", "1", "--tensorboard"]

@@ -52,7 +52,7 @@ def tokens(llm: LLM, prompt: Any, **options: Any) -> int:
 ROLE, CONTENT = len("user\n"), len(TYPED)
 
 
-def test_in_messages_they_are_text_unless_it_is_wished(chatting: LLM) -> None:
+def test_special_tokens_in_messages_are_text_by_default(chatting: LLM) -> None:
     for prompt in (TYPED, [{"role": "user", "content": TYPED}]):
         assert tokens(chatting, prompt) == 1 + ROLE + CONTENT + 2
         assert tokens(chatting, prompt, parse_special_tokens=True) == 1 + ROLE + len("Hi") + 2 + 2
@@ -64,18 +64,18 @@ def test_in_messages_they_are_text_unless_it_is_wished(chatting: LLM) -> None:
         assert chat.complete(TYPED).prompt_tokens == 1 + ROLE + len("Hi") + 2 + 2
 
 
-def test_a_text_that_is_the_whole_prompt_is_parsed_unless_it_is_not_wished(plain: LLM) -> None:
+def test_special_tokens_in_a_raw_prompt_are_parsed_by_default(plain: LLM) -> None:
     assert tokens(plain, TYPED) == len("Hi") + 2
     assert tokens(plain, TYPED, parse_special_tokens=False) == CONTENT
     assert tokens(plain, [{"role": "user", "content": TYPED}]) == CONTENT
 
 
-def test_the_tokenizer_parses_unless_it_is_not_wished(plain: LLM) -> None:
+def test_the_tokenizer_parses_special_tokens_by_default(plain: LLM) -> None:
     assert plain.tokenizer.encode("a<|end|>").tolist()[-1] == END
     assert END not in plain.tokenizer.encode("a<|end|>", parse_special_tokens=False).tolist()
 
 
-def test_what_is_no_flag_is_refused(chatting: LLM) -> None:
+def test_a_non_boolean_flag_is_refused(chatting: LLM) -> None:
     with pytest.raises(WrongType, match="parse_special_tokens"):
         chatting.generate("Hi", parse_special_tokens="yes")
     with pytest.raises(WrongType, match="parse_special_tokens"):

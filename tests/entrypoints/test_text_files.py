@@ -71,7 +71,7 @@ def test_a_document_that_is_read_in_pieces_is_the_same(
     assert windows(connected(TextFiles(tmp_path, cache_dir=tmp_path / "pieces"))) == whole
 
 
-def test_what_was_encoded_is_found_again_until_texts_or_tokenizer_change(tmp_path: Path) -> None:
+def test_token_files_are_reused_until_texts_or_tokenizer_change(tmp_path: Path) -> None:
     texts = folder(tmp_path, a="abcdefgh")
     cache = tmp_path / ".litgpt"
     connected(TextFiles(texts)).prepare_data()
@@ -108,7 +108,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "good"}\n{"txt": "good"}\n', r"a\.jsonl, line 2 .* no 'text'"),
     ],
 )
-def test_what_cannot_be_encoded_is_named_with_file_and_line(
+def test_text_that_cannot_be_encoded_is_named_with_file_and_line(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     class Refusing(ByteTokenizer):
@@ -169,7 +169,7 @@ def test_without_enough_text_numbers_say_what_is_missing(tmp_path: Path) -> None
         connected(TextFiles(texts, val_data_path=texts / "a.txt"), length=5).setup()
 
 
-def test_a_first_file_that_is_too_short_to_validate_with_is_learned_from(
+def test_a_first_file_too_short_for_validation_is_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = connected(TextFiles(folder(tmp_path, a="ab", b="cdefg")))
@@ -178,7 +178,7 @@ def test_a_first_file_that_is_too_short_to_validate_with_is_learned_from(
     assert "too short to validate with" in capsys.readouterr().err
 
 
-def test_what_cannot_be_found_or_packed_is_said(tmp_path: Path) -> None:
+def test_missing_or_too_short_texts_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match="nowhere"):
         connected(TextFiles(tmp_path / "nowhere")).setup()
     (tmp_path / "notes.md").write_text("Notes.")

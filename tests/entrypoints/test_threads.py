@@ -152,7 +152,9 @@ def during(
 
 
 @pytest.mark.parametrize("llm", [{}, {"generate_strategy": "sequential", "devices": 1}], indirect=True)
-def test_answers_are_of_one_adapter_whatever_is_set_meanwhile(llm: LLM, threads: ThreadPoolExecutor) -> None:
+def test_answers_use_one_adapter_despite_concurrent_set_adapter(
+    llm: LLM, threads: ThreadPoolExecutor
+) -> None:
     pure = {prompt: alone(llm, prompt) for prompt in PROMPTS}
     actual = during(lambda at: llm.set_adapter((None, "a", "b")[at % 3]), threads, llm)
     assert all(answer in pure[prompt].values() for prompt, answer in actual)
@@ -197,7 +199,7 @@ def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
-def test_eight_threads_get_the_answers_that_one_gets(threads: ThreadPoolExecutor, precision: str) -> None:
+def test_eight_threads_get_the_same_answers_as_one(threads: ThreadPoolExecutor, precision: str) -> None:
     with placed(precision=precision) as llm:
         pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
         drawn = llm.generate(PROMPTS, seed=3, max_new_tokens=8)
@@ -212,7 +214,7 @@ def test_eight_threads_get_the_answers_that_one_gets(threads: ThreadPoolExecutor
             i.result(SOON)
 
 
-def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_every_way_at_once(
+def test_answers_are_right_while_the_model_moves_to_worker_processes(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     ids, hidden = torch.arange(2, 30)[None], torch.ones(1, 2, 48)
@@ -258,7 +260,7 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
     assert all(answer == pure[prompt] for prompt, answer in actual)
 
 
-def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: ThreadPoolExecutor) -> None:
+def test_closing_waits_for_answers_and_later_calls_raise(threads: ThreadPoolExecutor) -> None:
     llm = placed()
     pure, begun, go_on = llm.generate("a", **HOW), threading.Event(), threading.Event()
 
@@ -288,7 +290,7 @@ def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: Thr
     llm.close()
 
 
-def test_a_with_block_ends_with_streams_that_were_kept() -> None:
+def test_a_with_block_ends_despite_open_streams() -> None:
     with placed() as llm:
         open_stream = llm.generate("a", stream=True, **HOW)
         chat = llm.chat(apply_chat_template=False, **HOW)
@@ -344,7 +346,7 @@ def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: 
     llm.set_adapter("b")
 
 
-def test_a_chat_goes_on_with_a_model_that_was_placed_anew(llm: LLM) -> None:
+def test_a_chat_continues_after_the_model_was_distributed_again(llm: LLM) -> None:
     options = {"apply_chat_template": False, **HOW}
     chat, other = llm.chat(**options), llm.chat(**options)
     first = chat.send("hello")

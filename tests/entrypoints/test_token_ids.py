@@ -94,7 +94,7 @@ def test_ids_are_decoded_from_a_tensor_a_list_or_one_number(llm: LLM) -> None:
 @pytest.mark.parametrize(
     "ids", ["crane", None, [1.5], torch.tensor([1.0]), [True], ["a"], [[1], [2, 3]], [10**30]]
 )
-def test_what_is_not_token_ids_is_not_decoded(llm: LLM, ids: Any) -> None:
+def test_only_token_ids_are_decoded(llm: LLM, ids: Any) -> None:
     with pytest.raises(WrongType, match="tensor must be token ids"):
         llm.tokenizer.decode(ids)
     with pytest.raises(WrongType, match="token_stream must be token ids"):

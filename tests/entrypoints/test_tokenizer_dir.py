@@ -45,7 +45,7 @@ def load(tokenizer_dir: str | Path, *, offline: bool | None = None) -> LLM:
 
 
 @pytest.mark.parametrize("name", ["org/words", Path("org/words")])
-def test_of_a_repository_only_the_tokenizer_is_fetched(hub: LoopbackHub, name: str | Path) -> None:
+def test_only_the_tokenizer_of_a_repository_is_downloaded(hub: LoopbackHub, name: str | Path) -> None:
     with load(name) as llm, load(tiny_folder("llama")) as local:
         assert llm.tokenizer.encode("Hello").tolist() == local.tokenizer.encode("Hello").tolist()
     assert hub.sent["org/words/tokenizer.json"]
@@ -70,7 +70,7 @@ def test_a_folder_comes_before_the_hub(
     assert hub.requests == []
 
 
-def test_a_name_that_is_neither_is_not_found_and_it_is_said_where_it_was_looked_for(hub: LoopbackHub) -> None:
+def test_an_unknown_name_is_not_found_with_the_places_searched(hub: LoopbackHub) -> None:
     with pytest.raises(ModelNotFound, match=rf"'org/letters'\. Looked in: the path itself.*{hub.endpoint}"):
         load("org/letters")
 
@@ -130,7 +130,7 @@ def test_every_name_of_a_model_is_one_of_its_config_and_tokenizer(
         ("{}/nothing/file.txt", InvalidCheckpoint, "file.txt is not a GGUF file"),
     ],
 )
-def test_what_has_no_tokenizer_is_an_error_that_names_the_argument_or_the_file(
+def test_a_missing_tokenizer_is_an_error_naming_the_argument_or_the_file(
     tmp_path: Path, name: object, kind: type[Exception], says: str
 ) -> None:
     (tmp_path / "nothing").mkdir()

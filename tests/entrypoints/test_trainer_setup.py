@@ -106,7 +106,7 @@ def test_the_first_setup_reads_the_weights_and_shows_the_parameters(llm: LLM, fo
     assert torch.equal(logits_of(llm), logits_of(placed))
 
 
-def test_calling_gives_logits_or_them_and_the_loss_of_unshifted_targets(llm: LLM) -> None:
+def test_calling_returns_logits_and_the_loss_of_unshifted_targets(llm: LLM) -> None:
     llm.trainer_setup()
     targets = IDS.masked_fill(torch.arange(12) < 4, -100)
     logits, loss = llm(IDS, targets)
@@ -225,9 +225,7 @@ def test_a_state_dict_of_the_model_alone_is_a_trainer_checkpoint_too(llm: LLM, t
     assert torch.equal(llm.state_dict()["lm_head.weight"], state["lm_head.weight"])
 
 
-def test_a_checkpoint_of_another_model_changes_nothing_and_all_that_differs_is_named(
-    llm: LLM, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_another_model_is_refused_with_all_differences(llm: LLM, tmp_path: Path) -> None:
     llm.trainer_setup()
     before = logits_of(llm)
     state = {f"llm.{name}": tensor for name, tensor in llm.state_dict().items()}
@@ -260,7 +258,7 @@ class Attack:
     ],
     ids=["missing", "no archive", "no state_dict", "unsafe pickle"],
 )
-def test_what_is_no_checkpoint_is_said_to_be_none(
+def test_invalid_checkpoints_are_refused(
     llm: LLM, tmp_path: Path, content: object, error: type[LitGPTError], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "it.ckpt"
@@ -274,7 +272,7 @@ def test_what_is_no_checkpoint_is_said_to_be_none(
     assert "attacked" not in capsys.readouterr().out
 
 
-def test_what_was_trained_is_not_lost_to_distribute_and_is_saved(
+def test_distribute_after_training_is_refused_and_saving_keeps_the_weights(
     llm: LLM, folder: Path, tmp_path: Path
 ) -> None:
     llm.trainer_setup()
@@ -299,7 +297,7 @@ def test_a_model_that_was_placed_to_generate_can_be_trained(folder: Path) -> Non
     assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in llm.parameters())
 
 
-def test_before_setup_there_is_nothing_to_train_and_targets_have_to_fit(llm: LLM) -> None:
+def test_before_setup_nothing_is_trainable_and_targets_are_checked(llm: LLM) -> None:
     with pytest.raises(NotDistributed, match="trainer_setup"):
         llm.loss(IDS, IDS)
     llm.trainer_setup()

@@ -90,7 +90,7 @@ def test_qlora_learns_an_adapter_on_quantized_weights(tmp_path: Path, quantize: 
     assert all("lora" in name for name in state)
 
 
-def test_the_rate_of_each_step_is_written_down(tmp_path: Path) -> None:
+def test_the_learning_rate_of_each_step_is_recorded(tmp_path: Path) -> None:
     trained(tmp_path, max_steps=6, warmup_steps=3, learning_rate=0.008, min_learning_rate=0.002)
     rates = [float(row["learning_rate"]) for row in rows(tmp_path / "out") if row["learning_rate"]]
     assert rates[:4] == pytest.approx([0.002, 0.004, 0.006, 0.008])
@@ -160,7 +160,7 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path)
         ({"precision": "16-mixed"}, "16-mixed"),
     ],
 )
-def test_what_cannot_be_is_said_before_work_is_done(
+def test_invalid_settings_are_refused_before_work_is_done(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(LitGPTError, match=message):
@@ -173,7 +173,7 @@ def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path) -> None:
         trained(tmp_path, resume="last")
 
 
-def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) -> None:
+def test_missing_data_creates_no_output_folder(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound):
         trained(tmp_path, data=str(tmp_path / "no.json"))
     assert not (tmp_path / "out").exists()
@@ -181,7 +181,7 @@ def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("call", [7, 8, 30, 38, 41])
-def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
+def test_an_exception_within_a_step_loses_no_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     options: dict[str, Any] = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
@@ -202,7 +202,7 @@ def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
 
 
-def test_tensorboard_is_told_what_the_table_is(tmp_path: Path) -> None:
+def test_tensorboard_gets_the_values_of_the_table(tmp_path: Path) -> None:
     trained(tmp_path, max_steps=3, tensorboard=True)
     read = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
     read.Reload()

@@ -81,7 +81,7 @@ def beside(module: Lit) -> list[str | Exception]:
     return actual
 
 
-def test_answers_beside_training_are_right_and_do_not_disturb_it() -> None:
+def test_answers_during_training_are_correct_and_do_not_affect_it() -> None:
     alone, module = Lit(rate=0.0), Lit(rate=0.0)
     expected = alone.llm.generate("hello", **HOW)
     fit(alone)
@@ -103,7 +103,7 @@ def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> No
         assert torch.equal(tensor, module.llm.state_dict()[name]), name
 
 
-def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_next_is_right() -> None:
+def test_an_optimizer_step_during_an_answer_raises_and_the_next_answer_is_correct() -> None:
     module = Lit(rate=1e-1)
     optimizer = module.configure_optimizers()
     stream = module.llm.generate("hello", stream=True, **HOW)
@@ -123,7 +123,7 @@ def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_ne
     assert "".join(module.llm.generate("hello", stream=True, **HOW)) == once
 
 
-def test_a_chat_goes_on_with_the_weights_that_a_step_of_an_optimizer_has_made() -> None:
+def test_a_chat_continues_with_the_weights_of_an_optimizer_step() -> None:
     module = Lit(rate=1e-1)
     chat = module.llm.chat(apply_chat_template=False, **HOW)
     chat.send("hello")

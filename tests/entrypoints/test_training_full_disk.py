@@ -29,7 +29,6 @@ class Heard:
         step: The step.
         limit: The maximum file size from then on.
 
-
     """
 
     def __init__(self, step: int, limit: int) -> None:
@@ -84,7 +83,7 @@ def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a
     assert LLM.load(tmp_path / "made", quiet=True).generate("hello", max_new_tokens=2)
 
 
-def test_too_little_room_is_told_with_numbers_before_training(
+def test_insufficient_disk_space_is_an_error_with_figures_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", ("total", "used", "free"))  # noqa: PYI024 - as shutil has it
@@ -97,7 +96,7 @@ def test_too_little_room_is_told_with_numbers_before_training(
     assert losses(tmp_path / "out") == []
 
 
-def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_table_or_plot_is_reported_and_training_continues(tmp_path: Path) -> None:
     out, notices = tmp_path / "out", list[str]()
     (out / "loss.png").mkdir(parents=True)
 

@@ -166,9 +166,7 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
         assert [step for step, _ in losses(out)] == [str(step) for step in range(1, 11)]
 
 
-def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(
-    tmp_path: Path, whole: TrainConfig
-) -> None:
+def test_every_prefix_of_a_metrics_file_has_the_complete_rows(tmp_path: Path, whole: TrainConfig) -> None:
     raw = (Path(whole.out_dir) / "metrics.csv").read_bytes()
     cut = tmp_path / "metrics.csv"
     for length in range(len(raw)):

@@ -77,7 +77,7 @@ def test_gradients_and_moments_are_counted_before_anything_is_allocated(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_checked_is_what_the_first_line_says(tmp_path: Path, machine: Any) -> None:
+def test_the_checked_memory_is_the_reported_one(tmp_path: Path, machine: Any) -> None:
     events: list[Any] = []
     full = recipe(tmp_path, method="full", precision="32-true")
     train(full, report=events.append)

@@ -121,12 +121,12 @@ def test_the_losses_are_drawn(full: Done) -> None:
     assert (full.out / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_recipe_that_is_left_is_the_one_that_was_asked_for(full: Done, qlora: Done) -> None:
+def test_the_saved_recipe_is_the_requested_one(full: Done, qlora: Done) -> None:
     for run in (full, qlora):
         assert config_from_settings(read_settings(run.out / "recipe.yaml")) == run.recipe
 
 
-def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved(full: Done) -> None:
+def test_progress_covers_all_steps_and_reports_the_output_folder(full: Done) -> None:
     reported = [
         event for event in full.events if isinstance(event, Progress) and event.description == "Training"
     ]
@@ -137,7 +137,7 @@ def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
-def test_what_is_saved_gives_the_trained_models_logits(method: str, request: pytest.FixtureRequest) -> None:
+def test_the_saved_model_has_the_trained_models_logits(method: str, request: pytest.FixtureRequest) -> None:
     run: Done = request.getfixturevalue(method)
     actual = logits(run.saved)
     torch.testing.assert_close(actual, trained_logits(run), rtol=1e-5, atol=1e-5)
@@ -163,7 +163,7 @@ def test_peft_opens_a_trained_adapter(lora: Done) -> None:
         torch.testing.assert_close(logits(lora.saved), reference(IDS).logits, rtol=1e-4, atol=1e-4)
 
 
-def test_a_checkpoint_of_lora_holds_what_learns_and_its_moments_alone(lora: Done, full: Done) -> None:
+def test_a_lora_checkpoint_holds_only_trained_weights_and_their_moments(lora: Done, full: Done) -> None:
     assert lora.trained.checkpoint is not None
     assert full.trained.checkpoint is not None
     content = torch.load(lora.trained.checkpoint, weights_only=True)
@@ -182,13 +182,13 @@ def test_one_checkpoint_is_left_and_nothing_half_written(full: Done, lora: Done)
     assert checkpoints(full.out) == checkpoints(lora.out) == ["step-00000020.ckpt"]
 
 
-def test_a_model_without_a_template_is_asked_later_as_it_was_taught(full: Done, lora: Done) -> None:
+def test_a_model_without_a_template_keeps_its_training_style(full: Done, lora: Done) -> None:
     for run in (full, lora):
         assert "litgpt.prompts.Alpaca" in (run.saved / "prompt_style.yaml").read_text(encoding="utf-8")
         assert style(run) == "alpaca"
 
 
-def test_a_style_that_is_asked_for_is_learned_and_kept(tmp_path: Path) -> None:
+def test_a_requested_style_is_trained_and_kept(tmp_path: Path) -> None:
     run = done(tmp_path, max_steps=1, prompt_style="chatml")
     assert style(run) == "chatml"
 

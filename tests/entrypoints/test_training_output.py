@@ -47,7 +47,6 @@ class Ran:
         stderr: Its stderr.
         peak: Peak memory in bytes.
 
-
     """
 
     out: Path
@@ -138,7 +137,7 @@ def test_a_log_has_whole_lines_without_escapes(log: Ran) -> None:
     assert log.answer == f"{log.out / 'adapter'}\n"
 
 
-def test_nothing_but_our_own_lines_is_in_a_log(log: Ran) -> None:
+def test_a_log_has_only_the_librarys_lines(log: Ran) -> None:
     known = ("Preparing to train ", "Training ", "Training: ", "Validation: ", "Saved to ", *log.table)
     assert [line for line in log.stderr.splitlines() if not line.startswith(known)] == []
 
@@ -191,14 +190,14 @@ cpu_build = pytest.mark.skipif(torch.version.cuda is not None, reason="CUDA's li
 
 
 @cpu_build
-def test_the_memory_that_is_said_is_the_memory_that_is_taken(log: Ran) -> None:
+def test_the_reported_memory_is_the_memory_taken(log: Ran) -> None:
     assert said_memory(log) == pytest.approx(log.peak, rel=0.1)
 
 
 @cpu_build
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_memory_of_a_real_model_is_said_too(tmp_path: Path, method: str) -> None:
+def test_the_memory_of_a_real_model_is_reported_too(tmp_path: Path, method: str) -> None:
     arguments, environment = command(tmp_path)
     at = arguments.index(str(tiny_folder("llama")))
     more = ["--method", method, "--max-steps", "2", "--max-seq-length", "64"]
@@ -208,7 +207,7 @@ def test_the_memory_of_a_real_model_is_said_too(tmp_path: Path, method: str) -> 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma2", "gpt_oss", "bloom"])
 @pytest.mark.parametrize("trains", ["all", "queries and values", "all-linear", "all in bf16-mixed"])
-def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family: str, trains: str) -> None:
+def test_estimated_activations_equal_those_saved_by_autograd(family: str, trains: str) -> None:
     rows, length = 2, 150
     adapts, mixed = trains in ("queries and values", "all-linear"), trains.endswith("mixed")
     with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:

@@ -91,7 +91,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         (20, 10),
     ],
 )
-def test_what_was_interrupted_goes_on_exactly(
+def test_an_interrupted_run_resumes_exactly(
     tmp_path: Path, whole: TrainConfig, batches: int, checkpoints_kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
@@ -117,7 +117,7 @@ def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_what_is_divided_goes_on_exactly_too(
+def test_a_sharded_run_resumes_exactly_too(
     tmp_path: Path, method: str, one_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del one_process
@@ -137,7 +137,7 @@ def test_what_is_divided_goes_on_exactly_too(
         train(attrs.evolve(half, strategy="auto"), resume="last", report=null_reporter)
 
 
-def test_an_exception_leaves_what_was_learned_before_it(
+def test_an_exception_keeps_the_trained_weights(
     tmp_path: Path, whole: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
@@ -148,7 +148,7 @@ def test_an_exception_leaves_what_was_learned_before_it(
 
 
 @pytest.mark.parametrize("batches", [5, 7, 14, 15])
-def test_an_exception_between_steps_leaves_what_was_there_after_the_last(
+def test_an_exception_between_steps_keeps_the_last_steps_weights(
     tmp_path: Path, whole: TrainConfig, batches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
@@ -158,14 +158,14 @@ def test_an_exception_between_steps_leaves_what_was_there_after_the_last(
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
 
 
-def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: TrainConfig) -> None:
+def test_a_finished_run_cannot_be_resumed(whole: TrainConfig) -> None:
     before = losses(Path(whole.out_dir))
     done = train(whole, resume="last", report=null_reporter)
     assert done.saved is not None
     assert losses(Path(whole.out_dir)) == before
 
 
-def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
+def test_resuming_requires_a_checkpoint(tmp_path: Path) -> None:
     config = recipe(tmp_path)
     none = str(tmp_path / "none.ckpt")
     expected = {
@@ -224,7 +224,7 @@ class Attack:
         return Path.touch, (self.mark,)
 
 
-def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "callbacks": Attack(mark)}, evil)
     with pytest.raises(UnsafeFile, match=r"evil.*It holds callbacks \(pathlib\.Path\)\."):
@@ -233,7 +233,7 @@ def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("where", [".metadata", "meta.pt"])
-def test_a_divided_checkpoint_that_would_run_something_is_refused(tmp_path: Path, where: str) -> None:
+def test_a_sharded_checkpoint_that_would_run_code_is_refused(tmp_path: Path, where: str) -> None:
     from torch.distributed.checkpoint.filesystem import FileSystemWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 

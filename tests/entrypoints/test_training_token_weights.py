@@ -52,7 +52,7 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
     assert steps(tmp_path / "1") == pytest.approx(whole, rel=1e-4)
 
 
-def test_a_norm_is_bounded_after_tokens_have_been_weighed(tmp_path: Path) -> None:
+def test_gradients_are_clipped_after_token_weighting(tmp_path: Path) -> None:
     options = UNLIKE | {
         "data": str(write_unlike(tmp_path)),
         "max_steps": 5,
@@ -78,7 +78,9 @@ def test_texts_are_weighed_by_token_too(tmp_path: Path) -> None:
     assert steps(tmp_path / "2") == pytest.approx(steps(tmp_path / "4"), rel=1e-4)
 
 
-def test_a_micro_batch_without_a_target_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_micro_batch_without_targets_adds_no_gradient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = UNLIKE | {"data": str(write_unlike(tmp_path)), "batch_size": 2, "max_steps": 2}
     trained(tmp_path, accumulate=1, out_dir=str(tmp_path / "one"), **options)
     step, turn = LitModel.training_step, cycle((False, True))

@@ -65,7 +65,6 @@ class Run:
         stderr: Its stderr.
         requests: Its requests to the Hub.
 
-
     """
 
     folder: Path
@@ -166,7 +165,7 @@ def test_the_latest_checkpoint_is_the_one_that_is_read(learning: Run, as_written
         assert as_written.notes[after]["state"] == as_written.notes[before]["state"]
 
 
-def test_what_was_saved_by_hand_needs_no_original_and_answers_as_it_did(learning: Run) -> None:
+def test_a_manually_saved_model_is_self_contained_and_answers_the_same(learning: Run) -> None:
     with LLM.load(learning.folder / "finetuned_checkpoint", distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", precision="bf16-true")
         answer = llm.generate("hello world", top_k=1, return_as_token_ids=True)

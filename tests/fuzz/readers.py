@@ -53,7 +53,6 @@ class Reader:
         use: Reads the file, and uses the result as a caller would.
         tree: The file's value, if it is JSON or YAML; otherwise None.
 
-
     """
 
     file: str
@@ -301,7 +300,6 @@ def readers(home: Path) -> dict[str, Reader]:
 
     Args:
         home: A folder for valid files.
-
 
     """
     import torch

@@ -61,7 +61,7 @@ def test_many_rows_of_nothing_are_refused(tmp_path: Path, kind: pa.DataType) -> 
         next(read_records(path))
 
 
-def test_a_small_file_that_holds_more_than_any_file_may_is_refused(tmp_path: Path) -> None:
+def test_an_oversized_config_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"text": ["a" * 3 * 10**8]}, use_dictionary=False)
     with bounded(), pytest.raises(InvalidData, match=r"a\.parquet.*expand"):
         next(documents(path))

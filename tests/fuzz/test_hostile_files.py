@@ -72,7 +72,7 @@ def test_a_list_that_litgpt_writes_once_for_two_settings_is_read(tmp_path: Path)
     assert read_yaml(tmp_path / "a.yaml") == {"one": shared, "two": shared}
 
 
-def test_an_archive_that_inflates_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     torch.save({"state_dict": {"a": torch.zeros(1_000_000)}}, tmp_path / "sound")
     with (
@@ -187,9 +187,7 @@ def _fifo(path: Path) -> Path:
     [read_json, read_yaml, read_settings, read_checkpoint, read_chat, lambda path: list(read_records(path))],
     ids=["json", "yaml", "recipe", "ckpt", "chat", "records"],
 )
-def test_what_is_not_a_file_is_refused_and_not_waited_for(
-    tmp_path: Path, read: Callable[[Path], object]
-) -> None:
+def test_only_regular_files_are_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
     strange = ("a" * 300, "a\0b", "a\ud800b")
     for path in (_fifo(tmp_path / "a.json"), Path("/dev/zero"), *(tmp_path / value for value in strange)):
         with pytest.raises(LitGPTError) as caught:
@@ -215,7 +213,7 @@ def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["a" * 300, "~no-such-user/a", "a\0b", "/dev/zero", "x/" * 3000])
-def test_an_adapter_for_a_base_that_no_model_can_be_called_is_refused(tmp_path: Path, base: str) -> None:
+def test_an_adapter_with_an_invalid_base_name_is_refused(tmp_path: Path, base: str) -> None:
     settings = {"peft_type": "LORA", "r": 2, "base_model_name_or_path": base}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     layer = "base_model.model.model.layers.0.self_attn.q_proj"

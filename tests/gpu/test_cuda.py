@@ -23,7 +23,7 @@ PROMPTS = ["a", "a longer prompt than the first", "the third"]
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])
-def test_a_model_says_on_cuda_what_it_says_on_the_cpu(family: str) -> None:
+def test_answers_on_cuda_equal_those_on_the_cpu(family: str) -> None:
     logits, answers = [], []
     for accelerator in ("cpu", "cuda"):
         with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
@@ -36,7 +36,7 @@ def test_a_model_says_on_cuda_what_it_says_on_the_cpu(family: str) -> None:
     assert answers[0] == answers[1]
 
 
-def test_auto_takes_the_gpu_and_a_benchmark_tells_its_memory(smollm2_gguf: Path) -> None:
+def test_auto_selects_the_gpu_and_a_benchmark_reports_its_memory(smollm2_gguf: Path) -> None:
     with LLM.load(smollm2_gguf, quiet=True) as llm:
         assert llm.preprocessor.device == "cuda:0"
         text, figures = llm.benchmark(prompt="What is the capital of France?", top_k=1)
@@ -54,7 +54,7 @@ def test_closing_gives_the_memory_back() -> None:
 
 
 @pytest.mark.skipif(not is_nccl_available(), reason="torch was built without NCCL")
-def test_a_rank_alone_adds_up_by_nccl_without_torchs_global_group() -> None:
+def test_a_single_rank_reduces_by_nccl_without_the_default_process_group() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     group = nccl_communicator(store, rank=0, world_size=1, timeout_seconds=60, device=torch.device("cuda:0"))
     on_the_card, here = torch.ones(3, device="cuda:0"), torch.ones(3)
@@ -68,7 +68,7 @@ def test_a_rank_alone_adds_up_by_nccl_without_torchs_global_group() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two CUDA devices here")
-def test_ranks_on_cards_of_their_own_say_what_one_card_does_and_one_that_is_killed_is_an_error() -> None:
+def test_ranks_on_separate_gpus_equal_one_gpu_and_a_killed_rank_is_an_error() -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cuda", precision="32-true")
         expected = llm.generate(PROMPTS, top_k=1, max_new_tokens=20)
