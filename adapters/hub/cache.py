@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.adapters.hub.disk_errors import translate_disk_errors
+from litgpt.adapters.hub.errors import translate_disk_errors
 from litgpt.adapters.hub.file_filter import ADAPTER_FILES, INDEX_FILE, SINGLE_FILE
 from litgpt.application.files.atomic_write import atomic_write
 from litgpt.domain.families import expected_shapes

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from litgpt.adapters.hub.disk_errors import translate_disk_errors
+from litgpt.adapters.hub.errors import translate_disk_errors
 from litgpt.adapters.hub.progress import DownloadProgress
 from litgpt.adapters.hub.repository import Repository
 from litgpt.domain.errors import InsufficientSpace

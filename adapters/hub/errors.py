@@ -1,4 +1,4 @@
-"""Translate huggingface_hub's exceptions into the errors of this library."""
+"""Translate exceptions of huggingface_hub and of the disk into the errors of this library."""
 
 import errno
 import os
@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 
-from litgpt.adapters.hub.cache import RepoType
+from litgpt.application.files.free_space import free_bytes
 from litgpt.domain.errors import (
     AccessDenied,
     CorruptFile,
@@ -15,17 +16,38 @@ from litgpt.domain.errors import (
     LitGPTError,
     MissingFile,
     ModelNotFound,
+    UnsupportedOperation,
 )
 from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.training.errors import DataNotFound
-from litgpt.domain.validation.untrusted_files import error_message
+from litgpt.domain.validation.untrusted_files import error_message, printable
 
 # Messages of hf_xet about a full disk, and of pathlib before Python 3.13 about circular links.
 _OS_ERROR = re.compile(r"\(os error (13|27|28|30|122)\)|^Symlink loop")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def not_found(repo_type: RepoType, name: str, *, hub: str, hint: str) -> LitGPTError:
+@contextmanager
+def translate_disk_errors(operation: str, cache: Path) -> Iterator[None]:
+    """Convert an OSError to an UnsupportedOperation that names the file, or the cache, and the remedy."""
+    try:
+        yield
+    except LitGPTError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else cache
+        remedy = "Set HF_HOME to a writable folder"
+        if error.errno in _DISK_FULL:
+            free = f"{free_bytes(cache) / 1e9:.2f} GB are free"
+            remedy = f"{free}. Free disk space, or set HF_HOME to a folder on another disk"
+        message = f"{printable(path)}: {error_message(error)}. {remedy}."
+        raise UnsupportedOperation(operation, message) from error
+
+
+def not_found(repo_type: str, name: str, *, hub: str, hint: str) -> LitGPTError:
     """Return the error for a model or a data set that does not exist on the Hub."""
     if repo_type == "dataset":
         return DataNotFound(name, searched=(hub,), hint=hint)
@@ -34,7 +56,7 @@ def not_found(repo_type: RepoType, name: str, *, hub: str, hint: str) -> LitGPTE
 
 @contextmanager
 def translate_errors(
-    reference: ModelReference, *, hub: str, page: str, repo_type: RepoType = "model"
+    reference: ModelReference, *, hub: str, page: str, repo_type: str = "model"
 ) -> Iterator[None]:
     """Translate huggingface_hub's exceptions; messages name the Hub as `hub` and link to `page`."""
     try:
@@ -59,7 +81,7 @@ def _unexpected_error(error: Exception, reference: ModelReference) -> LitGPTErro
 
 
 def _http_error(
-    error: Exception, reference: ModelReference, hub: str, page: str, repo_type: RepoType
+    error: Exception, reference: ModelReference, hub: str, page: str, repo_type: str
 ) -> LitGPTError | None:
     from huggingface_hub import errors as hf_errors
 

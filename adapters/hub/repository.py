@@ -14,9 +14,8 @@ import attrs
 
 from litgpt.adapters.hub.cache import HubCache
 from litgpt.adapters.hub.connection import prepare_connection
-from litgpt.adapters.hub.disk_errors import translate_disk_errors
 from litgpt.adapters.hub.env import endpoint_name, resolve_token
-from litgpt.adapters.hub.errors import not_found, translate_errors
+from litgpt.adapters.hub.errors import not_found, translate_disk_errors, translate_errors
 from litgpt.adapters.hub.progress import DownloadProgress, make_tqdm_class
 from litgpt.adapters.hub.timeouts import call_with_timeout
 from litgpt.domain.errors import HubUnreachable

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from litgpt.application.download_model import DownloadedModel, DownloadModel
+from litgpt.application.download_model import DownloadModel
 from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.progress import Notice, Progress, Reporter, null_reporter
 from litgpt.domain.reference import ModelReference
@@ -20,9 +20,7 @@ def tiny() -> MemoryCheckpoint:
 def test_a_download_reports_size_and_destination() -> None:
     events: list[Notice | Progress] = []
     downloaded = DownloadModel(MemoryStore({"tiny": tiny()}))(ModelReference("tiny"), events.append)
-    assert downloaded == DownloadedModel(
-        "tiny", "the model tiny in memory", Path("models/tiny"), num_parameters=500_004, nbytes=1_000_016
-    )
+    assert (downloaded.name, downloaded.folder) == ("tiny", Path("models/tiny"))
     assert events == [Notice("the model tiny in memory: 0.5 million weights, 1.0 MB")]
 
 
