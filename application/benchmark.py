@@ -1,13 +1,13 @@
 """Measure the time and memory of generation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from litgpt.application.generate_text import GenerateText
 from litgpt.domain.benchmark import BenchmarkResult
-from litgpt.domain.generation.request import Completion, GenerationRequest, TokenEvent
-from litgpt.domain.ports import Generation, Generator, PrefixCache, Profiler, Tokenizer
+from litgpt.domain.generation.request import Completion, GenerationRequest
+from litgpt.domain.ports import Generator, Profiler, Tokenizer
 from litgpt.domain.progress import Progress, Reporter
 
 
@@ -22,22 +22,24 @@ class Benchmark:
     def __call__(
         self, requests: Sequence[GenerationRequest], *, stop_strings: tuple[str, ...] = ()
     ) -> tuple[list[Completion], BenchmarkResult]:
-        """Generate once and return the answers and the measurements.
-
-        The time to first token ends when the generator yields the first token.
-        """
+        """Generate once and return the answers and the measurements."""
         self.profiler.reset_peak()
-        timed = _TimedGenerator(self.generator, self.profiler)
         start = self.profiler.now()
-        answers = GenerateText(self.tokenizer, timed).complete(requests, stop_strings=stop_strings)
+        first: float | None = None
+        completions: dict[int, Completion] = {}
+        for chunk in GenerateText(self.tokenizer, self.generator).stream(requests, stop_strings=stop_strings):
+            if first is None and chunk.token is not None:
+                first = self.profiler.now() - start
+            if chunk.completion is not None:
+                completions[chunk.index] = chunk.completion
         seconds = self.profiler.now() - start
-        first = timed.first_token_at - start if timed.first_token_at is not None else seconds
+        answers = [completions[index] for index in range(len(requests))]
         tokens = sum(answer.completion_tokens for answer in answers)
         return answers, BenchmarkResult(
             prompt_tokens=sum(len(request.prompt) for request in requests),
             completion_tokens=tokens,
             seconds=seconds,
-            time_to_first_token=first,
+            time_to_first_token=seconds if first is None else first,
             decoded_tokens=tokens - sum(1 for answer in answers if answer.token_ids),
             peak_bytes=self.profiler.peak_bytes(),
         )
@@ -55,48 +57,11 @@ class Benchmark:
         GenerateText(self.tokenizer, self.generator).complete(warmup)
         figures: dict[str, list[float]] = {}
         text = ""
-        for done in range(num_iterations):
-            report(Progress("Measuring", done, num_iterations, unit="iterations"))
+        for completed in range(num_iterations):
+            report(Progress("Measuring", completed, num_iterations, unit="iterations"))
             answers, result = self(requests, stop_strings=stop_strings)
             text = answers[-1].text
             for name, value in result.as_dict().items():
                 figures.setdefault(name, []).append(value)
         report(Progress("Measuring", num_iterations, num_iterations, unit="iterations"))
         return text, figures
-
-
-@attrs.define
-class _TimedGenerator:
-    generator: Generator
-    profiler: Profiler
-    first_token_at: float | None = None
-
-    @property
-    def context(self) -> int:
-        return self.generator.context
-
-    def prefix_cache(self) -> PrefixCache:
-        return self.generator.prefix_cache()
-
-    def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> Generation:
-        return _TimedGeneration(self, self.generator.generate(requests, prefix=prefix))
-
-
-@attrs.frozen
-class _TimedGeneration(Iterator[TokenEvent]):
-    generator: _TimedGenerator
-    generation: Generation
-
-    def __next__(self) -> TokenEvent:
-        event = next(self.generation)
-        if self.generator.first_token_at is None:
-            self.generator.first_token_at = self.generator.profiler.now()
-        return event
-
-    def cancel(self, index: int) -> None:
-        self.generation.cancel(index)
-
-    def close(self) -> None:
-        self.generation.close()

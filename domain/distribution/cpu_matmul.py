@@ -55,29 +55,18 @@ def plan_matmul(weights: WeightFormat, activations: DType, cpu_features: Abstrac
     """Return the plan of matrix products on a CPU."""
     native = has_instructions(activations, cpu_features)
     large: DType = activations if native else "float32"
+    packed = activations == "bfloat16" and not _PACKED_INSTRUCTIONS.isdisjoint(cpu_features)
+    small, rows, slowdown = activations, None if native else 2, 1
     match weights:
-        case "float32" | "bfloat16" | "float16":
-            return MatmulPlan(
-                max_small_rows=None if native else 2, small_dtype=activations, large_dtype=large
-            )
+        case "int8" | "int4" if packed:
+            rows = 64 if weights == "int4" else 8 if native else 16
         case "int8" | "int4":
-            if activations == "bfloat16" and not _PACKED_INSTRUCTIONS.isdisjoint(cpu_features):
-                rows = 64 if weights == "int4" else 8 if native else 16
-                return MatmulPlan(max_small_rows=rows, small_dtype="bfloat16", large_dtype=large)
-            return MatmulPlan(
-                max_small_rows=0,
-                small_dtype=large,
-                large_dtype=large,
-                slowdown=20 if weights == "int4" else 2,
-            )
-        case _:
-            slowdown = 5 if weights == "bnb.int8" else 10
-            return MatmulPlan(
-                max_small_rows=None if native else 2,
-                small_dtype=activations,
-                large_dtype=large,
-                slowdown=slowdown,
-            )
+            small, rows, slowdown = large, 0, 20 if weights == "int4" else 2
+        case "bnb.int8":
+            slowdown = 5
+        case "bnb.nf4" | "bnb.nf4-dq" | "bnb.fp4" | "bnb.fp4-dq":
+            slowdown = 10
+    return MatmulPlan(max_small_rows=rows, small_dtype=small, large_dtype=large, slowdown=slowdown)
 
 
 def describe_matmul(weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]) -> str:
@@ -91,22 +80,6 @@ def describe_matmul(weights: WeightFormat, activations: DType, cpu_features: Abs
     )
 
 
-def slow_matmul_warning(
-    weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]
-) -> str | None:
-    """Return a warning if a CPU has no fast product for these dtypes, else None."""
-    slowdown = plan_matmul(weights, activations, cpu_features).slowdown
-    if slowdown == 1:
-        return None
-    packed = plan_matmul(weights, "bfloat16", cpu_features).slowdown == 1
-    remedy = "Use precision='bf16-true'" if packed else "Use it only to save memory"
-    return (
-        f"quantize={weights!r} with {activations} activations has no fast kernel on this CPU: weights are "
-        f"dequantized for each token, so a product takes about {slowdown} times as long as in bfloat16. "
-        f"{remedy}."
-    )
-
-
 def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
     """Return a description of the weight format and the matrix products of a placed model."""
     weights = placement.quantize or placement.dtype
@@ -116,7 +89,17 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
 
 
 def slow_placement_warning(placement: Placement, hardware: Hardware) -> str | None:
-    """Return a warning if the device has no fast product for a model's weights, else None."""
+    """Return a warning if a CPU has no fast product for a model's weights, else None."""
     if not placement.device.startswith("cpu"):
         return None
-    return slow_matmul_warning(placement.quantize or placement.dtype, placement.dtype, hardware.cpu_features)
+    weights, activations = placement.quantize or placement.dtype, placement.dtype
+    slowdown = plan_matmul(weights, activations, hardware.cpu_features).slowdown
+    if slowdown == 1:
+        return None
+    packed = plan_matmul(weights, "bfloat16", hardware.cpu_features).slowdown == 1
+    remedy = "Use precision='bf16-true'" if packed else "Use it only to save memory"
+    return (
+        f"quantize={weights!r} with {activations} activations has no fast kernel on this CPU: weights are "
+        f"dequantized for each token, so a product takes about {slowdown} times as long as in bfloat16. "
+        f"{remedy}."
+    )

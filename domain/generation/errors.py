@@ -1,4 +1,4 @@
-"""Errors during generation; the hierarchy is in domain/errors.py."""
+"""Errors during generation; `litgpt.errors` shows the hierarchy."""
 
 from collections.abc import Sequence
 

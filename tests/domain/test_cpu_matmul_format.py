@@ -6,7 +6,6 @@ from litgpt.domain.distribution.cpu_matmul import (
     describe_placed_matmul,
     has_instructions,
     plan_matmul,
-    slow_matmul_warning,
     slow_placement_warning,
 )
 from litgpt.domain.distribution.placement import DistributeOptions, Hardware, Placement, resolve_placement
@@ -90,7 +89,8 @@ def test_slow_quantizations_are_reported_beforehand(quantize: str, features: fro
 def test_plain_weights_cost_nothing_extra() -> None:
     for features in (frozenset[str](), AVX2, BF16):
         for dtype in ("float32", "bfloat16", "float16"):
-            assert slow_matmul_warning(dtype, dtype, features) is None
+            placement = Placement(devices=("cpu",), dtype=dtype)
+            assert slow_placement_warning(placement, Hardware(cpu_features=features)) is None
 
 
 @pytest.mark.parametrize("hardware", [OLD_CPU, Hardware()])
