@@ -36,16 +36,12 @@ class PlaceModel(Generic[TensorT]):
         *,
         replaced: PlacedModel[TensorT] | None = None,
     ) -> None:
-        """Check that a model can be placed, before anything is allocated.
-
-        Args:
-            loaded: The model.
-            options: The arguments of `distribute`.
-            replaced: The earlier model, if any, which will be released first.
+        """Check that a model can be placed in place of `replaced`, before anything is allocated.
 
         Raises:
             InvalidArgument: An argument is not valid.
             UnsupportedOperation: The hardware is not available, or there is not enough memory.
+
         """
         hardware = self.strategy.hardware(replaced)
         placement = with_cpu_offload(

@@ -86,11 +86,7 @@ def make_prompt_renderer(
     apply_chat_template: bool = True,
     parse_special_tokens: bool | None = None,
 ) -> RenderPrompt:
-    """Return the prompt renderer of a model; see `LLM.generate` for the options.
-
-    Raises:
-        InvalidArgument: An argument is not valid, or requires a chat template.
-    """
+    """Return the prompt renderer of a model; see `LLM.generate` for the options."""
     flag("apply_chat_template", apply_chat_template)
     options = TemplateOptions(
         tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message

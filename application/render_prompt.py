@@ -20,15 +20,13 @@ class PromptWarning(UserWarning):
 
 @attrs.frozen
 class RenderPrompt:
-    """Renders messages in the model's prompt style and encodes them.
+    """Renders messages in the model's prompt style (None: its chat template) and encodes them.
 
     Attributes:
-        tokenizer: The model's tokenizer.
-        style: The model's prompt style; None: its chat template.
-        options: Tools and variables for the chat template.
         raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
             tokens. By default, only special tokens of the style or template do.
+
     """
 
     tokenizer: Tokenizer
@@ -154,12 +152,7 @@ def _caller_stacklevel() -> int:
 
 
 def to_messages(prompt: object, sys_prompt: str | None = None) -> tuple[Message, ...]:
-    """Return a string or a list of messages as messages, after the system message `sys_prompt`.
-
-    Raises:
-        InvalidArgument: The prompt is empty, or has a system message in addition to `sys_prompt`.
-        WrongType: The prompt is neither a string nor messages.
-    """
+    """Return a string or a list of messages as messages, after the system message `sys_prompt`."""
     if sys_prompt is not None and not isinstance(sys_prompt, str):
         raise WrongType("sys_prompt", sys_prompt, "a string or None")
     messages = (Message("user", _text(prompt)),) if isinstance(prompt, str) else parse_messages(prompt)

@@ -36,10 +36,6 @@ class SaveModel(Generic[TensorT]):
         """Check that a model may be saved into a folder.
 
         With `is_copy`, the weights are unchanged and may replace only their own source.
-
-        Raises:
-            InvalidArgument: It is not a folder.
-            WouldOverwrite: It contains another model, and `overwrite` is False.
         """
         source = loaded.checkpoint.folder
         is_copy = is_copy and not (source is not None and realpath(source) == realpath(folder))

@@ -22,12 +22,7 @@ class Notice:
 class Progress:
     """The progress of a task; the last report has `completed == total`.
 
-    Attributes:
-        description: The task.
-        completed: The completed amount; a fraction of a training step with several batches is possible.
-        total: The total amount.
-        unit: The unit of both.
-        note: Figures to show after the bar.
+    `completed` can be a fraction of a training step; `note` has figures to show after the bar.
     """
 
     description: str

@@ -94,12 +94,7 @@ def flag(name: str, value: object, *, none: bool = False) -> None:
 
 
 def local_path(name: str, value: object) -> Path:
-    """Return an argument as a path, with `~` expanded.
-
-    Raises:
-        WrongType: It is neither a string nor a path.
-        InvalidArgument: It is a URL, or not a valid path.
-    """
+    """Return an argument as a path, with `~` expanded; a URL is not valid."""
     if not isinstance(value, (str, os.PathLike)):
         raise WrongType(name, value, "a path")
     if isinstance(value, str) and _URL.match(value):

@@ -64,10 +64,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
     """Copy the tensors of a checkpoint to a model that was any attribute of the trained LightningModule.
 
     All tensors of the model are required; if only some parameters are trainable, only these. The model is
-    changed only after all checks.
-
-    Raises:
-        TrainerCheckpointMismatch: Tensors are missing, unexpected or have a wrong shape; lists all of them.
+    changed only after all checks; a TrainerCheckpointMismatch lists every difference.
     """
     expected = model.state_dict()
     prefix = _prefix(state, expected)
@@ -94,13 +91,7 @@ def check_weights(
 ) -> None:
     """Check the names and shapes of a checkpoint's tensors; TrainerCheckpointMismatch lists all differences.
 
-    Args:
-        found: The tensors of the checkpoint.
-        wanted: The tensors of the model.
-        origin: The description of the checkpoint in errors.
-        name: The name of the model in errors.
-        needed: The required names; None is all of `wanted`.
-        prefix: The prefix that was removed from the names in `found`.
+    `needed` has the required names (None: all), `prefix` was removed from the names in the checkpoint.
     """
     missing = [key for key in wanted if key not in found and (needed is None or key in needed)]
     unexpected = [prefix + key for key in found if key not in wanted]

@@ -45,16 +45,9 @@ def build_trainer(
     start: Callable[[L.Trainer, LitModel], str],
     report: Reporter,
 ) -> L.Trainer:
-    """Build a Trainer.
+    """Build a Trainer; `start` describes the run in one line, before its first step.
 
-    Args:
-        config: The training config.
-        precision: The precision, in Lightning's notation.
-        is_moe: Whether some weights may have no gradient in a step, such as experts without tokens.
-        metrics: Records the metrics.
-        checkpoints: Saves checkpoints.
-        start: Describes the run in one line, before its first step.
-        report: Receives that line, and a notice if the run is interrupted.
+    With `is_moe`, some weights may have no gradient in a step, such as experts without tokens.
     """
     every = None if config.eval_every is None else config.eval_every * config.accumulate
     options: dict[str, Any] = dict.fromkeys(

@@ -29,13 +29,7 @@ _REMEDY = (
 
 
 def load_archive(path: Path, *, mmap: bool = False) -> Any:
-    """Load a file of `torch.save` with tensors and plain values only.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: The file is truncated, or would take more memory than its size.
-        UnsafeFile: The file contains objects that could execute code.
-    """
+    """Load a file of `torch.save` with tensors and plain values only."""
     with translate_read_errors(path):
         with path.open("rb") as file:
             check_archive(path, file)

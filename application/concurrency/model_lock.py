@@ -118,15 +118,13 @@ class ModelLock:
 
     @contextmanager
     def changing(self, operation: str, *, ends_answers: bool = False) -> Iterator[None]:
-        """Hold an exclusive lock within the block.
+        """Hold an exclusive lock within the block; `operation` names the change in the error.
 
-        Args:
-            operation: The change, for the error.
-            ends_answers: Whether to end unfinished streams of this thread, and streams that are not being
-                read, instead of raising an error.
+        With `ends_answers`, unfinished streams of this thread and streams that are not being read end.
 
         Raises:
             ModelBusy: This thread has an unfinished stream, or other streams were not read for too long.
+
         """
         me = this_thread()
         if self._changer is me:

@@ -44,11 +44,7 @@ class EncodeExample:
         return stop_token_ids(self.tokenizer, self.style)
 
     def __call__(self, messages: Messages) -> SFTExample:
-        """Encode a conversation that ends with an answer.
-
-        Raises:
-            UnsupportedPrompt: The style does not support it, or its answers cannot be located in the text.
-        """
+        """Encode a conversation that ends with an answer."""
         text = self._render(messages)
         ids = self._with_eos(text, messages)
         if not self.mask_prompt:

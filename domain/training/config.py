@@ -270,13 +270,7 @@ CONFIG_FIELDS: Mapping[str, "attrs.Attribute[Any]"] = {
 
 
 def config_from_settings(settings: Mapping[str, object], source: str = "") -> TrainConfig:
-    """Return a configuration from settings by name; `source` is their file, for error messages.
-
-    Raises:
-        UnknownSetting: A name is not a setting.
-        MissingArgument: A required setting is missing.
-        InvalidArgument: A value is not valid.
-    """
+    """Return a configuration from settings by name; `source` is their file, for error messages."""
     for name in settings:
         if name not in CONFIG_FIELDS:
             close = suggest_name(str(name), CONFIG_FIELDS)

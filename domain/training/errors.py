@@ -9,13 +9,7 @@ from litgpt.domain.formatting.bounded_text import short_repr
 
 
 class UnknownSetting(InvalidArgument):
-    """A training configuration has a setting that does not exist.
-
-    Attributes:
-        name: The configuration file; empty without one.
-        value: The name of the setting.
-        expected: The closest setting, or all settings, as a sentence.
-    """
+    """A training configuration (`name`: its file) has a setting (`value`) that does not exist."""
 
     def __str__(self) -> str:
         where = f" in {self.name}" if self.name else ""

@@ -41,13 +41,7 @@ def parse_conversation(
 ) -> tuple[Message, ...]:
     """Return the conversation of a record in one of the formats above, which ends with an answer.
 
-    Args:
-        record: A JSON object or a list of messages. Other fields are ignored.
-        location: The file and line of the record, for error messages.
-        style: The prompt style that combines an instruction and its input; None puts the input below.
-
-    Raises:
-        InvalidData: A field is missing or not a string, or the record does not end with an answer.
+    `style` combines an instruction and its input; None puts the input below. Other fields are ignored.
     """
     if isinstance(record, Mapping):
         messages = _from_record(record, location, style)

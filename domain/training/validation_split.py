@@ -15,10 +15,6 @@ def validation_size(num_records: int, fraction: float | None, *, location: str) 
     """Return the number of validation records, at least one unless the fraction is 0 or None.
 
     It is rounded down, as in LitGPT and `torch.utils.data.random_split`.
-
-    Raises:
-        InvalidArgument: The fraction is not in [0, 1).
-        InvalidData: No records would be left for training.
     """
     check_fraction(fraction)
     if not fraction:

@@ -36,13 +36,8 @@ def translate_read_errors(
 
     Parsers raise many exceptions for damaged input (struct.error, KeyError, IndexError, OverflowError,
     RecursionError, panics of Rust libraries). A `Path` is checked first, so that a FIFO or device does not
-    block; a string is only a name for the error.
-
-    Args:
-        path: The file.
-        missing: Why the file is needed, for the error if it does not exist.
-        reason: The fault of a damaged file; the message of the exception follows in parentheses.
-        corrupt: Returns the error for a file name and a reason.
+    block; a string is only a name for the error. `missing` and `reason` explain a missing and a damaged file,
+    and `corrupt` returns the error for a file name and a reason.
     """
     try:
         if isinstance(path, Path):
@@ -97,11 +92,7 @@ def read_json_file(path: Path, *, remedy: str) -> Any:
 
 
 def parse_json(raw: str | bytes) -> Any:
-    """Parse JSON in UTF-8, with or without a byte order mark.
-
-    Raises:
-        ValueError: It is not JSON, is nested too deeply, or has lone surrogates.
-    """
+    """Parse JSON in UTF-8; raise ValueError also for deep nesting and lone surrogates."""
     text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw.removeprefix("\ufeff")
     try:
         value = json.loads(text)

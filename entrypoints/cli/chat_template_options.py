@@ -18,11 +18,7 @@ def template_kwargs(
 ) -> dict[str, Any]:
     """Return the chat template options as keyword arguments of `LLM.generate`; unset options are omitted.
 
-    Args:
-        tools: Path of a JSON file with a list of tools, or the list as JSON.
-        chat_template_kwargs: A JSON object.
-        apply_chat_template: Whether to apply the chat template to the prompt.
-        others: Additional keyword arguments; falsy values are omitted.
+    `tools` is JSON, or the path of a JSON file, and `chat_template_kwargs` is JSON.
     """
     from litgpt.application.render_prompt import reject_options
     from litgpt.domain.chat.template_options import TemplateOptions
@@ -42,14 +38,7 @@ def template_kwargs(
 def parse_conversation(
     prompt: str | None, messages: str | None, sys_prompt: str | None, *, model: str = ""
 ) -> "tuple[str | list[Message], dict[str, Any]]":
-    """Return the prompt, or the messages of a file, and the tools and template variables of the file.
-
-    Args:
-        prompt: The prompt, or None.
-        messages: Path of a file of messages, or None.
-        sys_prompt: The system prompt, or None.
-        model: The argument MODEL, for the error message.
-    """
+    """Return the prompt, or the messages of a file, and the tools and template variables of the file."""
     if (prompt is None) == (messages is None):
         if prompt is not None:
             raise UsageError("The prompt and --messages exclude each other: pass one of them.")

@@ -19,12 +19,7 @@ STRATEGIES: tuple[Strategy, ...] = ("sequential", "tensor_parallel")
 
 @attrs.frozen
 class DeviceReport:
-    """Memory needs per device for one strategy.
-
-    Attributes:
-        needs: Estimates for each device with the full context, by label in `DTYPES_SHOWN`.
-        refused: Why the strategy does not support the model; None if it does.
-    """
+    """Memory needs per device for one strategy, by label in `DTYPES_SHOWN`; empty if it was `refused`."""
 
     strategy: Strategy
     needs: dict[str, tuple[MemoryEstimate, ...]]

@@ -123,12 +123,7 @@ class BaseDataModule(LightningDataModule):
         return None
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
-        """Encode the examples once; Lightning calls this again before validation and for a second fit.
-
-        Raises:
-            DataModuleNotConnected: `connect` has not been called.
-            InvalidData: The data is empty, or a record is not valid.
-        """
+        """Encode the examples once; Lightning calls this again before validation and for a second fit."""
         if self._sets is None:
             self.require_tokenizer()
             self._sets = self.datasets()

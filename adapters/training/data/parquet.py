@@ -44,12 +44,7 @@ _DICTIONARY_PAGE = 2
 
 @attrs.frozen
 class ColumnChunk:
-    """A column chunk, from the metadata of the file.
-
-    Attributes:
-        decoded_bytes: Upper estimate from the metadata of the size of its pages and values, in bytes.
-        offset: The file offset of its first page.
-    """
+    """A column chunk: an upper bound of its decoded size, and the offset of its first page."""
 
     decoded_bytes: int
     offset: int

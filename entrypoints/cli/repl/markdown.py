@@ -97,14 +97,12 @@ class MarkdownStream:
 
 @attrs.frozen
 class _Span:
-    """A part of a line with one style.
+    """A part of a line with one style, up to the index `end`.
 
     Attributes:
-        text: The content, without delimiters.
-        end: End index in the line.
         needed: Number of characters of the line that must have arrived for the span to be unambiguous.
-        styles: Additional styles.
         nested: Whether it can contain spans.
+
     """
 
     text: str

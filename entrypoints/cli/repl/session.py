@@ -55,11 +55,7 @@ EXIT_COMMANDS = (["/exit"], ["/quit"], ["/bye"])
 class Session:
     """A chat session, until the user quits or the input ends.
 
-    Attributes:
-        start_chat: Returns a new conversation from messages and settings.
-        settings: The keyword arguments of `LLM.chat`.
-        details: Properties of the model that `/show` lists, by name.
-        failed: Whether a message or command failed.
+    `start_chat` returns a new conversation from messages and settings; `details` are shown by `/show`.
     """
 
     start_chat: "Callable[[list[Message], dict[str, Any]], Chat]"
