@@ -81,8 +81,8 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
 
 
 def check_weights(
-    found: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
+    actual: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     *,
     origin: str,
     name: str,
@@ -93,24 +93,24 @@ def check_weights(
 
     `needed` has the required names (None: all), `prefix` was removed from the names in the checkpoint.
     """
-    missing = [key for key in wanted if key not in found and (needed is None or key in needed)]
-    unexpected = [prefix + key for key in found if key not in wanted]
+    missing = [key for key in expected if key not in actual and (needed is None or key in needed)]
+    unexpected = [prefix + key for key in actual if key not in expected]
     shape_mismatches = [
-        f"{key} is {list(tensor.shape)}, expected {list(wanted[key].shape)}"
-        for key, tensor in found.items()
-        if key in wanted and tensor.shape != wanted[key].shape
+        f"{key} is {list(tensor.shape)}, expected {list(expected[key].shape)}"
+        for key, tensor in actual.items()
+        if key in expected and tensor.shape != expected[key].shape
     ]
     if missing or unexpected or shape_mismatches:
         raise TrainerCheckpointMismatch(origin, missing, unexpected, shape_mismatches, name)
 
 
-def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+def _prefix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """Return the most common prefix of the model's tensor names in a checkpoint, such as `llm.`."""
     prefixes: Counter[str] = Counter()
     for name in state:
         parts = name.split(".")
         for at in range(len(parts)):
-            if ".".join(parts[at:]) in wanted:
+            if ".".join(parts[at:]) in expected:
                 prefixes[".".join([*parts[:at], ""])] += 1
                 break
     return prefixes.most_common(1)[0][0] if prefixes else ""
