@@ -1,5 +1,6 @@
 """Tests of an LLM in a LightningModule: trained weights survive every Trainer stage, and resume exactly."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from litgpt import LLM
+from litgpt.application.place_model import PlaceModel
 from litgpt.domain.errors import (
     CorruptFile,
     InvalidArgument,
@@ -325,3 +327,19 @@ def test_programs_written_for_litgpt_find_the_network_inside() -> None:
     assert llm.model is not None
     assert llm.model._forward_module is llm.model
     assert not [name for name in llm.state_dict() if "_forward_module" in name]
+
+
+def test_trainer_setup_frees_the_network_of_distribute_before_it_builds_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    llm = LLM.load(tiny_folder("llama"), quiet=True)
+    before, build = weakref.ref(llm.model), PlaceModel.for_training
+    alive: list[object] = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        alive.append(before())
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(PlaceModel, "for_training", watched)
+    llm.trainer_setup()
+    assert alive == [None]

@@ -74,13 +74,11 @@ class TrainingMixin(BaseLLM):
         state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
         if self._is_loaded and self.model is not None:
             state = self.model.state_dict()
-        loaded, placed = self._loaded, self._placed
-        if placed is None or not placed.placement.trainable:
+        loaded, placed = self._loaded, self._placed if ready else None
+        if placed is None:
             self._release()  # two models at once might not fit
             place = self._services.place_model
-            loaded, placed = place.for_training(
-                self._loaded, default_dtype(), self._report, quantize=quantize
-            )
+            loaded, placed = place.for_training(loaded, default_dtype(), self._report, quantize=quantize)
         if state is not None:
             restore(
                 placed.network, state, origin=str(path or "load_state_dict()"), name=loaded.checkpoint.name
