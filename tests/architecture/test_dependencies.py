@@ -33,6 +33,10 @@ PLANTS = {
         "litgpt/adapters/checkpoints/quantized/__init__.py",
         "import litgpt.adapters.checkpoints.hf.config_files",
     ),
+    "A specification does not know what is derived from it": (
+        "litgpt/domain/model/mlp.py",
+        "import litgpt.domain.weights.mapping",
+    ),
     "The network does not know what uses it": (
         "litgpt/adapters/pytorch/model/gpt.py",
         "import litgpt.adapters.pytorch.generation.sampler",
