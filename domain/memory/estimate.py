@@ -90,17 +90,15 @@ def _sum_over_parameters(architecture: Architecture, size: Callable[[ParameterSp
 
 def active_parameter_count(architecture: Architecture) -> int:
     """Return the number of active parameters per token: only the selected experts count."""
-    idle = {
-        number: 1 - experts.num_experts_per_token / experts.num_experts
-        for number, layer in enumerate(architecture.layers)
-        if (experts := layer.mlp.moe) is not None
-    }
-    if not idle:
+    if not any(layer.mlp.num_experts for layer in architecture.layers):
         return parameter_count(architecture)
     total = 0.0
     for parameter in architecture.parameters():
-        share = idle[int(parameter.name.split(".")[2])] if parameter.num_experts > 1 else 0.0
-        total += prod(parameter.shape) * (1 - share)
+        share = 1.0
+        if parameter.num_experts > 1:
+            mlp = architecture.layers[int(parameter.name.split(".")[2])].mlp
+            share = mlp.num_experts_per_token / mlp.num_experts
+        total += prod(parameter.shape) * share
     return round(total)
 
 

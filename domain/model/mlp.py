@@ -3,16 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Optional, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec, linear, tensor
 from litgpt.domain.model.sharding import Sharding, Split, even_range, unsupported
-
-if TYPE_CHECKING:
-    from litgpt.domain.model.moe import MoESpec
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "xielu"]
 
@@ -31,9 +28,13 @@ class FeedForwardSpec(ABC):
     __slots__ = ()
 
     @property
-    def moe(self) -> Optional["MoESpec"]:
-        """The mixture of experts in it; None if it is dense."""
-        return None
+    def num_experts(self) -> int:
+        """Number of experts, of which each token uses `num_experts_per_token`; 0 for a dense MLP."""
+        return 0
+
+    @property
+    def num_experts_per_token(self) -> int:
+        return 0
 
     @property
     @abstractmethod

@@ -78,10 +78,6 @@ class MoESpec(FeedForwardSpec):
         shared = self.shared_expert.activations_per_token if self.shared_expert else 0
         return self.num_experts_per_token * self.expert.activations_per_token + shared + self.num_experts
 
-    @property
-    def moe(self) -> "MoESpec":
-        return self
-
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         router = self.router
         for parameter in linear(f"{name}.gate", self.num_experts, hidden_size, bias=router.bias):
@@ -123,6 +119,14 @@ class DenseAndMoESpec(FeedForwardSpec):
     @property
     def intermediate_size(self) -> int:
         return self.dense.intermediate_size
+
+    @property
+    def num_experts(self) -> int:
+        return self.moe.num_experts
+
+    @property
+    def num_experts_per_token(self) -> int:
+        return self.moe.num_experts_per_token
 
     @property
     def activations_per_token(self) -> int:

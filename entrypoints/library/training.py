@@ -132,7 +132,7 @@ def train(
     if overwrite and is_first_process():
         remove_checkpoints(out)
     write_config(out / CONFIG_FILE, config)
-    sparse = any(layer.mlp.moe for layer in llm.config.architecture.layers)
+    sparse = any(layer.mlp.num_experts for layer in llm.config.architecture.layers)
     weight = _router_loss_coefficient(llm, config, report) if sparse else 0.0
     module = LitModel(
         llm,

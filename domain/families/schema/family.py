@@ -102,9 +102,7 @@ class Family:
         layers = tuple(
             self._layer(config, number) for number in range(config.integer(ConfigField("num_hidden_layers")))
         )
-        if (
-            experts := sum(moe.num_experts for moe in (layer.mlp.moe for layer in layers) if moe)
-        ) > MAX_EXPERTS:
+        if (experts := sum(layer.mlp.num_experts for layer in layers)) > MAX_EXPERTS:
             raise config.unsupported("experts in all layers", experts)
         divisor = config.optional(self.logit_divisor)
         context = config.integer(self.context_length)
