@@ -78,12 +78,7 @@ class InstalledStore:
 
 
 def model_file(model: InstalledModel) -> Path:
-    """Return the path of the model's file.
-
-    Raises:
-        NotInstalled: The package is not installed.
-        MissingFile: The package is installed, but the file is missing.
-    """
+    """Return the path of the model's file; raise NotInstalled or MissingFile if it is not on this machine."""
     spec = find_spec(model.module)
     if spec is None or not spec.submodule_search_locations:
         raise NotInstalled(f"The model {model.name}", model.distribution, model.command)

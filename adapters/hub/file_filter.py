@@ -23,12 +23,7 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def check_files(repository: str, files: Sequence[str]) -> None:
-    """Check that a repository has a config and safetensors weights, before anything is downloaded.
-
-    Raises:
-        MissingFile: The repository has no safetensors or no config.
-        UnsafeFile: The repository has pickled weights only.
-    """
+    """Check that a repository has a config and safetensors weights, before anything is downloaded."""
     if SINGLE_FILE not in files and INDEX_FILE not in files:
         if ggufs := [file for file in files if file.endswith(".gguf")]:
             command = f"hf download {repository} {ggufs[0]}"

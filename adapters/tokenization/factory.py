@@ -18,18 +18,7 @@ from litgpt.domain.validation.untrusted_files import translate_read_errors
 def open_tokenizer(
     source: TokenizerSource, *, name: str, vocab_size: int | None = None
 ) -> CheckpointTokenizer:
-    """Open a tokenizer from `tokenizer.json`, another vocabulary file, or a GGUF vocabulary.
-
-    Args:
-        source: Tokenizer files or vocabulary.
-        name: Name of the model in error messages.
-        vocab_size: Rows of the model's embedding; None disables the check of the tokenizer's size.
-
-    Raises:
-        TokenizerMismatch: The tokenizer is missing, or produces ids that the model does not have.
-        CorruptFile: A file cannot be read.
-        UnsupportedModel: The tokenizer's algorithm is not supported.
-    """
+    """Open a tokenizer from `tokenizer.json`, another vocabulary file or a GGUF vocabulary (see the port)."""
     with translate_read_errors(f"the tokenizer of {name}"):
         if isinstance(source, GgufVocabulary):
             parts = _from_vocabulary(name, source)

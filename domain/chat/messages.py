@@ -83,7 +83,7 @@ def parse_messages(value: object) -> tuple[Message, ...]:
 def parse_message(value: object, location: str) -> Message:
     """Return one message: a Message, or an object with `role` and `content`, and possibly more fields.
 
-    `location` names the message in errors, such as `messages[0]`; the errors are those of `parse_messages`.
+    `location` names it in errors, such as `messages[0]`.
     """
     if isinstance(value, Message):
         return value

@@ -64,12 +64,7 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
 
 
 def parse_config(model: str, config: Mapping[str, object]) -> Architecture:
-    """Return the architecture of a Hugging Face config.
-
-    Raises:
-        CorruptFile: A setting is missing or invalid.
-        UnsupportedModel: The family or a setting is not supported.
-    """
+    """Return the architecture of a Hugging Face config; errors as in `resolve_model`."""
     family, text = family_of(model, config), text_config(config)
     # A multimodal config has the quantization_config outside its text config.
     values = {"quantization_config": config.get("quantization_config"), **text}

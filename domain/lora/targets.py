@@ -161,8 +161,7 @@ def select_parameters(available: Sequence[LoraTarget], targets: Sequence[str]) -
 def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple[LoraTarget, ...]:
     """Return the modules and parameters that a configuration adapts, without fully trained modules.
 
-    Raises:
-        InvalidArgument: A target does not match; the message lists the modules or parameters.
+    A target that does not match raises InvalidArgument; the message lists the modules or parameters.
     """
     parameters = select_parameters(available, config.target_parameters)
     if config.targets is None and parameters:

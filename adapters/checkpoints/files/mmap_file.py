@@ -55,11 +55,7 @@ class MmapFile:
     """A memory-mapped file; it stays mapped while this object or a tensor created from it is in use.
 
     The mapping is private: writing to a tensor, as training does, changes the process's copy of the page and
-    never the file.
-
-    Attributes:
-        size: Its size when the header was read.
-        file_id: Its device and inode at that time, if it existed.
+    never the file. `size` and `file_id` (device and inode) are those at which its header was read.
     """
 
     path: Path

@@ -25,12 +25,7 @@ _IN_LAYER = re.compile(r"blk\.([0-9]{1,6})\.(.+)")
 
 @attrs.frozen
 class HeaderField:
-    """A GGUF key and the corresponding key of `config.json`.
-
-    Attributes:
-        gguf_key: GGUF's key, without the architecture prefix.
-        default: The value if the key is absent; None omits it from the config.
-    """
+    """A GGUF key, without the architecture prefix, and its `config.json` key; the default None is omitted."""
 
     gguf_key: str
     hf_key: str

@@ -61,13 +61,7 @@ class MappedTensors:
         return {name: entry.info for name, (_, entry) in self._stored.items()}
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy.
-
-        Raises:
-            CorruptFile: The file was truncated after it was opened.
-            MissingFile: The file was removed after it was opened.
-            UnsupportedModel: torch does not have the stored dtype.
-        """
+        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy."""
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
 
@@ -75,7 +69,6 @@ class MappedTensors:
         """Do nothing: the weights are local."""
 
     def close(self) -> None:
-        """Release the files. Tensors that were read remain valid."""
         for file, _ in self._stored.values():
             file.release()
 
@@ -86,12 +79,8 @@ def open_hf_folder(
     """Open a Hugging Face folder, reading only its small files and the headers of its weights.
 
     If there are safetensors, other weight files are ignored. Quantized weights are presented, and read, as
-    the dequantized weights.
-
-    Args:
-        path: The folder.
-        name: The requested model name.
-        pending: Headers of weight files that are not downloaded yet. They must exist when a tensor is read.
+    the dequantized weights. `pending` has the headers of weight files that are not downloaded yet, which must
+    exist when a tensor is read.
 
     Raises:
         MissingFile: `config.json`, the weights or some shards are missing.
@@ -126,10 +115,6 @@ def folder_checkpoint(
     """Return the checkpoint in a folder, with the tokenizer and the settings in its small files.
 
     `kind` is the kind of folder, for messages.
-
-    Raises:
-        CorruptFile: `generation_config.json` or `prompt_style.yaml` cannot be read.
-        MissingFile: The only tokenizer file is a Git LFS pointer or a dangling link.
     """
     tokenizer = tokenizer_files(folder)
     return Checkpoint(

@@ -26,12 +26,7 @@ _CLASS_PATH = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", re.ASCII)
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the object in a JSON file.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: It cannot be read, is too large, or is not a JSON object.
-    """
+    """Return the object in a JSON file; raise MissingFile or CorruptFile if there is none."""
     raw = _content(path)
     with translate_read_errors(str(path), reason="it is not JSON"):
         parsed = parse_json(raw)

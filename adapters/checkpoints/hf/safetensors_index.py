@@ -47,10 +47,6 @@ def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded)
     """Return the tensors of the shards listed by a folder's index.
 
     `select_needed` is called only if tensors are missing or not listed.
-
-    Raises:
-        CorruptFile: The index or a shard is invalid, or a shard lacks a needed tensor.
-        MissingFile: A needed shard is missing.
     """
     index = folder / INDEX_FILE
     weight_map = _weight_map(index)
@@ -127,12 +123,7 @@ def _is_plain(shard: str) -> bool:
 
 
 def open_shard(path: Path, pending: HeaderBytes) -> tuple[MmapFile, dict[str, TensorEntry]]:
-    """Return a safetensors file and the tensors in its header.
-
-    Raises:
-        CorruptFile: The file is truncated or contradicts itself.
-        MissingFile: It does not exist, or is a dangling link or a Git LFS pointer.
-    """
+    """Return a safetensors file and the tensors in its header."""
     if path.name in pending:
         beginning, size = pending[path.name]
         return MmapFile(path, size), parse_header(beginning, file_size=size, location=str(path))

@@ -19,10 +19,6 @@ def to_hf_config(
     """Return the `config.json` of a LitGPT model, without `tie_word_embeddings`.
 
     `location` names the file in errors. `bare_norms`: the norms have no weights, which only the tensors show.
-
-    Raises:
-        CorruptFile: A setting is invalid.
-        UnsupportedModel: No supported family has this structure or setting.
     """
     settings = LitGptConfig(location, values)
     family = model_type_of(settings, bare_norms=bare_norms)

@@ -80,12 +80,7 @@ def plan_merge(
     config: Mapping[str, object],
     tensors: Mapping[str, TensorInfo],
 ) -> MergePlan:
-    """Plan how an adapter changes a checkpoint.
-
-    Raises:
-        InvalidCheckpoint: The adapter `name` belongs to another model; the error lists all mismatches.
-        UnsupportedModel: The checkpoint's family is not supported.
-    """
+    """Plan how an adapter changes a checkpoint; an adapter of another model raises InvalidCheckpoint."""
     family = family_of(name, config)
     builder = _PlanBuilder(adapter, family.model_type, tensors)
     for tensor, value in adapter.modules_to_save.items():

@@ -33,13 +33,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class MergedTensors:
-    """The tensors of a base model with a LoRA adapter merged into them.
+    """The tensors of a base model with a LoRA adapter merged into them, and a head that the adapter unties.
 
     Each tensor is merged when it is read, so the merged model can be quantized, sharded or converted like any
     other. Changed tensors are copies; the others are views of their files.
-
-    Attributes:
-        tensors: Shapes and dtypes of the merged tensors, including a head that the adapter unties.
     """
 
     _base: "TensorSource[torch.Tensor]"

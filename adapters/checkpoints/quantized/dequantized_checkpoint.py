@@ -33,12 +33,7 @@ class DequantizedTensors:
     _packed: Mapping[str, PackedWeight] = attrs.field(repr=False)
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: dequantized in float32 and converted to `dtype`, or as it is stored.
-
-        Raises:
-            CorruptFile: The parts of the weight contradict each other, or a file was truncated.
-            MissingFile: A file was removed after it was opened.
-        """
+        """Return a tensor: dequantized in float32 and converted to `dtype`, or as it is stored."""
         if name not in self._packed:
             return self._stored.read(name, dtype)
         import torch
@@ -54,7 +49,6 @@ class DequantizedTensors:
         self._stored.fetch(report)
 
     def close(self) -> None:
-        """Release the files. Tensors that were read remain valid."""
         self._stored.close()
 
 

@@ -55,12 +55,7 @@ class MatchedAdapter:
 
 
 def match_to_model(model_targets: ModelTargets, name: str, adapter: LoraAdapter[Tensor]) -> MatchedAdapter:
-    """Match the tensors of an adapter to the targets of a model.
-
-    Raises:
-        InvalidCheckpoint: The adapter is for another model; the message lists all mismatches.
-        UnsupportedOperation: The adapter replaces a weight that is quantized.
-    """
+    """Match the tensors of an adapter to the targets of a model; errors as in `ModelAdapters.load`."""
     pairs, unknown, shape_mismatches = match_adapter(
         model_targets.targets, adapter, lambda tensor: tuple(tensor.shape)
     )

@@ -24,12 +24,7 @@ _CPU = torch.device("cpu")
 
 
 def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter[Tensor]:
-    """Return a new adapter that does not change the model's outputs, initialized as in PEFT.
-
-    Raises:
-        InvalidArgument: The model does not have a target, or two options exclude each other.
-        UnsupportedOperation: A module in `modules_to_save` is quantized, or there is not enough memory.
-    """
+    """Return a new adapter that does not change the model's outputs, initialized as in PEFT."""
     targets = select_targets(model_targets.targets, config)
     saved = dict.fromkeys([*model_targets.modules_to_save(config), *model_targets.biases(config, targets)])
     tokens = model_targets.trained_tokens(config)

@@ -20,12 +20,7 @@ _REMEDY = (
 
 @attrs.frozen
 class MergeBackup:
-    """The rows that a merge changed, as they were before, on the CPU.
-
-    Attributes:
-        rows: Row indices (None: all) and their values, by parameter.
-        untied_head: Whether the merge untied the head from the embedding.
-    """
+    """The rows that a merge changed, as they were, on the CPU: indices (None: all) and values."""
 
     rows: Mapping[str, tuple[tuple[slice | Tensor | None, Tensor], ...]] = attrs.field(
         repr=False, factory=dict

@@ -35,9 +35,7 @@ class RopeTable(NamedTuple):
 class PositionInfo(NamedTuple):
     """Position-dependent inputs of attention, for one call and all layers of the same kind.
 
-    Attributes:
-        rope: The RoPE table; None: NoPE.
-        query_temperature: Scale of the queries, (B or 1, T, 1, 1); None: 1.
+    The RoPE table is None for NoPE; the query temperature is (B or 1, T, 1, 1), or None for 1.
     """
 
     rope: RopeTable | None

@@ -41,11 +41,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         options: TemplateOptions = NO_TEMPLATE_OPTIONS,
     ) -> str:
-        """Return messages as text. For the arguments, see `render` of the port `Tokenizer`.
-
-        Raises:
-            UnsupportedPrompt: The template is invalid, rejects the messages, or violates the sandbox.
-        """
+        """Return messages as text; see `render` of the port `Tokenizer`."""
         from litgpt.adapters.tokenization.chat_template.sandbox import compile_template
         from litgpt.adapters.tokenization.chat_template.template_errors import (
             is_template_error,

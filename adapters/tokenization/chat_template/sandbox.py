@@ -138,12 +138,7 @@ class _Generation(Extension):
 
 @lru_cache(maxsize=16)
 def compile_template(source: str) -> Template:
-    """Compile a template, with a cache.
-
-    Raises:
-        jinja2.TemplateSyntaxError: The template is invalid.
-        jinja2.exceptions.SecurityError: The template is too long or uses a forbidden feature.
-    """
+    """Compile a template, with a cache; a forbidden feature raises jinja2's SecurityError."""
     if len(source) > _MAX_TEMPLATE:
         raise SecurityError(f"it is longer than {_MAX_TEMPLATE} characters.")
     sandbox = Sandbox()

@@ -35,12 +35,7 @@ MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8
 
 @attrs.frozen
 class GgufTensor:
-    """A tensor in a file.
-
-    Attributes:
-        shape: The shape in torch's order, slowest dimension first.
-        start: The offset of the first byte in the file.
-    """
+    """A tensor in a file from the byte `start` on; its shape is in torch's order, slowest dimension first."""
 
     file: GgufFile
     name: str

@@ -16,9 +16,7 @@ import attrs
 class DeferredSigint:
     """A SIGINT handler that calls the previous handler, after the current step if there is one.
 
-    Attributes:
-        users: The number of blocks that use this handler.
-        steps: The number of nested steps in progress.
+    `users` blocks use it, and `steps` nested steps are in progress.
     """
 
     previous_handler: Callable[[int, FrameType | None], Any] | int

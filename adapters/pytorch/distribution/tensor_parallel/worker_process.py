@@ -26,10 +26,9 @@ _TAIL_LINES = 10
 
 @attrs.define(eq=False)
 class WorkerProcess:
-    """The process of one worker rank.
+    """The process of one worker rank; the system closes `connection` when it ends.
 
     Attributes:
-        connection: The connection for commands and messages; closed by the system when the process ends.
         error: The error that it reported before it ended.
         failed_step: The reconnection attempt and the error of a failed step that it survived.
     """
@@ -118,12 +117,7 @@ def threads_per_rank(world_size: int) -> int:
 
 
 def start_workers(job: Mapping[str, Any], world_size: int) -> list[WorkerProcess]:
-    """Start the processes of all ranks above 0.
-
-    Raises:
-        UnsupportedOperation: The system is not POSIX, so a new process cannot inherit a socket.
-        WorkerLost: A process did not start.
-    """
+    """Start the processes of all ranks above 0; only POSIX systems can pass them a socket."""
     if os.name != "posix":
         raise UnsupportedOperation(
             "generate_strategy='tensor_parallel'", "it needs a POSIX system, such as Linux or macOS."

@@ -13,9 +13,7 @@ from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 class SharedKV:
     """The KV cache of a source layer, or None, and the keys and values of the current call.
 
-    Attributes:
-        keys: (B, G, S, E), None until they are written.
-        values: (B, G, S, V), None until they are written.
+    They are (B, G, S, E) and (B, G, S, V), None until they are written.
     """
 
     cache: LayerCache | None
