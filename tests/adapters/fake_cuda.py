@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-# Places in c10's table of what to do when the current device changes (c10/core/DeviceType.h).
+# Indexes into c10's table of device guards (c10/core/DeviceType.h).
 _CUDA, _META = 1, 14
 
 

@@ -290,7 +290,7 @@ class StableLm(Converter):
     def more(self) -> dict[str, Any]:
         return {
             "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
-            "use_parallel_residual": True,  # whatever it is, as the converter writes where a config is silent
+            "use_parallel_residual": True,  # the converter's default if the config does not set it
         }
 
     def stacked(self) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-# Every field of LitGPT's configuration, in its own file, with what the models here have in common.
+# Every field of LitGPT's `Config`, with the values that the models here share.
 SETTINGS: dict[str, Any] = {
     "attention_logit_softcapping": None,
     "attention_scores_scalar": None,
@@ -63,7 +63,7 @@ SETTINGS: dict[str, Any] = {
     "shared_attention_norm": False,
     "sliding_window_indices": None,
     "sliding_window_size": None,
-    "vocab_size": 270,  # what the tokenizer knows; the rest of the rows are padding
+    "vocab_size": 270,  # the tokenizer's size; the other rows are padding
 }
 
 _WINDOWED = [1, 1, 0]
@@ -149,7 +149,7 @@ OF_FAMILY: dict[str, dict[str, Any]] = {
 }
 """What each family of `tiny_models` is in LitGPT's settings, besides what all have."""
 
-# Where the families keep their modules, and what LitGPT calls these. `{}` is an expert's number.
+# Module names of each family and LitGPT's names for them. `{}` is an expert's index.
 _LAYER = {
     "input_layernorm": "norm_1",
     "post_attention_layernorm": "norm_2",

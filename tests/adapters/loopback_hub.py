@@ -244,7 +244,7 @@ class _Answer(BaseHTTPRequestHandler):
         try:
             self.wfile.write(body)
         except ConnectionError:
-            self.close_connection = True  # whoever asked has seen enough
+            self.close_connection = True  # the client has closed the connection
 
 
 @contextmanager

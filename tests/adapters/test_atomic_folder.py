@@ -259,7 +259,7 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
     assert files_in(precious) == before
     assert numbers_in(folder) == {2}
     links = {path.name for path in folder.iterdir() if path.is_symlink()}
-    assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # which no saver made
+    assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # not created by a save
 
 
 def test_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_not(tmp_path: Path) -> None:

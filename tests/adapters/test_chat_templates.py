@@ -14,7 +14,7 @@ from tests.adapters import tiny_tokenizers as tiny
 
 TOKENS: dict[str, Any] = {"bos_token": "<s>", "eos_token": "</s>"}
 
-# Templates in the manner of those that come with real models, each with ways of its own.
+# Templates like those of real models, each with different features.
 LLAMA2 = """
 {%- if messages[0]['role'] == 'system' %}
   {%- set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}

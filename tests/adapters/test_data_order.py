@@ -132,7 +132,7 @@ def test_processes_share_an_epoch_and_go_on_together_in_the_trainer(tmp_path: Pa
         assert rest == whole[3:]
         fed += [str(row) for batch in whole[:4] for row in batch]
     assert len(fed) == 8
-    assert len(set(fed)) == 7  # one is seen twice, so that both have as many
+    assert len(set(fed)) == 7  # one example is repeated, so that both ranks have equally many
 
 
 def test_an_interrupted_data_loader_starts_again() -> None:

@@ -224,7 +224,7 @@ def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
     for name, tensor in expected.items():
         actual = checkpoint.read(name)
         assert checkpoint.tensors[name].shape == tuple(tensor.shape), name
-        # Where 1 was added and taken away, or an exponential was made, the last bits are lost.
+        # Adding and subtracting 1, and exponentials, lose the last bits.
         lost = 1e-6 if "norm" in name or name.endswith("A_log") else 0
         assert torch.allclose(actual, tensor, rtol=0, atol=lost), name
 

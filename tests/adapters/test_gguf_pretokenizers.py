@@ -128,7 +128,7 @@ def test_a_gemma_4_vocabulary_encodes_as_in_transformers() -> None:
     actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     expected = own.backend_tokenizer.encode(GEMMA4_TEXT, add_special_tokens=False).ids
     assert actual.encode(GEMMA4_TEXT) == [2, *expected]
-    # Nobody can tell the letter that stands for a space from a space.
+    # The letter that stands for a space is indistinguishable from a space.
     assert actual.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
 
 

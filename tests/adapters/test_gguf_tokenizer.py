@@ -272,6 +272,6 @@ def test_a_rule_for_splitting_that_is_not_known_is_named(pre: str) -> None:
 def test_text_is_split_as_the_family_does(
     pre: str, text: str, words: list[str], smollm2_vocabulary: GgufVocabulary
 ) -> None:
-    # Without merges each byte is a token, so the library's own splitting is asked for.
+    # Without merges each byte is a token, so the library's pre-tokenizer is called directly.
     tokenizer = open_tokenizer(attrs.evolve(smollm2_vocabulary, pre=pre, merges=()), name="m")
     assert [text[a:b] for a, b in tiny.words_of(tokenizer, text)] == words

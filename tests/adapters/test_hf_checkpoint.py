@@ -154,7 +154,7 @@ def test_another_dtype_is_a_copy_of_its_own(folder: Path) -> None:
 
 def test_tensors_at_odd_places_and_of_every_dtype_are_read(folder: Path) -> None:
     wrote = {
-        "a": torch.arange(3, dtype=torch.uint8),  # so that what follows lies at odd bytes
+        "a": torch.arange(3, dtype=torch.uint8),  # so that the following tensors have odd offsets
         "b": torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16),
         "c": torch.tensor([True, False]),
         "d": torch.arange(4, dtype=torch.int64),

@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert torch.equal(open_hf_folder(tmp_path, "tiny").read("a"), WHOLE[:2])
     HFWriter()(tmp_path, model(), null_reporter)
-    assert {path.name for path in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
+    assert {path.name for path in tmp_path.iterdir()} == set(before)  # its partial files are removed too
 
 
 def test_a_destination_that_is_not_a_folder_is_a_litgpt_error(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_hub_that_goes_away_between_opening_and_fetching_is_unreachable(
     with pytest.raises(AccessDenied):
         checkpoint.fetch(null_reporter)
     hub.gated.clear()
-    checkpoint.fetch(null_reporter)  # what failed may be tried again
+    checkpoint.fetch(null_reporter)  # a failed download may be retried
     assert checkpoint.read("model.norm.weight").shape == (8,)
 
 

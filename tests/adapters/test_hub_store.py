@@ -203,7 +203,7 @@ def test_a_commit_is_found_offline_by_its_name(hub: LoopbackHub, store: HubStore
     fetched(store, ModelReference("org/tiny", revision=commit))
     hub.requests.clear()
     assert commit[:12] in store.open(ModelReference("org/tiny", revision=commit, offline=True)).origin
-    with pytest.raises(HubUnreachable):  # nobody asked for main yet
+    with pytest.raises(HubUnreachable):  # main was not requested yet
         store.open(attrs.evolve(TINY, revision="main", offline=True))
 
 
@@ -250,7 +250,7 @@ def test_progress_is_the_sum_of_all_files(
 
 
 def test_an_interrupted_download_is_resumed(hub: LoopbackHub, store: HubStore[Any]) -> None:
-    chunk = 10 * 2**20  # huggingface_hub keeps what it has by chunks of this size
+    chunk = 10 * 2**20  # huggingface_hub writes in chunks of this size
     repositories.one_file(hub.root / "org" / "tiny", rows=2700)
     size = (hub.root / "org" / "tiny" / "model.safetensors").stat().st_size
     checkpoint = store.open(TINY)

@@ -44,7 +44,7 @@ def test_work_with_progress_is_waited_for() -> None:
             pause.wait(0.3)
         return 42
 
-    # Less than all pauses, and so much more than one that a busy machine makes no difference.
+    # Shorter than all pauses together, and much longer than one, even on a busy machine.
     assert call_with_timeout(1.5, work, moved) == 42
 
 

@@ -39,7 +39,7 @@ def hidden(dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def with_gradients(value: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
-    return value, *torch.autograd.grad(value * 3, of)  # whatever comes from above is multiplied in
+    return value, *torch.autograd.grad(value * 3, of)  # the incoming gradient is multiplied in
 
 
 @pytest.mark.parametrize("bias", [False, True])

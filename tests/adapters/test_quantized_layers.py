@@ -14,7 +14,7 @@ from litgpt.adapters.pytorch.quantization.registry import QUANTIZED_LINEARS
 from litgpt.domain.errors import NotInstalled
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 
-# (out, in): two for which torch has fast products, one of groups that do not come out even, and a small one.
+# (out, in): two with fast matmuls in torch, one with an incomplete group, and a small one.
 SHAPES = ((64, 96), (32, 128), (48, 80), (10, 50), (9, 64))
 # The root of the mean square of the error over that of the weight, for normally distributed weights, as each
 # format has it; a wrong group, a transposed block or a lost zero point has many times that.

@@ -67,7 +67,7 @@ def expected() -> list[str]:
 
 def check(folder: Path) -> None:
     first, second = ((folder / str(rank)).read_text() for rank in (0, 1))
-    assert first == second  # also what was drawn without a seed
+    assert first == second  # also samples without a seed
     assert first.startswith(repr([expected()])[:-1])
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
@@ -141,7 +141,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
         for value in (first, second):
             value.kill()
             value.communicate()
-    # Once in many runs a thread of Gloo's ends a process that has said so and is about to end itself.
+    # Rarely, a Gloo thread aborts a process that has already reported the error and is about to exit.
     assert first.returncode in (0, -signal.SIGABRT)
     seconds, _, error = output.partition(" ")
     assert error.startswith("A worker process of the model is gone"), output

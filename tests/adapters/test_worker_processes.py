@@ -30,7 +30,7 @@ PATIENCE = 2.0
 """Seconds for which a rank that is not stopped may keep the others waiting, however busy this machine is."""
 LONG = 120.0
 
-# A caller that says what its workers are, and then answers or ends on command.
+# A caller that prints its workers' process ids, and then answers or exits on command.
 SCRIPT = """
 import os, sys
 from litgpt import LLM

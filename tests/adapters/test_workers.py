@@ -192,7 +192,7 @@ def test_positions_reach_every_rank(pool: LLM) -> None:
 def test_a_cache_freed_during_a_command_does_not_block_the_ranks(pool: LLM) -> None:
     assert isinstance(pool.model, Rank0GPT)
     crew = pool.model.pool
-    with crew._lock:  # as within `tell`, where the garbage collector may come by
+    with crew._lock:  # as within `broadcast`, where the garbage collector may run
         crew.broadcast_deferred(encode_command("drop", cache=0))
     assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(
         "on", max_new_tokens=3, top_k=1

@@ -211,7 +211,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "residual_multiplier": 0.7,
         "logits_scaling": 2.0,
     },
-    # Noise as large as makes several experts come near the best.
+    # Noise large enough that several experts come close to the best.
     "phimoe": {"num_local_experts": 6, "num_experts_per_tok": 2, "router_jitter_noise": 0.3},
     "deepseek_v2": {
         "n_routed_experts": 8,
@@ -265,7 +265,7 @@ def randomize(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
             # Vectors stay around what they begin at: a norm's weight around 1, or around 0 where it counts
             # from 1.
             parameter.copy_(parameter + 0.3 * noise if parameter.ndim == 1 else 0.1 * noise)
-        # Tokens differ by more than what biases give to all of them.
+        # Tokens differ by more than the biases, which are the same for all.
         cast("torch.Tensor", embedding).mul_(5)
         for name, buffer in model.named_buffers():
             if name.endswith(("act_fn.beta", "act_fn.eps")):

@@ -71,7 +71,7 @@ def pieces() -> Tokenizer:
     library.train_from_iterator(READ, trainer)
     state = json.loads(
         library.to_str()
-    )  # byte tokens are no special tokens, but the trainer wants them named
+    )  # byte tokens are not special tokens, but the trainer requires them here
     state["added_tokens"] = [
         added_token for added_token in state["added_tokens"] if added_token["content"] in special
     ]

@@ -405,7 +405,7 @@ VARIANTS = (
     ),
     Variant("falcon, scores that fall", "falcon", {"alibi": True, "multi_query": False, "bias": True}),
     Variant(
-        # With twelve heads the slopes are not all powers of two, and what they are rounded to is seen.
+        # With twelve heads not all slopes are powers of two, so that rounding is detected.
         "falcon, scores that fall, twelve heads and one key-value head",
         "falcon",
         {"alibi": True, "num_attention_heads": 12},

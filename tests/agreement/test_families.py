@@ -13,7 +13,7 @@ from litgpt.domain.families import family_of
 from litgpt.domain.weights.mapping import invert_mapping
 from tests.agreement.models import VARIANTS, WINDOW, Pair, pair, random_ids
 
-# Longer than any window here, so that what is forgotten is tested as well.
+# Longer than any window here, so that eviction is tested as well.
 LENGTH = 5 * WINDOW
 
 
@@ -102,7 +102,7 @@ def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all
         model.requires_grad_(False)
     assert abs(float(loss.detach()) - float(reference)) <= 1e-4 * float(reference)
     for name, gradient in expected.items():
-        # Those of which nothing but rounding is left are compared with what is rounded.
+        # Gradients that are only rounding errors are compared on the scale of the rounded values.
         near = 1e-4 * max(float(gradient.abs().max()), 1e-2)
         assert torch.allclose(actual[name], gradient, rtol=1e-4, atol=near), name
 

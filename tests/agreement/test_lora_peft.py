@@ -12,14 +12,14 @@ from litgpt.domain.families import FAMILIES
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import random_ids
 
-# PEFT asks transformers in a way that it is to give up, and says what it thinks of some settings.
+# PEFT uses a deprecated transformers interface, and warns about some settings.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::UserWarning", "ignore::RuntimeWarning"
 )
 
 IDS = random_ids(2, 20)
 
-# In these PEFT 0.21 takes the names of a dense feed-forward for those of the experts, which are parameters.
+# In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
 TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 

@@ -85,7 +85,7 @@ def rename(folder: Path, *renamed: tuple[str, str]) -> None:
 def test_the_text_part_gives_the_logits_of_the_whole(both: tuple[Any, Path]) -> None:
     reference, folder = both
     ids = random_ids(1, 24)
-    # Where there is no picture, Llama 4's whole fails in transformers 5.24; its part has a head of its own.
+    # Without an image, multimodal Llama 4 fails in transformers 5.24; its text model has its own head.
     expected = getattr(reference, "language_model", reference)(input_ids=ids).logits
     assert torch.allclose(load(folder)(ids), expected, atol=1e-4 * float(expected.abs().max()))
 
@@ -133,7 +133,7 @@ def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> 
 
 @torch.inference_mode()
 def test_gemma_3n_is_read_with_any_vision_settings(tmp_path: Path) -> None:
-    # transformers builds the whole with timm alone, so it is made of the text part here.
+    # transformers requires timm for the multimodal model, so it is built from the text model here.
     reference, ids = tiny_model("gemma3n_text"), random_ids(1, 24)
     reference.save_pretrained(tmp_path)
     save_byte_tokenizer(tmp_path)

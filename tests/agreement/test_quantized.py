@@ -23,7 +23,7 @@ from tests.agreement.models import Pair, Variant, pair, random_ids
 FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "deepseek_v3", "qwen3_next")
 WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6}
 IDS = random_ids(2, 12)
-# How far the logits of a random model may be from those of the unquantized one: four bits are felt.
+# Tolerance of a random model's logits relative to the unquantized one's.
 NEAR: dict[Quantization, float] = {"int8": 0.03, "int4": 0.3, "bnb.nf4": 0.35}
 
 
@@ -67,7 +67,7 @@ def test_a_quantized_model_is_the_model_with_the_weights_that_its_layers_stand_f
         plain.weight = nn.Parameter(layer.dequantize(), requires_grad=False)
     actual = logits(model)
     torch.testing.assert_close(actual, logits(both.actual), rtol=1e-4, atol=1e-4)
-    if family == "llama":  # where experts are chosen, a small difference chooses another one
+    if family == "llama":  # a small difference may route to another expert
         assert 0 < (actual - before).norm() / before.norm() < NEAR[quantization]
 
 

@@ -161,7 +161,7 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
     for join in both.joins:
         name, shape = join.parameter.name, join.parameter.shape
         parts = gather_plan(join.parameter, ranks)
-        for rank in range(1, ranks):  # what is sent waits, so one after another will do
+        for rank in range(1, ranks):  # sends are buffered, so a sequential order works
             send_shards(parts, shard_of(models[rank], name), ThreadGroup(meeting, rank))
         whole = gather_to_rank0(shape, parts, shard_of(models[0], name), ThreadGroup(meeting, 0))
         torch.testing.assert_close(whole, shard_of(both.actual, name), rtol=0, atol=0)

@@ -21,7 +21,7 @@ from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Generation, Generator
 from litgpt.testing import ScriptedGenerator
 
-SOON = 120.0  # what ends at all ends long before
+SOON = 120.0  # far longer than any call that ends
 
 
 @pytest.fixture

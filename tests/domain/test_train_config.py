@@ -164,7 +164,7 @@ def test_qlora_quantizes_and_nothing_else_does() -> None:
     [
         ({}, 10),
         ({"epochs": 3}, 30),
-        ({"accumulate": 4}, 3),  # the last step of an epoch is of what is left
+        ({"accumulate": 4}, 3),  # the last step of an epoch has the remaining batches
         ({"accumulate": 4, "epochs": 2}, 6),
         ({"max_steps": 4}, 4),
         ({"max_steps": 40}, 40),

@@ -41,7 +41,7 @@ def folder() -> str:
 
 
 def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    capsys.readouterr()  # what came before is not the command's
+    capsys.readouterr()  # discard earlier output
     status = run(arguments)
     output = capsys.readouterr()
     return status, output.out, output.err

@@ -24,5 +24,5 @@ def test_weights_and_cache_are_those_of_the_network(family: str) -> None:
     counted = kv_cache_bytes(architecture, dtype="bfloat16", tokens=TOKENS)
     if all(layer.mixer.sliding_window is None for layer in architecture.layers):
         assert cache.nbytes == counted
-    else:  # a windowed layer has room for twice its window, so as not to move what it keeps at every token
+    else:  # a windowed layer reserves twice its window, so that entries are not moved at each token
         assert counted < cache.nbytes < 2 * counted

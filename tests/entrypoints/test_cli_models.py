@@ -45,7 +45,7 @@ def test_the_models_of_every_store_are_listed_with_their_sizes(
 def test_a_model_is_removed_only_after_confirmation(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(("rm", "org/model")) == 1  # nobody is at a keyboard
+    assert run(("rm", "org/model")) == 1  # stdin is not a terminal
     assert "--yes" in capsys.readouterr().err
     assert run(("rm", "org/model", "--yes")) == 0
     assert listed(capsys).keys() == {"mine/llama", "smollm2"}

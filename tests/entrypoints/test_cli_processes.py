@@ -92,8 +92,8 @@ if sys.platform != "win32":
     import pty
     import termios
 
-    # pty.fork() is not for a process with threads, such as this one: the program takes its terminal itself.
-    # A shell gives its programs signals as they are by default; whoever runs these tests may ignore Ctrl-C.
+    # pty.fork() is unsafe in a process with threads: the program acquires its terminal itself.
+    # A shell resets its programs' signal handlers; the process of these tests may ignore SIGINT.
     IN_ITS_TERMINAL = """
 import fcntl, os, signal, sys, termios
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -128,7 +128,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
                 return None
             try:
                 more = os.read(self.descriptor, 4096)
-            except OSError:  # so Linux says that the program has ended
+            except OSError:  # Linux's error after the program has exited
                 return b""
             self.seen += self.decoder.decode(more)
             return more

@@ -132,7 +132,7 @@ def test_paths_and_the_model_are_checked_before_torch_is_imported(tmp_path: Path
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()  # one error each, and nothing of a preparation
+    lines = done.stderr.splitlines()  # one error each, before any preparation
     assert len(lines) == len(calls)
     expected_errors = [expected for _, _, expected in (*PATHS, *PATHS)]
     expected_errors += ["checkpoints has none", "the path of an existing checkpoint", "Did you mean smollm2"]

@@ -131,4 +131,4 @@ def test_gemma_3_continues_a_sentence(gemma3_gguf: Path) -> None:
     with LLM.load(gemma3_gguf, quiet=True) as llm:
         assert llm.generate("Roses are red, violets are", top_k=1, max_new_tokens=1) == " blue"
         assert llm.prompt_style is not None
-        assert llm.prompt_style.name == "default"  # a base model is not made to chat
+        assert llm.prompt_style.name == "default"  # a base model is not trained to chat

@@ -85,7 +85,7 @@ def test_a_random_model_needs_only_a_config_and_follows_the_seed(tmp_path: Path)
 
     assert torch.equal(logits(1), logits(1))
     assert not torch.equal(logits(1), logits(2))
-    assert logits(1).std() < 1  # near what knows nothing: all tokens about as likely
+    assert logits(1).std() < 1  # near the uniform distribution
 
 
 def test_a_well_known_name_needs_no_network_and_the_repository_means_the_same(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from litgpt.domain.errors import InvalidArgument, InvalidCheckpoint, Unsupported
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import random_ids
 
-# PEFT asks transformers in a way that it is to give up, and says what it thinks of some settings.
+# PEFT uses a deprecated transformers interface, and warns about some settings.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::UserWarning", "ignore::RuntimeWarning"
 )

@@ -391,7 +391,7 @@ def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExec
             time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)
 
-    # The thread that holds the stream is another than the one that changes the model, and waits.
+    # The stream's thread is not the one that changes the model and waits.
     pieces = threads.submit(open_stream).result(SOON)
     interrupted = threads.submit(interrupt)
     with pytest.raises(KeyboardInterrupt):

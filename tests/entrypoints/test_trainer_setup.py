@@ -136,7 +136,7 @@ def test_trained_weights_survive_every_stage_of_the_trainer(folder: Path, tmp_pa
     assert not torch.allclose(
         logits_of(module.llm), logits_of(first.llm), atol=1e-3
     )  # … and not from the start
-    assert len(set(module.answers)) > 1  # what it said while it was validated was the model of that moment
+    assert len(set(module.answers)) > 1  # samples during validation come from the current weights
 
 
 def test_early_stopping_leaves_the_weights_as_they_were(folder: Path, tmp_path: Path) -> None:

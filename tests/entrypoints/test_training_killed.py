@@ -214,7 +214,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sharded") / "good.ckpt"
     state = {f"state_dict.{name}": torch.rand(64, 16) for name in "abc"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one process is what is meant
+        warnings.simplefilter("ignore")  # a single process is intended
         save(state, checkpoint_id=path, no_dist=True)
     torch.save({"global_step": 2}, path / "meta.pt")
     return path

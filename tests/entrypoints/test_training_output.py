@@ -80,8 +80,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return logged(arguments, environment, folder)
 
 
-# On Linux, a process counts the memory of the one that started it as its own peak, even after exec: a small
-# one in between keeps the memory of the tests out.
+# On Linux, a process inherits its parent's peak memory, even after exec: a small intermediate process
+# excludes the memory of the tests.
 MEASURED = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])

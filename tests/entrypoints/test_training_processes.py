@@ -63,7 +63,7 @@ def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, 
     torch.testing.assert_close(
         weights(tmp_path / "out" / "model"), weights(alone / "model"), rtol=1e-3, atol=1e-4
     )
-    # Both processes had something to say, and one said it.
+    # Both processes had a notice, and only one printed it.
     assert done.stdout.split() == [str(tmp_path / "out" / "model")]
     assert "warn" not in done.stderr.lower()
     assert done.stderr.count("Saved to") == 1

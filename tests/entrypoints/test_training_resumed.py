@@ -85,7 +85,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 @pytest.mark.parametrize(
     ("batches", "checkpoints_kept"),
     [
-        (7, 2),  # in the first epoch, and in the middle of what accumulates
+        (7, 2),  # in the first epoch, within a gradient accumulation
         (9, 4),  # right after a checkpoint in the middle of an epoch, with the validation before it
         (14, 6),  # behind the first step of the second epoch
         (20, 10),

@@ -34,7 +34,7 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
     tmp_path: Path,
     checkpointing: bool,  # noqa: FBT001
 ) -> None:
-    # Ten examples to learn from: the third step is of two, whatever it is made of.
+    # Ten training examples: the third step has two, for any micro-batch size.
     options = UNLIKE | {"data": str(write_unlike(tmp_path)), "epochs": 2, "max_norm": None}
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
         out = str(tmp_path / f"{batch}")

@@ -161,7 +161,7 @@ def test_each_use_case_goes_on_from_the_weights_of_the_one_before(learning: Run,
 def test_the_latest_checkpoint_is_the_one_that_is_read(learning: Run, as_written: Run) -> None:
     assert Path(learning.notes[1]["read"]).parts[:2] == ("lightning_logs", "version_0")
     assert Path(as_written.notes[2]["read"]).parts[:2] == ("lightning_logs", "version_1")
-    for before, after in ((1, 2), (2, 3)):  # with a learning rate of 0, what is read is what is left
+    for before, after in ((1, 2), (2, 3)):  # with a learning rate of 0, the weights stay as loaded
         assert as_written.notes[after]["state"] == as_written.notes[before]["state"]
 
 

@@ -12,7 +12,7 @@ from tests.adapters.tiny_models import tiny_folder
 
 MOST_LINES = 30
 
-# Runs each script as if it were one of its own, and writes the tracebacks.
+# Runs each script as a main program, and writes the tracebacks.
 RUNNER = r"""
 import json, pathlib, sys, traceback
 

@@ -73,7 +73,7 @@ def _damage(reader: Reader, folder: Path, examples: int) -> None:
     @given(st.integers(0, 2**32))
     def read(seed: int) -> None:
         raw = _damaged(reader, Random(seed))  # noqa: S311 - not for secrets
-        path.unlink()  # what was mapped from it stays as it was
+        path.unlink()  # mapped tensors stay valid
         path.write_bytes(raw)
         began = time.process_time()
         try:
