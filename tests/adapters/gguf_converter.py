@@ -78,19 +78,19 @@ class Converter:
             "rope.freq_base": self.rope.get("rope_theta"),
             "expert_count": self.first("num_local_experts", "num_experts", "n_routed_experts"),
             "expert_used_count": self.first("num_experts_per_tok"),
-            **self.more(),
+            **self.extra_keys(),
         }
         return {key: value for key, value in actual.items() if value is not None}
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         """Return the family's additional keys; None removes a key."""
         return {}
 
-    def lists(self) -> dict[str, list[float]]:
+    def array_keys(self) -> dict[str, list[float]]:
         """Return the header keys with array values that have no architecture prefix."""
         return {}
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         """Yield the converted tensors, by the names in the gguf package's maps."""
         yield name, tensor
 
@@ -108,7 +108,7 @@ class Converter:
             for name, value in results.items()
         }
 
-    def named(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         """Return all tensors by GGUF name."""
         import gguf
 
@@ -116,7 +116,7 @@ class Converter:
         names = gguf.get_tensor_name_map(arch, self.keys()["block_count"])
         results = {}
         for name, tensor in self.stacked().items():
-            for actual, changed in self.change(name, tensor):
+            for actual, changed in self.convert(name, tensor):
                 if actual.startswith("blk."):
                     translated = actual
                 else:
@@ -138,7 +138,7 @@ class Converter:
         }
         for key, value in self.keys().items():
             adding[type(value)](f"{arch}.{key}", value)
-        for key, numbers in self.lists().items():
+        for key, numbers in self.array_keys().items():
             writer.add_array(key, numbers)
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("default")
@@ -146,7 +146,7 @@ class Converter:
         writer.add_token_merges(["t 0"])
         writer.add_bos_token_id(0)
         writer.add_eos_token_id(1)
-        for name, tensor in self.named().items():
+        for name, tensor in self.named_tensors().items():
             whole = tensor.ndim < 2 or tensor.shape[-1] % 32
             kind = gguf.GGMLQuantizationType["F32" if whole else stored_as]
             writer.add_tensor(name, gguf.quantize(tensor.contiguous().numpy(), kind), raw_dtype=kind)
@@ -164,7 +164,7 @@ def permuted(tensor: Tensor, heads: int) -> Tensor:
 
 
 class Llama(Converter):
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if ".q_proj." in name:
             tensor = permuted(tensor, self.heads)
         if ".k_proj." in name:
@@ -176,21 +176,21 @@ class Llama(Converter):
 class Qwen3Moe(Converter):
     arch = "QWEN3MOE"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"expert_feed_forward_length": self.config["moe_intermediate_size"]}
 
 
 class Gemma(Converter):
     arch = "GEMMA"
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         yield name, tensor + 1 if name.endswith("norm.weight") else tensor
 
 
 class Gemma2(Gemma):
     arch = "GEMMA2"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "attn_logit_softcapping": self.config["attn_logit_softcapping"],
             "final_logit_softcapping": self.config["final_logit_softcapping"],
@@ -201,7 +201,7 @@ class Gemma2(Gemma):
 class Phi2(Converter):
     arch = "PHI2"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
 
 
@@ -220,7 +220,7 @@ class Phi2Joined(Phi2):
 class Phi3(Converter):
     arch = "PHI3"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         share = self.rope.get("partial_rotary_factor", 1.0)
         actual = {
             "rope.dimension_count": int(share * self.head_size),
@@ -235,8 +235,8 @@ class Phi3(Converter):
             actual["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
         return actual
 
-    def named(self) -> dict[str, Tensor]:
-        actual = super().named()
+    def named_tensors(self) -> dict[str, Tensor]:
+        actual = super().named_tensors()
         for name in ("long", "short"):
             if factors := self.rope.get(f"{name}_factor"):
                 actual[f"rope_factors_{name}.weight"] = torch.tensor(factors)
@@ -250,7 +250,7 @@ class PhiMoe(Phi3):
 class Neox(Converter):
     arch = "GPTNEOX"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
             "rope.freq_base": None,
@@ -258,7 +258,7 @@ class Neox(Converter):
             "use_parallel_residual": self.config["use_parallel_residual"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if "query_key_value" in name:
             tensor = tensor.reshape(self.heads, 3, -1, *tensor.shape[1:])
             tensor = torch.cat([tensor[:, at].reshape(-1, *tensor.shape[3:]) for at in range(3)])
@@ -272,10 +272,10 @@ class Falcon(Converter):
     def groups(self) -> int:
         return int(self.config["num_kv_heads"]) if self.config["new_decoder_architecture"] else 1
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"feed_forward_length": 4 * self.config["hidden_size"]}
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if "query_key_value" in name:
             rest = tensor.shape[1:]
             qkv = tensor.view(self.groups, self.heads // self.groups + 2, self.head_size, *rest)
@@ -287,7 +287,7 @@ class Falcon(Converter):
 class StableLm(Converter):
     arch = "STABLELM"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
             "use_parallel_residual": True,  # the converter's default if the config does not set it
@@ -309,7 +309,7 @@ class StableLm(Converter):
 class Olmo(Llama):
     arch = "OLMO"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"attention.layer_norm_epsilon": 1e-5, "attention.clamp_kqv": self.config.get("clip_qkv")}
 
 
@@ -318,7 +318,7 @@ class DeepseekV3(Converter):
 
     arch = "DEEPSEEK2"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         config = self.config
         scaling = {}
         if self.rope["rope_type"] == "yarn":
@@ -354,7 +354,7 @@ class DeepseekV3(Converter):
             "attention.value_length_mla": config["v_head_dim"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         name = name.replace("e_score_correction_bias", "e_score_correction.bias")
         if "kv_b_proj" not in name:
             yield name, tensor
@@ -375,22 +375,22 @@ class DeepseekV3Joined(DeepseekV3):
             "attention.value_length": config["v_head_dim"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
 
 class Qwen2Moe(Qwen3Moe):
     arch = "QWEN2MOE"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         shared = self.config["shared_expert_intermediate_size"]
-        return super().more() | {"expert_shared_feed_forward_length": shared}
+        return super().extra_keys() | {"expert_shared_feed_forward_length": shared}
 
 
 class GptOss(Converter):
     arch = "GPT_OSS"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         actual = {
             "attention.sliding_window": self.config["sliding_window"],
             "expert_feed_forward_length": self.config["intermediate_size"],
@@ -405,7 +405,7 @@ class GptOss(Converter):
             }
         return actual
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("_bias"):
             name = f"{name.removesuffix('_bias')}.bias"
         elif ".experts." in name:
@@ -420,7 +420,7 @@ class GptOss(Converter):
 class Glm4(Converter):
     arch = "GLM4"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
 
 
@@ -429,10 +429,10 @@ class Glm4Moe(Glm4):
 
     arch = "GLM4_MOE"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         config = self.config
         return {
-            **super().more(),
+            **super().extra_keys(),
             "block_count": config["num_hidden_layers"] + 1,
             "nextn_predict_layers": 1,
             "expert_feed_forward_length": config["moe_intermediate_size"],
@@ -445,18 +445,18 @@ class Glm4Moe(Glm4):
             "expert_group_used_count": config["topk_group"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
-    def named(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         last = self.config["num_hidden_layers"]
-        return super().named() | {f"blk.{last}.nextn.enorm.weight": torch.ones(4)}
+        return super().named_tensors() | {f"blk.{last}.nextn.enorm.weight": torch.ones(4)}
 
 
 class Ministral3(Llama):
     arch = "MISTRAL3"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "rope.scaling.type": "yarn",
             "rope.scaling.factor": self.rope["factor"],
@@ -469,7 +469,7 @@ class Ministral3(Llama):
 class Granite(Llama):
     arch = "GRANITE"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "attention.scale": self.config["attention_multiplier"],
             "embedding_scale": self.config["embedding_multiplier"],
@@ -481,7 +481,7 @@ class Granite(Llama):
 class Gpt2(Converter):
     arch = "GPT2"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "feed_forward_length": 4 * self.config["n_embd"],
             "context_length": self.config["n_positions"],
@@ -489,7 +489,7 @@ class Gpt2(Converter):
             "rope.freq_base": None,
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         turned = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
         yield name, tensor.T if turned else tensor
 
@@ -497,7 +497,7 @@ class Gpt2(Converter):
 class Windowed(Converter):
     """A family whose header has the sliding window and its layers."""
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         if not self.config.get("sliding_window"):
             return {}
         return {
@@ -523,7 +523,7 @@ class SmolLm3(Llama):
 class Hunyuan(Converter):
     arch = "HUNYUAN_DENSE"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         if "alpha" not in self.rope:
             return {}
         size = self.head_size
@@ -534,7 +534,7 @@ class Hunyuan(Converter):
 class MiniMaxM2(Converter):
     arch = "MINIMAXM2"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         share = self.rope["partial_rotary_factor"]
         return {
             "expert_feed_forward_length": self.config["intermediate_size"],
@@ -542,69 +542,69 @@ class MiniMaxM2(Converter):
             "expert_gating_func": 2,
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
 
 class Cohere(Converter):
     arch = "COMMAND_R"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"logit_scale": self.config["logit_scale"], "rope.scaling.type": "none"}
 
 
 class Cohere2(Cohere):
     arch = "COHERE2"
 
-    def more(self) -> dict[str, Any]:
-        return super().more() | {"attention.sliding_window": self.config["sliding_window"]}
+    def extra_keys(self) -> dict[str, Any]:
+        return super().extra_keys() | {"attention.sliding_window": self.config["sliding_window"]}
 
 
 class Nemotron(Gemma):
     arch = "NEMOTRON"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
 
 
 class GraniteMoe(Granite):
     arch = "GRANITE_MOE"
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("input_linear.weight"):
             layer = name.split(".")[2]
             for role, half in zip(("gate", "up"), tensor.chunk(2, dim=-2), strict=True):
                 yield f"blk.{layer}.ffn_{role}_exps.weight", half
         else:
-            yield from super().change(name, tensor)
+            yield from super().convert(name, tensor)
 
 
 class StarCoder(Converter):
     arch = "STARCODER"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {"feed_forward_length": 4 * self.config["n_embd"], "attention.head_count_kv": 1}
 
 
 class Bloom(Neox):
     arch = "BLOOM"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "context_length": self.config["hidden_size"],
             "feed_forward_length": 4 * self.config["hidden_size"],
             "attention.head_count_kv": self.heads,
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
-        for actual, changed in super().change(name, tensor):
+    def convert(self, name: str, tensor: Tensor) -> Changed:
+        for actual, changed in super().convert(name, tensor):
             yield actual.removeprefix("transformer."), changed
 
 
 class Mpt(Converter):
     arch = "MPT"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         width, config = self.config["d_model"], self.config["attn_config"]
         return {
             "block_count": self.config["n_layers"],
@@ -626,14 +626,14 @@ class Mpt(Converter):
 class Llama4(Converter):
     arch = "LLAMA4"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         return {
             "feed_forward_length": self.config["intermediate_size_mlp"],
             "expert_feed_forward_length": self.config["intermediate_size"],
             "interleave_moe_layer_step": self.config["interleave_moe_layer_step"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("gate_up_proj"):
             for role, half in zip(("gate", "up"), tensor.transpose(-1, -2).chunk(2, dim=-2), strict=True):
                 yield name.replace("gate_up_proj", f"{role}_proj.weight"), half
@@ -646,25 +646,25 @@ class Llama4(Converter):
 class DeepseekV2(DeepseekV3):
     arch = "DEEPSEEK2"
 
-    def more(self) -> dict[str, Any]:
-        return super().more() | {"expert_gating_func": 1}
+    def extra_keys(self) -> dict[str, Any]:
+        return super().extra_keys() | {"expert_gating_func": 1}
 
 
 class Apertus(Converter):
     arch = "APERTUS"
 
-    def lists(self) -> dict[str, list[float]]:
+    def array_keys(self) -> dict[str, list[float]]:
         layers = range(self.config["num_hidden_layers"])
         return {
             f"xielu.{name}": [self.tensors[f"model.layers.{at}.mlp.act_fn.{name}"].item() for at in layers]
             for name in ("alpha_p", "alpha_n", "beta", "eps")
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if "act_fn" not in name:
             yield name, tensor
 
-    def named(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         from transformers import AutoConfig
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -672,16 +672,16 @@ class Apertus(Converter):
         stretched, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
         size = self.head_size
         plain = 1 / self.rope["rope_theta"] ** (torch.arange(0, size, 2) / size)
-        return super().named() | {"rope_freqs.weight": plain / stretched}
+        return super().named_tensors() | {"rope_freqs.weight": plain / stretched}
 
 
 class Qwen3Next(Qwen2Moe):
     arch = "QWEN3NEXT"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         config = self.config
         return {
-            **(super().more() if "moe_intermediate_size" in config else {}),
+            **(super().extra_keys() if "moe_intermediate_size" in config else {}),
             "ssm.conv_kernel": config["linear_conv_kernel_dim"],
             "ssm.state_size": config["linear_key_head_dim"],
             "ssm.group_count": config["linear_num_key_heads"],
@@ -691,7 +691,7 @@ class Qwen3Next(Qwen2Moe):
             "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         config = self.config
         if name.endswith(".A_log"):
             yield name, -torch.exp(tensor)
@@ -726,7 +726,7 @@ class Qwen35(Qwen3Next):
         by_group: Tensor = tensor.unflatten(axis, (groups, heads, -1))
         return by_group.transpose(axis, axis + 1).flatten(axis, axis + 2)
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         keys = 2 * self.config["linear_num_key_heads"] * self.config["linear_key_head_dim"]
         if "in_proj_qkv." in name or "conv1d" in name:
             tensor = torch.cat([tensor[:keys], self.tiled(tensor[keys:], 0)])
@@ -734,7 +734,7 @@ class Qwen35(Qwen3Next):
             tensor = self.tiled(tensor, 1)
         elif "linear_attn" in name and "norm" not in name:
             tensor = self.tiled(tensor, 0)
-        yield from super().change(name, tensor)
+        yield from super().convert(name, tensor)
 
 
 class Qwen35Moe(Qwen35):
@@ -744,7 +744,7 @@ class Qwen35Moe(Qwen35):
 class Gemma3n(Converter):
     arch = "GEMMA3N"
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         config = self.config
         return {
             "altup.active_idx": config["altup_active_idx"],
@@ -763,29 +763,32 @@ class Gemma3n(Converter):
             "final_logit_softcapping": config["final_logit_softcapping"],
         }
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("correct_output_scale"):
             yield f"{name}.weight", tensor
         elif "altup_projections" not in name and "altup_unembed_projections" not in name:
             yield name, tensor
 
-    def named(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         others = [
             torch.stack([self.tensors[f"model.altup_{kind}.{at}.weight"] for at in range(3)])
             for kind in ("projections", "unembed_projections")
         ]
-        return super().named() | {"altup_proj.weight": others[0], "altup_unembd_proj.weight": others[1]}
+        return super().named_tensors() | {
+            "altup_proj.weight": others[0],
+            "altup_unembd_proj.weight": others[1],
+        }
 
 
 class Gemma4(Converter):
     arch = "GEMMA4"
 
     @property
-    def full(self) -> dict[str, int]:
+    def full_attention(self) -> dict[str, int]:
         """Return the settings of a full-attention layer."""
         return dict(self.config["per_layer_config"][str(self.config["layer_types"].index("full_attention"))])
 
-    def more(self) -> dict[str, Any]:
+    def extra_keys(self) -> dict[str, Any]:
         config, kinds = self.config, self.config["layer_types"]
         windowed = [kind == "sliding_attention" for kind in kinds]
         first = len(kinds) - config["num_kv_shared_layers"]
@@ -795,18 +798,18 @@ class Gemma4(Converter):
             "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
             "attention.sliding_window": config["sliding_window"],
             "attention.sliding_window_pattern": windowed,
-            "attention.key_length": self.full["head_dim"],
-            "attention.value_length": self.full["head_dim"],
+            "attention.key_length": self.full_attention["head_dim"],
+            "attention.value_length": self.full_attention["head_dim"],
             "attention.key_length_swa": config["head_dim"],
             "attention.value_length_swa": config["head_dim"],
-            "rope.dimension_count": self.full["head_dim"],
+            "rope.dimension_count": self.full_attention["head_dim"],
             "rope.dimension_count_swa": config["head_dim"],
             "rope.freq_base_swa": config["rope_parameters"]["sliding_attention"]["rope_theta"],
             "final_logit_softcapping": config["final_logit_softcapping"],
         }
         if config["use_double_wide_mlp"]:
             actual["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
-        if (others := self.full.get("num_key_value_heads")) is not None:
+        if (others := self.full_attention.get("num_key_value_heads")) is not None:
             actual["attention.head_count_kv"] = [
                 groups if is_windowed else others for is_windowed in windowed
             ]
@@ -815,7 +818,7 @@ class Gemma4(Converter):
             actual["expert_feed_forward_length"] = config["moe_intermediate_size"]
         return actual
 
-    def change(self, name: str, tensor: Tensor) -> Changed:
+    def convert(self, name: str, tensor: Tensor) -> Changed:
         layer = name.split(".")[2]
         if name.endswith("router.scale"):
             yield f"blk.{layer}.ffn_gate_inp.scale", tensor
@@ -826,11 +829,11 @@ class Gemma4(Converter):
         else:
             yield name, tensor
 
-    def named(self) -> dict[str, Tensor]:
-        pairs = self.full["head_dim"] // 2
+    def named_tensors(self) -> dict[str, Tensor]:
+        pairs = self.full_attention["head_dim"] // 2
         rotated = int(pairs * self.rope["partial_rotary_factor"])
         factors = torch.tensor([1.0] * rotated + [1e30] * (pairs - rotated))
-        return super().named() | {"rope_freqs.weight": factors}
+        return super().named_tensors() | {"rope_freqs.weight": factors}
 
 
 def of(arch: str) -> type[Converter]:

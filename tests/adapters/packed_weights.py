@@ -44,7 +44,7 @@ def codes_of(weight: Array, *, bits: int, group: Array) -> tuple[Array, Array, A
     return codes, zeros, scales
 
 
-def meant_by(codes: Array, zeros: Array, scales: Array, group: Array) -> Array:
+def dequantized(codes: Array, zeros: Array, scales: Array, group: Array) -> Array:
     """Return the dequantized weight (out, in) in float32."""
     return ((codes - zeros[group].T) * scales[group].T.astype(np.float32)).astype(np.float32)
 
@@ -68,7 +68,7 @@ def pack_awq(size: int) -> Pack:
         group = np.arange(weight.shape[1]) // size
         codes, zeros, scales = codes_of(weight, bits=4, group=group)
         parts = {"qweight": packed(codes.T), "qzeros": packed(zeros), "scales": torch.from_numpy(scales)}
-        return _beside(name, parts), meant_by(codes, zeros, scales, group)
+        return _beside(name, parts), dequantized(codes, zeros, scales, group)
 
     return pack
 
@@ -91,7 +91,7 @@ def pack_gptq(
         }
         if with_groups:
             parts["g_idx"] = torch.from_numpy(group.astype(np.int32))
-        return _beside(name, parts), meant_by(codes, zeros, scales, group)
+        return _beside(name, parts), dequantized(codes, zeros, scales, group)
 
     return pack
 

@@ -28,7 +28,7 @@ def holding(*names: str) -> MemoryStore:
 
 
 @attrs.define
-class Elsewhere(MemoryStore):
+class LocatedStore(MemoryStore):
     """A store whose errors name its location."""
 
     where: str = "another place"
@@ -46,7 +46,7 @@ class Elsewhere(MemoryStore):
 
 
 @attrs.define
-class Failing:
+class FailingStore:
     """A store whose every call raises."""
 
     error: Exception
@@ -102,7 +102,7 @@ def test_each_store_is_asked_for_exactly_what_the_caller_asked() -> None:
 def test_an_error_other_than_not_found_ends_the_search(error: LitGPTError) -> None:
     later = holding("m")
     with pytest.raises(type(error)) as caught:
-        ChainStore((holding(), Failing(error), later)).open(ModelReference("m"))
+        ChainStore((holding(), FailingStore(error), later)).open(ModelReference("m"))
     assert caught.value is error
     assert later.asked == []
 
@@ -116,7 +116,7 @@ def test_a_missing_package_is_reported_before_the_hub_is_contacted() -> None:
 
 
 def test_when_none_has_it_the_error_says_where_each_looked() -> None:
-    error = not_found(holding(), Elsewhere(hint="Ask someone."), Elsewhere(where="a third"), name="m")
+    error = not_found(holding(), LocatedStore(hint="Ask someone."), LocatedStore(where="a third"), name="m")
     assert list(error.searched) == ["models in memory", "another place", "a third"]
     assert str(error).endswith("Ask someone.")
 
@@ -155,7 +155,7 @@ def test_suggestions_are_few_and_each_is_made_once() -> None:
 
 def test_a_store_that_cannot_list_its_names_does_not_hide_that_nothing_was_found() -> None:
     @attrs.define
-    class Unlisted(Failing):
+    class Unlisted(FailingStore):
         def open(self, _: ModelReference) -> MemoryCheckpoint:
             raise ModelNotFound("model-b", searched=("the unlisted",))
 

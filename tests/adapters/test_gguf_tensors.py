@@ -71,8 +71,8 @@ def test_an_expert_stored_in_the_requested_dtype_is_memory_mapped(tmp_path: Path
 class FusedGates(converters.Qwen3Moe):
     """Gate and up projections fused, as `--fuse-gate-up-exps` writes them."""
 
-    def named(self) -> dict[str, Tensor]:
-        actual = super().named()
+    def named_tensors(self) -> dict[str, Tensor]:
+        actual = super().named_tensors()
         for name in [name for name in actual if "ffn_gate_exps" in name]:
             both = [actual.pop(name), actual.pop(name.replace("gate", "up"))]
             actual[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
@@ -86,21 +86,25 @@ def test_fused_gate_and_up_projections_are_split(tmp_path: Path) -> None:
 
 
 class WithoutHalf(converters.GptOss):
-    def named(self) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in super().named().items() if "ffn_up_exps.weight" not in name}
+    def named_tensors(self) -> dict[str, Tensor]:
+        return {
+            name: tensor
+            for name, tensor in super().named_tensors().items()
+            if "ffn_up_exps.weight" not in name
+        }
 
 
 class Cut(converters.Neox):
-    def named(self) -> dict[str, Tensor]:
+    def named_tensors(self) -> dict[str, Tensor]:
         return {
             name: tensor[:-4] if name == "blk.1.attn_qkv.weight" else tensor
-            for name, tensor in super().named().items()
+            for name, tensor in super().named_tensors().items()
         }
 
 
 class Twice(converters.Phi2):
-    def named(self) -> dict[str, Tensor]:
-        return super().named() | {"blk.0.attn_qkv.weight": torch.ones(144, 48)}
+    def named_tensors(self) -> dict[str, Tensor]:
+        return super().named_tensors() | {"blk.0.attn_qkv.weight": torch.ones(144, 48)}
 
 
 @pytest.mark.parametrize(
@@ -128,8 +132,12 @@ def test_tensors_that_do_not_make_what_they_should_are_damage(
 
 
 class WithoutOne(converters.DeepseekV3):
-    def named(self) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in super().named().items() if "blk.2.ffn_up_exps" not in name}
+    def named_tensors(self) -> dict[str, Tensor]:
+        return {
+            name: tensor
+            for name, tensor in super().named_tensors().items()
+            if "blk.2.ffn_up_exps" not in name
+        }
 
 
 def test_experts_that_are_missing_are_named_one_by_one(tmp_path: Path) -> None:

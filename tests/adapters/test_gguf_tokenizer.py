@@ -237,7 +237,7 @@ PIECES = GgufVocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=
 
 
 @pytest.mark.parametrize(
-    ("broken", "what"),
+    ("broken", "content"),
     [
         (attrs.evolve(TINY, types=[1]), "3 tokens and 1 types"),
         (attrs.evolve(TINY, merges=["a b c"]), "not a pair"),
@@ -249,8 +249,8 @@ PIECES = GgufVocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=
         (attrs.evolve(PIECES, tokens=["<unk>", "<unk>"]), "rejects it"),
     ],
 )
-def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: GgufVocabulary, what: str) -> None:
-    with pytest.raises(CorruptFile, match=f"vocabulary of m is damaged: .*{what}"):
+def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: GgufVocabulary, content: str) -> None:
+    with pytest.raises(CorruptFile, match=f"vocabulary of m is damaged: .*{content}"):
         open_tokenizer(broken, name="m")
 
 

@@ -296,10 +296,10 @@ def test_an_unneeded_shard_may_be_missing_or_damaged(sharded: Path) -> None:
 
 def test_a_tensor_that_the_index_forgot_or_misplaced_is_found_in_its_shard(sharded: Path) -> None:
     names = set(open_hf_folder(sharded, "tiny").tensors)
-    held = {path.name: [*load_file(path)] for path in sharded.glob("*.safetensors")}
-    *_, largest = sorted(held, key=lambda pattern: len(held[pattern]))
-    forgotten, misplaced, *_ = held[largest]
-    other = min({*held} - {largest})
+    names_in = {path.name: [*load_file(path)] for path in sharded.glob("*.safetensors")}
+    *_, largest = sorted(names_in, key=lambda name: len(names_in[name]))
+    forgotten, misplaced, *_ = names_in[largest]
+    other = min({*names_in} - {largest})
     index = sharded / "model.safetensors.index.json"
     edit(index, lambda parsed: parsed["weight_map"].pop(forgotten))
     edit(index, lambda parsed: parsed["weight_map"].update({misplaced: other}))

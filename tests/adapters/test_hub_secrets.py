@@ -33,7 +33,7 @@ def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:
     return HubStore(open_hf_folder, endpoint=address, cache_dir=tmp_path / "cache", timeout=LONG)
 
 
-def fails(store: HubStore[Any], reference: ModelReference) -> str:
+def error_output(store: HubStore[Any], reference: ModelReference) -> str:
     """Return all text that a program would show of the error: message, repr, and traceback with causes."""
     with pytest.raises(LitGPTError) as caught:
         store.open(reference).close()
@@ -51,15 +51,15 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
         repr(store),
         repr(tiny),
         str(tiny),
-        fails(store, ModelReference("org/none", token=TOKEN)),
+        error_output(store, ModelReference("org/none", token=TOKEN)),
     ]
     hub.gated.add("org/tiny")
-    shown.append(fails(store, tiny))
+    shown.append(error_output(store, tiny))
     hub.gated.clear()
     hub.broken_with = 503
-    shown.append(fails(store, tiny))
+    shown.append(error_output(store, tiny))
     gone = behind_a_password(refused_port(), tmp_path)
-    shown.append(fails(gone, tiny))
+    shown.append(error_output(gone, tiny))
     hub.broken_with = None
     checkpoint = store.open(tiny)
     shown += [checkpoint.origin, repr(checkpoint)]
@@ -72,7 +72,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
 
 def test_a_traceback_of_an_unreachable_hub_is_short(tmp_path: Path) -> None:
     gone = behind_a_password(refused_port(), tmp_path)
-    assert len(fails(gone, ModelReference("org/tiny")).splitlines()) < 30
+    assert len(error_output(gone, ModelReference("org/tiny")).splitlines()) < 30
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "two words", "t\x00ken", "tök€n", "a\rb", "a\x7fb"])
@@ -142,7 +142,7 @@ def test_addresses_are_printed_without_passwords_and_queries(text: str, expected
 def test_an_endpoint_that_is_not_an_address_is_refused_and_not_shown(tmp_path: Path, address: str) -> None:
     store = HubStore(open_hf_folder, endpoint=address, cache_dir=tmp_path / "cache")
     for secret in (PASSWORD, PASSWORD[:4]):
-        assert secret not in fails(store, ModelReference("org/tiny", token=TOKEN))
+        assert secret not in error_output(store, ModelReference("org/tiny", token=TOKEN))
         assert secret not in store.location
     with pytest.raises(HubUnreachable, match="HF_ENDPOINT is not a valid URL"):
         store.open(ModelReference("org/tiny"))
@@ -169,7 +169,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     close_session()  # the next request opens one, which reads the environment
     try:
         store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)
-        shown = fails(store, ModelReference("org/tiny", token=TOKEN))
+        shown = error_output(store, ModelReference("org/tiny", token=TOKEN))
         assert PASSWORD[:4] not in shown
         with pytest.raises(kind):
             store.open(ModelReference("org/tiny"))

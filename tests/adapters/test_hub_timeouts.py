@@ -62,7 +62,7 @@ def test_work_waiting_for_active_work_is_waited_for() -> None:
     assert len(calls) >= 3
 
 
-class Unlucky(Event):
+class RacingEvent(Event):
     """An event that is cleared just after its second `set`, as a race between threads could do."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Unlucky(Event):
 
 
 def test_completion_together_with_progress_is_noticed() -> None:
-    moved = Unlucky()
+    moved = RacingEvent()
 
     def work() -> int:
         moved.set()

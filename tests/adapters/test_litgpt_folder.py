@@ -297,9 +297,9 @@ def test_an_archive_that_is_compressed_is_not_unpacked(folder: Path) -> None:
         open_and_look(folder)
 
 
-@pytest.mark.parametrize("held", [[torch.ones(1)], {"step": 3}, {"model": {"w": 3}}, {1: torch.ones(1)}])
-def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, held: object) -> None:
-    torch.save(held, folder / "lit_model.pth")
+@pytest.mark.parametrize("content", [[torch.ones(1)], {"step": 3}, {"model": {"w": 3}}, {1: torch.ones(1)}])
+def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, content: object) -> None:
+    torch.save(content, folder / "lit_model.pth")
     with pytest.raises(CorruptFile, match=r"lit_model\.pth"):
         open_and_look(folder)
 

@@ -14,7 +14,7 @@ from litgpt.adapters.training.metrics import COLUMNS
 TITLE = "tiny$model$, LoRA, rank 8"
 
 
-def drawn(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+def plotted_axes(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plot a run of this many steps, with a validation at its end, and return the axes."""
     figures: list[Figure] = []
     save = Figure.savefig
@@ -35,7 +35,7 @@ def drawn(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])
 def test_steps_are_whole_numbers(tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = drawn(tmp_path, steps, monkeypatch)
+    axes = plotted_axes(tmp_path, steps, monkeypatch)
     low, high = axes.get_xlim()
     ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
     assert ticks
@@ -43,7 +43,7 @@ def test_steps_are_whole_numbers(tmp_path: Path, steps: int, monkeypatch: pytest
 
 
 def test_the_title_says_model_and_method_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    axes = drawn(tmp_path, 3, monkeypatch)
+    axes = plotted_axes(tmp_path, 3, monkeypatch)
     assert axes.get_title() == TITLE
     assert axes.title.get_parse_math() is False
 
@@ -56,7 +56,7 @@ def test_a_single_step_is_visible(
     marked: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = {line.get_label(): line for line in drawn(tmp_path, steps, monkeypatch).get_lines()}
+    lines = {line.get_label(): line for line in plotted_axes(tmp_path, steps, monkeypatch).get_lines()}
     smoothed = lines["training, smoothed"]
     assert (smoothed.get_marker() == "o") is marked
     assert list(smoothed.get_xdata()) == list(range(1, steps + 1))

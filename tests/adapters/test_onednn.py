@@ -13,7 +13,7 @@ from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 from litgpt.adapters.pytorch.ops.onednn import OneDnnSwitch, onednn_switch
 
 CPU = torch.device("cpu")
-SOON = 120.0
+TIMEOUT = 120.0
 
 
 def is_on() -> bool:
@@ -55,7 +55,7 @@ def test_it_stays_as_each_block_wants_it_until_the_block_ends(threads: ThreadPoo
             counts[number] += 1
 
     for i in [threads.submit(step, number) for number in range(8)]:
-        i.result(SOON)
+        i.result(TIMEOUT)
     assert min(counts) >= 4
 
 
@@ -64,7 +64,7 @@ def test_threads_with_equal_settings_do_not_wait_for_each_other(threads: ThreadP
 
     def step(_: int) -> None:
         with onednn_switch.set_to(on=False):
-            together.wait(SOON)
+            together.wait(TIMEOUT)
 
     list(threads.map(step, range(4)))
 
@@ -74,7 +74,7 @@ def test_a_users_disabled_setting_stays_disabled(threads: ThreadPoolExecutor) ->
 
     def step(number: int) -> None:
         with onednn_switch.set_to(on=number == 0):
-            together.wait(SOON)  # it is off for both: none waits
+            together.wait(TIMEOUT)  # it is off for both: none waits
             assert not is_on()
 
     setattr(torch.backends.mkldnn, "enabled", False)  # noqa: B010 - torch types it as its descriptor
@@ -94,19 +94,19 @@ def test_a_block_within_another_does_not_wait_for_itself() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_does_not_wait_for_its_parents_threads(threads: ThreadPoolExecutor) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def step() -> None:
         with onednn_switch.set_to(on=False):
-            begun.set()
-            go_on.wait(SOON)
+            started.set()
+            go_on.wait(TIMEOUT)
 
     future = threads.submit(step)
-    assert begun.wait(SOON)
+    assert started.wait(TIMEOUT)
     child = os.fork()
     if not child:
         with onednn_switch.set_to(on=True):
             os._exit(7 if is_on() else 8)
     go_on.set()
-    future.result(SOON)
+    future.result(TIMEOUT)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -40,7 +40,7 @@ def write(
     return expected
 
 
-def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
+def multimodal_config(folder: Path, settings: Any, *, inside: bool) -> None:
     """Return the config of a multimodal model with this text model."""
     text = json.loads((folder / "config.json").read_text())
     del text["quantization_config"]
@@ -77,7 +77,7 @@ def test_the_text_part_of_a_multimodal_model_is_dequantized(
     expected = write(folder, "gemma3_text", pack_bnb(nested=True), BNB, named=named)
     seeing, _ = pack_bnb()("vision_tower.q_proj.weight", np.ones((64, 64), np.float32))
     write_folder(folder, {**load_file(folder / "model.safetensors"), **seeing}, BNB)
-    whole_of(folder, BNB, inside=inside)
+    multimodal_config(folder, BNB, inside=inside)
     check(folder, expected)
     assert "quantization_config" not in json.dumps(open_hf_folder(folder, "tiny").config)
 

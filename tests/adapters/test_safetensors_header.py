@@ -27,8 +27,8 @@ def header(described: Any) -> bytes:
 def parse(request: pytest.FixtureRequest, tmp_path: Path) -> Parse:
     """Return a parser of the header of a whole file, or of a downloaded beginning of one."""
 
-    def parse(what: Any, data: int = 16) -> dict[str, TensorEntry]:
-        raw = what if isinstance(what, bytes) else header(what)
+    def parse(content: Any, data: int = 16) -> dict[str, TensorEntry]:
+        raw = content if isinstance(content, bytes) else header(content)
         if request.param == "on the Hub":
             return parse_header(raw, file_size=len(raw) + data, location="w.safetensors")
         (tmp_path / "w.safetensors").write_bytes(raw + bytes(data))
@@ -84,7 +84,7 @@ def test_it_reads_files_of_the_formats_own_library(tmp_path: Path) -> None:
             assert torch.equal(there.view(entry.info.shape), tensors[name])
 
 
-LIES = {
+INVALID_HEADERS = {
     "no JSON": b'{"a": ',
     "no UTF-8": b'{"\xff": 1}',
     "no object": [described()],
@@ -119,10 +119,10 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("what", LIES.values(), ids=LIES)
-def test_an_invalid_header_is_refused_with_a_short_message(parse: Parse, what: Any) -> None:
+@pytest.mark.parametrize("content", INVALID_HEADERS.values(), ids=INVALID_HEADERS)
+def test_an_invalid_header_is_refused_with_a_short_message(parse: Parse, content: Any) -> None:
     with pytest.raises(CorruptFile, match=r"w\.safetensors is damaged: its safetensors header") as caught:
-        parse(header(what))
+        parse(header(content))
     assert len(str(caught.value)) < 1000
 
 

@@ -30,7 +30,7 @@ from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import PrefixCache
 from tests.adapters.test_workers import gone, one_device, over, workers
 
-HOW: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
+OPTIONS: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
 LONG = 120.0
 """Seconds, for what takes less than one where nothing else runs; a deadline would take ten minutes."""
 
@@ -43,7 +43,7 @@ def pool() -> Iterator[LLM]:
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    return str(one_device().generate("again", **HOW))
+    return str(one_device().generate("again", **OPTIONS))
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,10 @@ def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_rank
             patch.setattr(layer, "forward", fails)
             begun = time.monotonic()
             with pytest.raises(UnsupportedOperation if is_out_of_memory(error) else type(error)) as raised:
-                pool.generate("a text of some length", **HOW)
+                pool.generate("a text of some length", **OPTIONS)
             assert error in (raised.value, raised.value.__cause__)
             assert time.monotonic() - begun < LONG
-        assert pool.generate("again", **HOW) == expected
+        assert pool.generate("again", **OPTIONS) == expected
     assert workers(pool) == before
 
 
@@ -89,8 +89,8 @@ def test_a_workers_error_within_a_step_names_its_rank_and_the_ranks_continue(
     with pool.model.pool.collective(encode_command("keep_rows", cache=10**9, rows=[0])):
         pass  # the worker has no such cache, which it notices after this rank is done
     with pytest.raises(WorkerFailed, match=r"Rank 1.*KeyError: 1000000000.*ready for the next"):
-        pool.generate("again", **HOW)
-    assert pool.generate("again", **HOW) == expected
+        pool.generate("again", **OPTIONS)
+    assert pool.generate("again", **OPTIONS) == expected
     assert workers(pool) == before
 
 
@@ -134,13 +134,13 @@ def test_a_failed_cache_allocation_on_rank_0_allocates_nothing_on_other_ranks(
     with monkeypatch.context() as patch:
         patch.setattr(GPT, "empty_cache", fails)
         with pytest.raises(UnsupportedOperation, match="not enough memory"):
-            pool.generate("again", **HOW)
+            pool.generate("again", **OPTIONS)
     number = json.loads(commands[0])["cache"]
     with crew.collective(encode_command("keep_rows", cache=number, rows=[0])):
         pass  # which the worker cannot do with a cache that it does not have
     with pytest.raises(WorkerFailed, match=f"KeyError: {number}"):
-        pool.generate("again", **HOW)
-    assert pool.generate("again", **HOW) == expected
+        pool.generate("again", **OPTIONS)
+    assert pool.generate("again", **OPTIONS) == expected
 
 
 def test_a_loop_over_a_stream_that_fails_leaves_the_ranks_ready(pool: LLM, expected: str) -> None:
@@ -148,8 +148,8 @@ def test_a_loop_over_a_stream_that_fails_leaves_the_ranks_ready(pool: LLM, expec
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(map(fail, pool.generate("again", stream=True, **HOW)))
-    assert pool.generate("again", **HOW) == expected
+        list(map(fail, pool.generate("again", stream=True, **OPTIONS)))
+    assert pool.generate("again", **OPTIONS) == expected
 
 
 def test_the_sigint_handler_is_exchanged_once_per_answer(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_ctrl_c_between_two_tokens_is_at_once_and_the_ranks_go_on(pool: LLM, exp
         signal.raise_signal(signal.SIGINT)
     del stream
     assert signal.getsignal(signal.SIGINT) is before
-    assert pool.generate("again", **HOW) == expected
+    assert pool.generate("again", **OPTIONS) == expected
 
 
 def test_closing_during_another_threads_answer_ends_both() -> None:

@@ -25,7 +25,7 @@ from litgpt.domain.generation.errors import WorkerLost
 from tests.adapters.test_workers import gone, one_device, over, workers
 from tests.adapters.tiny_models import tiny_folder
 
-HOW: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
+OPTIONS: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
 PATIENCE = 2.0
 """Seconds for which a rank that is not stopped may keep the others waiting, however busy this machine is."""
 LONG = 120.0
@@ -88,7 +88,7 @@ def answer(caller: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    return str(one_device().generate("again", **HOW))
+    return str(one_device().generate("again", **OPTIONS))
 
 
 def other_interface() -> str:
@@ -128,7 +128,7 @@ def test_every_socket_that_listens_is_on_loopback(caller: subprocess.Popen[str])
 def test_a_fork_that_ends_leaves_the_workers_to_its_parent(
     caller: subprocess.Popen[str], expected: str
 ) -> None:
-    ask(caller, HOW["max_new_tokens"])
+    ask(caller, OPTIONS["max_new_tokens"])
     assert answer(caller) == expected
 
 
@@ -178,7 +178,7 @@ def start_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 @attrs.frozen
-class Surrounded:
+class HostileEnvironment:
     """A model whose worker was started in a hostile environment.
 
     Attributes:
@@ -200,7 +200,7 @@ class Surrounded:
 
 
 @pytest.fixture(scope="module")
-def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surrounded]:
+def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileEnvironment]:
     folder = tmp_path_factory.mktemp("surroundings")
     temporary, site, here, was_busy = (folder / name for name in ("tmp", "site", "here", "busy"))
     for value in (temporary, site, here):
@@ -227,33 +227,35 @@ def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surrounded]
         patch.chdir(here)
         llm = over(2)
     with llm:
-        yield Surrounded(llm, temporary, was_busy)
+        yield HostileEnvironment(llm, temporary, was_busy)
 
 
-def test_a_worker_starts_in_a_hostile_environment(surrounded: Surrounded, expected: str) -> None:
-    assert surrounded.llm.generate("again", **HOW) == expected
+def test_a_worker_starts_in_a_hostile_environment(surrounded: HostileEnvironment, expected: str) -> None:
+    assert surrounded.llm.generate("again", **OPTIONS) == expected
 
 
-def test_only_the_user_can_open_the_folder_in_which_ranks_meet(surrounded: Surrounded) -> None:
+def test_only_the_user_can_open_the_folder_in_which_ranks_meet(surrounded: HostileEnvironment) -> None:
     (meeting,) = surrounded.temporary.glob("litgpt-*")
     assert stat.S_IMODE(meeting.stat().st_mode) == 0o700
 
 
-def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, expected: str) -> None:
+def test_a_worker_whose_interpreter_is_busy_is_not_lost(
+    surrounded: HostileEnvironment, expected: str
+) -> None:
     crew = surrounded.crew
     crew.timeout, patience = 0.5, crew.timeout
     os.kill(workers(surrounded.llm)[0], signal.SIGUSR1)
     until(surrounded.was_busy.exists)
     crew.timeout = patience
-    assert surrounded.llm.generate("again", **HOW) == expected
+    assert surrounded.llm.generate("again", **OPTIONS) == expected
 
 
-def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: Surrounded) -> None:
+def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: HostileEnvironment) -> None:
     surrounded.crew.timeout = 0.5  # and these workers are gone then: this is the last test with them
     pids = workers(surrounded.llm)
     os.kill(pids[0], signal.SIGUSR2)
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not take part in a step for 0.5 seconds"):
-        surrounded.llm.generate("again", **HOW)
+        surrounded.llm.generate("again", **OPTIONS)
     assert gone(pids)
     surrounded.llm.close()
     assert not list(surrounded.temporary.glob("litgpt-*"))

@@ -151,11 +151,11 @@ def test_a_lost_rank_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
             next(stream)
             number = signal.Signals[name]
             os.kill(pid, number)
-            begun = time.monotonic()
+            started = time.monotonic()
             cause = rf"rank 1 is gone.*ended by signal {number} \({name}\)"
             with pytest.raises(WorkerLost, match=cause):
                 list(iter(lambda: llm.generate("y", max_new_tokens=1), None))
-            assert time.monotonic() - begun < LONG
+            assert time.monotonic() - started < LONG
             assert gone([pid])
             llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
             assert isinstance(llm.generate("x", max_new_tokens=2, top_k=1), str)
@@ -173,10 +173,10 @@ def test_a_rank_that_cannot_read_the_weights_is_an_error_within_seconds(tmp_path
     half = tmp_path / "half"
     half.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     half.replace(weights)
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(WorkerLost, match=r"rank 1 is gone.*CorruptFile.*model\.safetensors"):
         llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
-    assert time.monotonic() - begun < LONG
+    assert time.monotonic() - started < LONG
 
 
 def test_positions_reach_every_rank(pool: LLM) -> None:

@@ -12,7 +12,7 @@ from litgpt.adapters.pytorch.training.router_aux_loss import RouterAuxLoss
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.training.router_aux_loss import ROUTER_AUX_LOSS_FAMILIES, router_loss_coefficient
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
-from tests.entrypoints.training_runs import UNLIKE, Reported, losses, trained, write_unlike
+from tests.entrypoints.training_runs import VARIED_LENGTHS, Reported, losses, trained, write_varied_lengths
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
 MASK = torch.ones(2, 12).masked_fill(torch.arange(24).view(2, 12) > 19, 0)
@@ -68,8 +68,8 @@ def test_loss_and_gradients_are_those_of_transformers(
 
 def test_a_step_adds_the_balancing_loss_once_for_any_accumulation(tmp_path: Path) -> None:
     reported = Reported()
-    options = UNLIKE | {
-        "data": str(write_unlike(tmp_path)),
+    options = VARIED_LENGTHS | {
+        "data": str(write_varied_lengths(tmp_path)),
         "max_steps": 2,
         "model": str(tiny_folder("mixtral")),
     }

@@ -18,7 +18,7 @@ from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import Quantization
 from tests.agreement.models import Pair, Variant, pair
-from tests.agreement.test_quantized import held
+from tests.agreement.test_quantized import size_in_bytes
 
 CPU = torch.device("cpu")
 TOKENS = 24
@@ -40,7 +40,7 @@ def test_each_rank_holds_its_estimated_weights_and_cache(
     variant: Variant, ranks: int, quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
-    foretold = memory_per_device(
+    estimated = memory_per_device(
         both.actual.architecture,
         strategy="tensor_parallel",
         num_devices=ranks,
@@ -48,9 +48,9 @@ def test_each_rank_holds_its_estimated_weights_and_cache(
         tokens=TOKENS,
         quantize=quantization,
     )
-    for rank, expected in enumerate(foretold):
+    for rank, expected in enumerate(estimated):
         model = rank_of(both, ranks, rank, quantization)
-        assert held(model) == pytest.approx(expected.weights, rel=0.02)
+        assert size_in_bytes(model) == pytest.approx(expected.weights, rel=0.02)
         cache = KVCache.empty(
             model.architecture, max_length=TOKENS, device=CPU, dtype=torch.float32, fixed=True
         )
@@ -78,7 +78,7 @@ def test_each_device_of_a_layer_split_holds_its_estimated_memory(
 ) -> None:
     both = pair(variant, tmp_path)
     architecture = both.actual.architecture
-    foretold = memory_per_device(
+    estimated = memory_per_device(
         architecture,
         strategy="sequential",
         num_devices=3,
@@ -102,9 +102,9 @@ def test_each_device_of_a_layer_split_holds_its_estimated_memory(
     if (
         architecture.tie_word_embeddings
     ):  # then the head is with the embedding, and the norm before it as well
-        outside = [held(first) + held(last), 0, 0]
+        outside = [size_in_bytes(first) + size_in_bytes(last), 0, 0]
     else:
-        outside = [held(first), 0, held(last) + held(model.lm_head)]
-    for device, expected in enumerate(foretold):
-        its = sum(held(block) for block, at in zip(blocks, of_layer, strict=True) if at == device)
+        outside = [size_in_bytes(first), 0, size_in_bytes(last) + size_in_bytes(model.lm_head)]
+    for device, expected in enumerate(estimated):
+        its = sum(size_in_bytes(block) for block, at in zip(blocks, of_layer, strict=True) if at == device)
         assert its + outside[device] == pytest.approx(expected.weights, rel=0.02)

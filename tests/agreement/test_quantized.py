@@ -44,7 +44,7 @@ def logits(model: GPT) -> Tensor:
         return actual
 
 
-def held(model: nn.Module) -> int:
+def size_in_bytes(model: nn.Module) -> int:
     """Return the size in bytes of all parameters and buffers, shared ones once."""
     tensors = {parameter.data_ptr(): parameter for parameter in (*model.parameters(), *model.buffers())}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
@@ -104,9 +104,9 @@ def test_the_estimated_memory_is_what_the_model_takes(
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
     model = quantized(both, attrs.evolve(placed(quantization), dtype=dtype))
-    foretold = weight_bytes(both.actual.architecture, dtype=dtype, quantize=quantization)
-    assert held(model) == pytest.approx(
-        foretold, rel=0.04 if quantization is not None and "-dq" in quantization else 0.02
+    estimated = weight_bytes(both.actual.architecture, dtype=dtype, quantize=quantization)
+    assert size_in_bytes(model) == pytest.approx(
+        estimated, rel=0.04 if quantization is not None and "-dq" in quantization else 0.02
     )
 
 
@@ -121,11 +121,11 @@ def test_each_devices_estimated_memory_is_what_its_layers_take(
     blocks = [*model.transformer["h"].children()]
     for first, last in ((0, 2), (2, 6)):
         part = attrs.evolve(architecture, layers=architecture.layers[first:last])
-        foretold = weight_bytes(part, dtype="float32", quantize=quantization) - outside
-        assert sum(map(held, blocks[first:last])) == pytest.approx(foretold, rel=0.01)
+        estimated = weight_bytes(part, dtype="float32", quantize=quantization) - outside
+        assert sum(map(size_in_bytes, blocks[first:last])) == pytest.approx(estimated, rel=0.01)
 
 
-class Watched:
+class ReadMonitor:
     """A checkpoint that records the bytes of all tensors whenever one of them is read."""
 
     def __init__(self, checkpoint: Any) -> None:
@@ -164,7 +164,7 @@ def test_the_whole_model_never_exists_unquantized(
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
     whole = weight_bytes(both.actual.architecture, dtype="float32")
     largest = max(4 * prod(join.parameter.shape) for join in both.joins)
-    checkpoint: Any = Watched(both.checkpoint)
+    checkpoint: Any = ReadMonitor(both.checkpoint)
     request.getfixturevalue("nothing_before")
     loaded = LayerSplit().build(
         placed(quantization), both.actual.architecture, both.joins, checkpoint, null_reporter
@@ -173,7 +173,7 @@ def test_the_whole_model_never_exists_unquantized(
     if quantization is None:  # so this would notice
         assert checkpoint.most > 0.8 * whole
     else:
-        assert held(model) / 2 < checkpoint.most < held(model) + 2 * largest < 0.6 * whole
+        assert size_in_bytes(model) / 2 < checkpoint.most < size_in_bytes(model) + 2 * largest < 0.6 * whole
 
 
 def test_ranks_quantize_their_own_slices() -> None:

@@ -99,7 +99,7 @@ def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | No
     )
 
 
-def on_all(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
+def on_all_ranks(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
     """Return each rank's result; the error of one rank is raised by all."""
     actual: list[Any] = [None] * ranks
 
@@ -156,7 +156,7 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         )
         return torch.cat([models[rank](part, cache) for part in ids.split((LENGTH - 2, 1, 1), 1)], 1)
 
-    for logits in on_all(ranks, work):
+    for logits in on_all_ranks(ranks, work):
         assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     for join in both.joins:
         name, shape = join.parameter.name, join.parameter.shape
@@ -203,7 +203,7 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
         models.append(model)
     ids = random_ids(2, LENGTH)
     expected = whole(ids)
-    for logits in on_all(ranks, lambda rank: models[rank](ids)):
+    for logits in on_all_ranks(ranks, lambda rank: models[rank](ids)):
         torch.testing.assert_close(logits, expected)
 
 
@@ -218,9 +218,9 @@ def test_each_ranks_estimated_memory_is_what_it_takes(
     for rank in range(ranks):
         part = shard_model(both.actual.architecture, both.joins, world_size=ranks, rank=rank)
         model = rank_of(both, meeting, rank, quantization)
-        foretold = part.weight_bytes(dtype="float32", quantize=quantization)
-        held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-        assert held == pytest.approx(foretold, rel=0.02)
-        assert foretold < 1.2 * whole / ranks
+        estimated = part.weight_bytes(dtype="float32", quantize=quantization)
+        actual_bytes = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+        assert actual_bytes == pytest.approx(estimated, rel=0.02)
+        assert estimated < 1.2 * whole / ranks
         cache = model.empty_cache(max_length=LENGTH, fixed=True)
         assert cache.nbytes == kv_cache_bytes(part.architecture, dtype="float32", tokens=LENGTH)

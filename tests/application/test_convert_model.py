@@ -25,7 +25,7 @@ from litgpt.testing import (
 )
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
-HERE = Path("out")
+OUT = Path("out")
 
 
 @attrs.define
@@ -76,17 +76,17 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any]:
     ],
 )
 def test_a_model_is_saved_in_its_most_frequent_dtype(dtypes: Iterable[DType], expected: str) -> None:
-    assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), HERE, null_reporter) == expected
+    assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), OUT, null_reporter) == expected
 
 
 def test_a_requested_precision_is_used() -> None:
     convert = converter(checkpoint("float16"), Written())
-    assert convert(ModelReference("tiny"), HERE, null_reporter, precision="32-true") == "32-true"
+    assert convert(ModelReference("tiny"), OUT, null_reporter, precision="32-true") == "32-true"
 
 
 def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_does_not() -> None:
     write = Written()
-    converter(checkpoint("float32"), write)(ModelReference("tiny"), HERE, null_reporter)
+    converter(checkpoint("float32"), write)(ModelReference("tiny"), OUT, null_reporter)
     (model,) = write.models
     assert model.config == CONFIG | {"tie_word_embeddings": False}
     assert model.generation_config == {"eos_token_id": 3}
@@ -98,5 +98,5 @@ def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_d
 def test_the_file_is_closed_also_when_writing_fails() -> None:
     model = checkpoint("float32")
     with pytest.raises(UnsupportedOperation):
-        converter(model, Written(full=True))(ModelReference("tiny"), HERE, null_reporter)
+        converter(model, Written(full=True))(ModelReference("tiny"), OUT, null_reporter)
     assert model.source.closed

@@ -45,7 +45,7 @@ def test_an_unknown_model_is_not_downloaded() -> None:
 
 
 @attrs.frozen
-class BrokenOff(MemoryCheckpoint):
+class FailingDownload(MemoryCheckpoint):
     """A model whose weights fail to download."""
 
     def fetch(self, report: Reporter) -> None:
@@ -54,7 +54,7 @@ class BrokenOff(MemoryCheckpoint):
 
 
 def test_a_download_that_breaks_off_is_an_error_and_closes_the_checkpoint_all_the_same() -> None:
-    checkpoint = BrokenOff(folder=Path("models/tiny"))
+    checkpoint = FailingDownload(folder=Path("models/tiny"))
     events: list[Notice | Progress] = []
     with pytest.raises(HubUnreachable, match="the line is cut"):
         DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), events.append)

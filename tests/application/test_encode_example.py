@@ -13,9 +13,9 @@ from litgpt.domain.errors import UnsupportedPrompt
 from litgpt.domain.training.sft_example import SFTExample
 from litgpt.testing import ByteTokenizer
 
-ASKED = Message("user", "Name a bird.")
-ANSWERED = Message("assistant", "A crane.")
-PAIR = (ASKED, ANSWERED)
+QUESTION = Message("user", "Name a bird.")
+ANSWER = Message("assistant", "A crane.")
+PAIR = (QUESTION, ANSWER)
 TALK = (*PAIR, Message("user", "Another."), Message("assistant", "An owl."))
 
 
@@ -88,13 +88,13 @@ def test_bos_is_where_generation_has_it() -> None:
 
 
 def test_an_empty_answer_trains_the_end_token() -> None:
-    nothing = (ASKED, Message("assistant", ""))
+    nothing = (QUESTION, Message("assistant", ""))
     assert targets(encode(nothing)) == ["<|end|>"]
     assert targets(encode(nothing, find_style("alpaca"))) == ["<|end|>"]
 
 
 @attrs.frozen
-class Forgetful(ByteTokenizer):
+class HistoryDroppingTokenizer(ByteTokenizer):
     """A tokenizer whose template drops earlier turns once the last question has an answer."""
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
@@ -104,12 +104,12 @@ class Forgetful(ByteTokenizer):
 
 def test_a_template_that_rewrites_earlier_turns_cannot_be_masked() -> None:
     with pytest.raises(UnsupportedPrompt, match="mask_prompt=False"):
-        EncodeExample(Forgetful(), None, mask_prompt=True)(TALK)
-    assert EncodeExample(Forgetful(), None)(TALK).has_targets
+        EncodeExample(HistoryDroppingTokenizer(), None, mask_prompt=True)(TALK)
+    assert EncodeExample(HistoryDroppingTokenizer(), None)(TALK).has_targets
 
 
 @attrs.frozen
-class Loose(ByteTokenizer):
+class NoTurnEndTokenizer(ByteTokenizer):
     """A tokenizer whose template has no end of turn."""
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
@@ -118,7 +118,10 @@ class Loose(ByteTokenizer):
 
 
 def test_without_a_template_end_of_turn_the_eos_token_ends_the_answer() -> None:
-    assert targets(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert targets(EncodeExample(NoTurnEndTokenizer(), None, mask_prompt=True)(TALK)) == [
+        "A crane.\n\n",
+        "An owl.<|end|>",
+    ]
 
 
 def test_the_default_training_style_is_the_template_then_alpaca() -> None:

@@ -119,6 +119,6 @@ class _LongPieces:
 
 def test_a_long_answer_is_joined_once_and_not_copied_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ByteTokenizer, "decoder", lambda _: _LongPieces())
-    begun = time.process_time()
+    started = time.process_time()
     assert len(answer([1] * 1000, at_most=1000).text) == 1000 * 100_000
-    assert time.process_time() - begun < 4  # copied for each token, it takes ten times as long
+    assert time.process_time() - started < 4  # copied for each token, it takes ten times as long

@@ -21,7 +21,7 @@ from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Generation, Generator
 from litgpt.testing import ScriptedGenerator
 
-SOON = 120.0  # far longer than any call that ends
+TIMEOUT = 120.0  # far longer than any call that ends
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def stream(lock: ModelLock, at_most: int = 8) -> Generation:
     return shared(lock).generate([GenerationRequest(prompt=[1], max_new_tokens=at_most)])
 
 
-def waits(future: Future[Any]) -> bool:
+def is_waiting(future: Future[Any]) -> bool:
     """Return whether a future is still running after a short wait."""
     time.sleep(0.1)
     return not future.done()
@@ -56,7 +56,7 @@ def change(lock: ModelLock, act: Callable[[], object] = lambda: None, **options:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + TIMEOUT
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -71,7 +71,7 @@ def test_uses_run_concurrently_and_changes_exclusively(lock: ModelLock, threads:
 
     def use() -> None:
         with lock.using():
-            together.wait(SOON)
+            together.wait(TIMEOUT)
 
     def alter() -> None:
         with lock.changing("a change"):
@@ -81,9 +81,9 @@ def test_uses_run_concurrently_and_changes_exclusively(lock: ModelLock, threads:
             inside[0] -= 1
 
     for actual in [threads.submit(use) for _ in range(4)]:
-        actual.result(SOON)
+        actual.result(TIMEOUT)
     for actual in [threads.submit(alter) for _ in range(8)]:
-        actual.result(SOON)
+        actual.result(TIMEOUT)
     assert most == [1]
     assert lock.version == 8
 
@@ -103,12 +103,12 @@ def test_a_change_waits_for_an_answer_and_later_answers_wait_for_the_change(
         ]
     )
     queued(lock, 2)
-    assert waits(altered)
-    assert waits(later)
+    assert is_waiting(altered)
+    assert is_waiting(later)
     tokens += [event.token for event in under_way]
     assert tokens == [1, 1, 1, 1]
-    altered.result(SOON)
-    assert later.result(SOON) == [2, 2, 2]
+    altered.result(TIMEOUT)
+    assert later.result(TIMEOUT) == [2, 2, 2]
 
 
 def test_answers_that_wait_go_before_the_next_change(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
@@ -117,20 +117,20 @@ def test_answers_that_wait_go_before_the_next_change(lock: ModelLock, threads: T
 
     def first() -> None:
         inside.set()
-        go_on.wait(SOON)
+        go_on.wait(TIMEOUT)
 
     def answer() -> None:
         with lock.using():
             order.append("answer")
 
     future = [threads.submit(change, lock, first)]
-    assert inside.wait(SOON)
+    assert inside.wait(TIMEOUT)
     for at, act in enumerate([answer, lambda: change(lock, lambda: order.append("change")), answer], 1):
         future.append(threads.submit(act))
         queued(lock, at)
     go_on.set()
     for value in future:
-        value.result(SOON)
+        value.result(TIMEOUT)
     assert order == ["answer", "change", "answer"]
 
 
@@ -143,7 +143,7 @@ def test_a_thread_with_a_stream_starts_another_answer_before_a_waiting_change(
     queued(lock, 1)
     assert len(list(stream(lock, 3))) == 3
     own_stream.close()
-    altered.result(SOON)
+    altered.result(TIMEOUT)
 
 
 def test_a_change_during_the_callers_own_stream_is_an_error_with_the_remedy(lock: ModelLock) -> None:
@@ -218,7 +218,7 @@ def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads:
 
     def read() -> int:
         count = len([next(handed_over)])
-        go_on.wait(SOON)
+        go_on.wait(TIMEOUT)
         return count + sum(1 for _ in handed_over)
 
     def lets_go_on() -> None:
@@ -229,32 +229,32 @@ def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads:
     until(lambda: not lock._is_used_by(this_thread()))
     threads.submit(lets_go_on)
     change(lock)  # is not refused: the other thread reads on
-    assert future.result(SOON) == 7
+    assert future.result(TIMEOUT) == 7
 
 
 def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_threads(
     lock: ModelLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", SOON)
-    lock.timeout = SOON
+    monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", TIMEOUT)
+    lock.timeout = TIMEOUT
     read_by_pool = stream(lock)
     with ThreadPoolExecutor(1) as one_thread:
-        one_thread.submit(lambda: next(read_by_pool)).result(SOON)
+        one_thread.submit(lambda: next(read_by_pool)).result(TIMEOUT)
         altered = one_thread.submit(change, lock)
         queued(lock, 1)
         assert len(list(read_by_pool)) == 7
-        altered.result(SOON)
+        altered.result(TIMEOUT)
         open_stream = stream(lock)
-        one_thread.submit(lambda: next(open_stream)).result(SOON)
+        one_thread.submit(lambda: next(open_stream)).result(TIMEOUT)
         monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", 0.1)
         with pytest.raises(ModelBusy, match="this thread"):
-            one_thread.submit(change, lock).result(SOON)
+            one_thread.submit(change, lock).result(TIMEOUT)
 
 
 def test_unread_streams_are_waited_for_until_the_timeout(threads: ThreadPoolExecutor) -> None:
     lock = ModelLock(timeout=0.2)
     open_stream = stream(lock)
-    threads.submit(lambda: next(open_stream)).result(SOON)
+    threads.submit(lambda: next(open_stream)).result(TIMEOUT)
     with pytest.raises(ModelBusy, match=r"have not been read for 0\.2 seconds.*close\(\)"):
         change(lock)
     assert len(list(open_stream)) == 7
@@ -273,22 +273,22 @@ def test_closing_ends_the_threads_own_streams_and_later_reads_raise(lock: ModelL
 def test_closing_waits_for_streams_of_others_that_are_read(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def read() -> int:
         foreign = stream(lock)
         next(foreign)
-        begun.set()
-        go_on.wait(SOON)
+        started.set()
+        go_on.wait(TIMEOUT)
         return len(list(foreign))
 
     future = threads.submit(read)
-    assert begun.wait(SOON)
+    assert started.wait(TIMEOUT)
     closed = threads.submit(change, lock, ends_answers=True)
-    assert waits(closed)
+    assert is_waiting(closed)
     go_on.set()
-    assert future.result(SOON) == 7
-    closed.result(SOON)
+    assert future.result(TIMEOUT) == 7
+    closed.result(TIMEOUT)
 
 
 def test_a_lost_model_can_be_distributed_again_despite_open_streams(lock: ModelLock) -> None:
@@ -319,7 +319,7 @@ def test_a_change_may_use_the_model_and_change_it_further(lock: ModelLock) -> No
 def test_a_change_that_fails_lets_others_go_on(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
     with pytest.raises(ZeroDivisionError):
         change(lock, lambda: 1 / 0)
-    threads.submit(change, lock).result(SOON)
+    threads.submit(change, lock).result(TIMEOUT)
 
 
 def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
@@ -335,7 +335,7 @@ def test_a_forked_process_does_not_wait_for_its_parents_threads(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
     foreign = stream(lock)
-    threads.submit(lambda: next(foreign)).result(SOON)
+    threads.submit(lambda: next(foreign)).result(TIMEOUT)
     child = os.fork()
     if not child:
         try:
@@ -369,5 +369,5 @@ def test_eight_threads_never_see_a_partly_changed_model(lock: ModelLock, threads
             counts[number] += 1
 
     for i in [threads.submit(alters if number < 2 else answers, number) for number in range(8)]:
-        i.result(SOON)
+        i.result(TIMEOUT)
     assert min(counts) >= 4

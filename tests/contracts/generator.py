@@ -187,8 +187,8 @@ class GeneratorContract:
     ) -> None:
         cache = generator.prefix_cache()
         request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
-        held = generator.generate([request], prefix=cache)
-        assert len(list(held)) == 4
+        finished = generator.generate([request], prefix=cache)
+        assert len(list(finished)) == 4
         assert len(list(generator.generate([request], prefix=cache))) == 4
 
     def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:

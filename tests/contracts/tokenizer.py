@@ -80,10 +80,10 @@ class TokenizerContract:
         if bos is None:
             assert tokenizer.encode("a", bos=True) == tokenizer.encode("a", bos=False)
             return
-        plain, begun = tokenizer.encode("a", bos=False), tokenizer.encode("a", bos=True)
+        plain, started = tokenizer.encode("a", bos=False), tokenizer.encode("a", bos=True)
         assert bos not in plain
-        assert begun == [bos, *plain]
-        assert tokenizer.encode("a") == (begun if tokenizer.adds_bos else plain)
+        assert started == [bos, *plain]
+        assert tokenizer.encode("a") == (started if tokenizer.adds_bos else plain)
         written = tokenizer.decode([bos], include_special_tokens=True)
         assert tokenizer.encode(f"{written}a", bos=True).count(bos) == 1
         assert tokenizer.encode(written, bos=True) == [bos]

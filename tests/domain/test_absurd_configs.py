@@ -52,7 +52,7 @@ ABSURD = (
 )
 
 
-def tried(config: dict[str, Any]) -> str:
+def refusal_of(config: dict[str, Any]) -> str:
     """Return the message with which a config is refused at any stage; empty if it is accepted."""
     began = time.process_time()
     try:
@@ -69,7 +69,7 @@ def tried(config: dict[str, Any]) -> str:
 def test_each_setting_of_each_family_may_be_absurd(model_type: str) -> None:
     for key in SMALL:
         for value in ABSURD:
-            message = tried({**SMALL, "model_type": model_type, key: value})
+            message = refusal_of({**SMALL, "model_type": model_type, key: value})
             assert 0 < len(message) <= MESSAGE_LIMIT, (key, value)
 
 

@@ -119,11 +119,11 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
     chatml, messages = find_style("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
     assert chatml.render(messages) == chatml.render([Message("user", "Hi")])
-    begun = [*messages, Message("assistant", "Well, ")]
+    started = [*messages, Message("assistant", "Well, ")]
     options = TemplateOptions(continue_final_message=True)
-    assert chatml.render(begun, options=options) == chatml.render(messages) + "Well, "
+    assert chatml.render(started, options=options) == chatml.render(messages) + "Well, "
     alpaca = find_style("alpaca")
-    assert alpaca.render(begun, options=options) == alpaca.render(messages) + "Well, "
+    assert alpaca.render(started, options=options) == alpaca.render(messages) + "Well, "
     with pytest.raises(UnsupportedPrompt, match="continue"):
         chatml.render(messages, options=options)
 

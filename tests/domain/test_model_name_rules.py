@@ -10,7 +10,7 @@ from litgpt.domain.catalogue import search
 from litgpt.domain.chat.styles import choose_style
 from litgpt.domain.chat.styles.model_name_rules import STYLE_BY_MODEL_NAME, style_for_model
 
-TAUGHT = {
+STYLES = {
     "stabilityai/stablelm-tuned-alpha-3b": "stablelm-alpha",
     "stabilityai/stablelm-zephyr-3b": "stablelm-zephyr",
     "stabilityai/stablecode-instruct-alpha-3b": "stablecode",
@@ -62,7 +62,7 @@ TAUGHT = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2",
     "BSC-LT/salamandra-2b-instruct": "salamandra",
 }
-CONTINUE = (
+BASE_MODELS = (
     "EleutherAI/pythia-160m",
     "stabilityai/stablelm-base-alpha-3b",
     "stabilityai/stablelm-3b-4e1t",
@@ -92,7 +92,7 @@ CONTINUE = (
     "HuggingFaceTB/SmolLM2-135M",
     "BSC-LT/salamandra-2b",
 )
-OTHERWISE = (
+OTHER_CHAT_MODELS = (
     "allenai/Olmo-3-7B-Instruct",
     "codellama/CodeLlama-70b-Instruct-hf",
     "google/gemma-4-E2B-it",
@@ -108,9 +108,9 @@ BASE_MARKS = ("-base", "-pt", "pythia", "-python-hf", "-completion", "-intermedi
 
 def names() -> Iterator[str]:
     """Yield every model name in this file and in the catalogue."""
-    yield from TAUGHT
-    yield from CONTINUE
-    yield from OTHERWISE
+    yield from STYLES
+    yield from BASE_MODELS
+    yield from OTHER_CHAT_MODELS
     for entry in search():
         yield entry.name
         yield entry.repository
@@ -121,7 +121,7 @@ def fitting(name: str) -> list[str]:
     return [pattern for pattern in STYLE_BY_MODEL_NAME if fnmatchcase(last, pattern)]
 
 
-@pytest.mark.parametrize(("name", "style"), TAUGHT.items())
+@pytest.mark.parametrize(("name", "style"), STYLES.items())
 def test_a_chat_model_gets_its_training_prompt_style(name: str, style: str) -> None:
     actual = choose_style(None, has_chat_template=False, name=name)
     assert actual is not None
@@ -129,12 +129,12 @@ def test_a_chat_model_gets_its_training_prompt_style(name: str, style: str) -> N
     assert choose_style(None, has_chat_template=True, name=name) is None
 
 
-@pytest.mark.parametrize("name", OTHERWISE)
+@pytest.mark.parametrize("name", OTHER_CHAT_MODELS)
 def test_a_model_with_its_own_style_does_not_get_a_related_models(name: str) -> None:
     assert style_for_model(name) is None
 
 
-@pytest.mark.parametrize("name", CONTINUE)
+@pytest.mark.parametrize("name", BASE_MODELS)
 def test_a_base_model_gets_no_style(name: str) -> None:
     actual = choose_style(None, has_chat_template=False, name=name)
     assert actual is not None

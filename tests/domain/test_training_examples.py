@@ -48,9 +48,9 @@ def test_all_turns_of_a_conversation_are_kept() -> None:
         ("human", "Again."),
         ("gpt", "No."),
     ]
-    messages = example({"conversations": [{"from": who, "value": what} for who, what in turns]})
+    messages = example({"conversations": [{"from": who, "value": text} for who, text in turns]})
     assert [value.role for value in messages] == ["system", "user", "assistant", "user", "assistant"]
-    assert [value.content for value in messages] == [what for _, what in turns]
+    assert [value.content for value in messages] == [text for _, text in turns]
 
 
 def test_an_input_is_put_below_its_instruction() -> None:
@@ -147,7 +147,7 @@ def test_sharegpt_has_tool_calls_under_names_of_its_own() -> None:
         ("tool", "4"),
         ("gpt", "Done."),
     ]
-    assert example({"conversations": [{"from": who, "value": what} for who, what in turns]}) == (
+    assert example({"conversations": [{"from": who, "value": text} for who, text in turns]}) == (
         ASKED,
         Message("assistant", None, {"tool_calls": [CALL]}),
         Message("tool", "3"),
@@ -191,11 +191,11 @@ def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "fraction", "held"),
+    ("records", "fraction", "expected"),
     [(2000, 0.05, 100), (51760, 0.03865, 2000), (10, 0.03, 1), (7, 0.5, 3), (10, None, 0), (1, 0, 0)],
 )
-def test_the_validation_size_is_litgpts(records: int, fraction: float | None, held: int) -> None:
-    assert validation_size(records, fraction, location=WHERE) == held
+def test_the_validation_size_is_litgpts(records: int, fraction: float | None, expected: int) -> None:
+    assert validation_size(records, fraction, location=WHERE) == expected
 
 
 def test_a_fraction_leaves_something_to_learn_from() -> None:

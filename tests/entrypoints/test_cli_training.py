@@ -39,7 +39,7 @@ def folder() -> str:
     return str(tiny_folder("llama"))
 
 
-def ends(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     capsys.readouterr()
     status = run([str(argument) for argument in arguments])
     output = capsys.readouterr()
@@ -50,14 +50,14 @@ def test_stdout_is_only_the_output_folder(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     data, out = write_records(tmp_path), tmp_path / "out"
-    status, answer, notes = ends(
+    status, answer, notes = run_cli(
         capsys, "finetune", folder, "--data", data, "--out-dir", out, "--max-steps", "3", *SMALL
     )
     assert status == 0, notes
     assert answer == f"{out / 'adapter'}\n"
     assert ", 3 steps, " in notes
     assert len(losses(out)) == 3
-    status, answer, _ = ends(capsys, "generate", out / "adapter", "--prompt", "say 3", "--top-k", "1")
+    status, answer, _ = run_cli(capsys, "generate", out / "adapter", "--prompt", "say 3", "--top-k", "1")
     assert status == 0
     assert answer
 
@@ -69,7 +69,7 @@ def test_options_come_before_a_file_of_settings(
     config.write_text(
         f"model: {folder}\ndata: {write_records(tmp_path)}\nmax-steps: 9\nlearning_rate: 1e-3\nmethod: full\n"
     )
-    status, _, notes = ends(
+    status, _, notes = run_cli(
         capsys, "finetune", "--config", config, "--out_dir", out, "--max_steps", "2", "--quiet", *SMALL
     )
     assert (status, notes) == (0, "")
@@ -93,7 +93,7 @@ def test_a_file_of_settings_that_cannot_be_right_is_one_line(
 ) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text(f"{line}\n")
-    status, answer, notes = ends(capsys, "finetune", folder, "--data", "x", "--config", config)
+    status, answer, notes = run_cli(capsys, "finetune", folder, "--data", "x", "--config", config)
     assert (status, answer) == (1, "")
     assert message in notes
     assert notes.count("\n") == 1
@@ -149,7 +149,7 @@ def test_a_file_with_another_suffix_is_refused_by_train_before_the_model_is_load
 
 
 def test_missing_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, notes = ends(capsys, "finetune", "smollm2")
+    status, _, notes = run_cli(capsys, "finetune", "smollm2")
     assert status == 2
     assert notes.startswith("Usage: litgpt finetune")
     assert "error: Missing --data: pass a file or folder of training examples, or `alpaca`" in notes
@@ -161,12 +161,12 @@ def test_deprecated_names_are_the_methods(
     data = write_records(tmp_path)
     for name, left in (("finetune_lora", "adapter"), ("finetune_full", "model")):
         out = tmp_path / name
-        status, answer, notes = ends(
+        status, answer, notes = run_cli(
             capsys, name, folder, "--data", data, "--out_dir", out, "--max_steps", "1", *SMALL
         )
         assert status == 0, notes
         assert answer == f"{out / left}\n"
-    status, _, notes = ends(capsys, "finetune_adapter", folder)
+    status, _, notes = run_cli(capsys, "finetune_adapter", folder)
     assert status == 2
     assert "LoRA instead" in notes
 
@@ -178,7 +178,7 @@ def test_texts_are_learned_from_random_weights(
     texts.mkdir()
     for number in range(4):
         (texts / f"{number}.txt").write_text(f"what is said {number} times is true. " * 40)
-    status, answer, notes = ends(
+    status, answer, notes = run_cli(
         capsys, "pretrain", folder, "--data", texts, "--out-dir", out, "--max-steps", "6", *SMALL
     )
     assert status == 0, notes

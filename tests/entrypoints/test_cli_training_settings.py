@@ -28,7 +28,7 @@ def folder() -> str:
     return str(tiny_folder("llama"))
 
 
-def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()
     status = run(arguments)
     output = capsys.readouterr()
@@ -42,7 +42,7 @@ def taught(tmp_path: Path, *, out: str = "out") -> Sequence[str]:
 def test_an_adapter_is_trained_and_stdout_is_only_its_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
-    status, reported, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
+    status, reported, notes = run_cli(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
     assert (status, reported) == (0, f"{tmp_path / 'out' / 'adapter'}\n")
     assert f"Saved to {tmp_path / 'out' / 'adapter'}: " in notes
     assert notes.splitlines()[-1].endswith(f"litgpt chat {tmp_path / 'out' / 'adapter'}")
@@ -50,7 +50,7 @@ def test_an_adapter_is_trained_and_stdout_is_only_its_folder(
     settings = read_settings(tmp_path / "out" / "recipe.yaml")
     assert (settings["method"], settings["max_steps"], settings["batch_size"]) == ("lora", 2, 2)
     quiet = (*taught(tmp_path, out="quiet"), "--max-steps", "1", "--quiet")
-    assert ends(capsys, "finetune", folder, *quiet) == (0, f"{tmp_path / 'quiet' / 'adapter'}\n", "")
+    assert run_cli(capsys, "finetune", folder, *quiet) == (0, f"{tmp_path / 'quiet' / 'adapter'}\n", "")
 
 
 def test_a_file_of_settings_is_read_and_options_come_before_it(
@@ -68,12 +68,12 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
     }
     config.write_text(yaml.safe_dump(settings) + "learning_rate: 2e-3\n", encoding="utf-8")
     chosen = ("--config", str(config), "--max-steps", "3", "--lora-targets", "q_proj, o_proj", "--quiet")
-    assert ends(capsys, "finetune", *chosen)[0] == 0
+    assert run_cli(capsys, "finetune", *chosen)[0] == 0
     assert len(losses(tmp_path / "out")) == 3
     left = read_settings(tmp_path / "out" / "recipe.yaml")
     assert (left["learning_rate"], left["lora_rank"], left["lora_targets"]) == (2e-3, 2, ["q_proj", "o_proj"])
     again = ("--config", str(tmp_path / "out" / "recipe.yaml"), "--out-dir", str(tmp_path / "again"))
-    assert ends(capsys, "finetune", *again, "--quiet")[0] == 0
+    assert run_cli(capsys, "finetune", *again, "--quiet")[0] == 0
     assert losses(tmp_path / "again") == losses(tmp_path / "out")
 
 
@@ -93,7 +93,7 @@ def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
     config = tmp_path / "recipe.yaml"
     if written is not None:
         config.write_text(written, encoding="utf-8")
-    status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
+    status, reported, error = run_cli(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
     assert (status, reported) == (1, "")
     assert message in error
     assert error.count("\n") == 1
@@ -106,7 +106,7 @@ def test_an_invalid_record_is_named_with_its_line(
     data = examples(tmp_path / "bad.jsonl", 3)
     data.write_text(data.read_text(encoding="utf-8") + "\n" + json.dumps({"question": "?"}), encoding="utf-8")
     arguments = ("--data", str(data), "--out-dir", str(tmp_path / "out"), *QUICK)
-    status, _, error = ends(capsys, "finetune", folder, *arguments)
+    status, _, error = run_cli(capsys, "finetune", folder, *arguments)
     assert status == 1
     assert "bad.jsonl" in error
     assert "line 4" in error
@@ -135,7 +135,7 @@ def test_an_invalid_record_is_named_with_its_line(
 def test_invalid_arguments_are_one_line_on_stderr_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], message: str
 ) -> None:
-    status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
+    status, reported, error = run_cli(capsys, "finetune", folder, *taught(tmp_path), *arguments)
     assert (status, reported) == (1, "")
     assert message in error
     assert error.splitlines()[-1].startswith("error: ")
@@ -143,11 +143,11 @@ def test_invalid_arguments_are_one_line_on_stderr_before_training(
 
 
 def test_missing_data_and_model_are_usage_errors(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    status, _, error = ends(capsys, "finetune", folder)
+    status, _, error = run_cli(capsys, "finetune", folder)
     assert status == 2
     remedy = "pass a file or folder of training examples, or `alpaca` / `alpaca_2k`."
     assert f"error: Missing --data: {remedy}\n" in error
-    status, _, error = ends(capsys, "pretrain", "--data", "x.txt")
+    status, _, error = run_cli(capsys, "pretrain", "--data", "x.txt")
     assert status == 2
     assert "error: Missing MODEL: pass a folder, a GGUF file, " in error
 
@@ -156,7 +156,7 @@ def test_missing_data_and_model_are_usage_errors(capsys: pytest.CaptureFixture[s
 def test_help_lists_every_setting(
     capsys: pytest.CaptureFixture[str], task: Literal["finetune", "pretrain"]
 ) -> None:
-    status, reported, _ = ends(capsys, task, "--help")
+    status, reported, _ = run_cli(capsys, task, "--help")
     assert status == 0
     expected = set(CONFIG_FIELDS) - {"model", *_EXCLUDED_OPTIONS[task]} | {"config", "resume", "quiet"}
     lacking = [name for name in expected if f"--{name.replace('_', '-')} " not in reported]
@@ -165,8 +165,8 @@ def test_help_lists_every_setting(
 
 
 def test_options_of_the_other_task_are_not_taken(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    assert ends(capsys, "pretrain", folder, "--method", "lora")[0] == 2
-    assert ends(capsys, "finetune", folder, "--init", "random")[0] == 2
+    assert run_cli(capsys, "pretrain", folder, "--method", "lora")[0] == 2
+    assert run_cli(capsys, "finetune", folder, "--init", "random")[0] == 2
 
 
 def test_pretraining_starts_from_random_weights_by_default(
@@ -175,10 +175,10 @@ def test_pretraining_starts_from_random_weights_by_default(
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("the llama eats grass. " * 60, encoding="utf-8")
     common = ("--data", str(tmp_path / "texts"), *QUICK, "--max-steps", "1", "--quiet")
-    status, reported, _ = ends(capsys, "pretrain", folder, *common, "--out-dir", str(tmp_path / "new"))
+    status, reported, _ = run_cli(capsys, "pretrain", folder, *common, "--out-dir", str(tmp_path / "new"))
     assert (status, reported) == (0, f"{tmp_path / 'new' / 'model'}\n")
     further = (*common, "--init", "pretrained", "--out-dir", str(tmp_path / "further"))
-    assert ends(capsys, "pretrain", folder, *further)[0] == 0
+    assert run_cli(capsys, "pretrain", folder, *further)[0] == 0
     (_, new), *_ = losses(tmp_path / "new")
     (_, old), *_ = losses(tmp_path / "further")
     assert new != old
@@ -204,7 +204,7 @@ def test_litgpts_names_of_commands_are_understood(former: str, now: str) -> None
 
 def test_a_former_name_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str) -> None:
     arguments = (folder, *taught(tmp_path), "--max_steps", "1", "--quiet")
-    assert ends(capsys, "finetune_full", *arguments) == (0, f"{tmp_path / 'out' / 'model'}\n", "")
+    assert run_cli(capsys, "finetune_full", *arguments) == (0, f"{tmp_path / 'out' / 'model'}\n", "")
 
 
 def test_a_models_answer_over_two_devices_is_the_same(
@@ -212,17 +212,17 @@ def test_a_models_answer_over_two_devices_is_the_same(
 ) -> None:
     usual = (folder, "--prompt", "hi", "--top-k", "1", "--max-new-tokens", "4", "--quiet")
     spread = ("--accelerator", "cpu", "--devices", "2")
-    _, answer, _ = ends(capsys, "generate", *usual)
-    assert ends(capsys, "generate_sequentially", *usual, *spread) == (0, answer, "")
+    _, answer, _ = run_cli(capsys, "generate", *usual)
+    assert run_cli(capsys, "generate_sequentially", *usual, *spread) == (0, answer, "")
 
 
 def test_a_checkpoint_becomes_the_model_that_was_saved(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
-    ends(capsys, "finetune_full", folder, *taught(tmp_path), "--max-steps", "1", "--quiet")
+    run_cli(capsys, "finetune_full", folder, *taught(tmp_path), "--max-steps", "1", "--quiet")
     (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
     model_folder = tmp_path / "made"
-    assert ends(capsys, "convert", str(checkpoint), str(model_folder), "--quiet") == (
+    assert run_cli(capsys, "convert", str(checkpoint), str(model_folder), "--quiet") == (
         0,
         f"{model_folder}\n",
         "",
@@ -231,6 +231,6 @@ def test_a_checkpoint_becomes_the_model_that_was_saved(
     assert (model_folder / weights).read_bytes() == (tmp_path / "out" / "model" / weights).read_bytes()
     strange = tmp_path / "strange.ckpt"
     torch.save({"state_dict": {}}, strange)
-    status, _, error = ends(capsys, "convert", str(strange), str(tmp_path / "none"))
+    status, _, error = run_cli(capsys, "convert", str(strange), str(tmp_path / "none"))
     assert status == 1
     assert "which names its model" in error

@@ -198,13 +198,13 @@ def test_tools_and_variables_reach_the_template_from_everywhere(
 
 
 def test_an_unfinished_message_is_continued(llm: LLM, rendered: Any) -> None:
-    begun = [{"role": "user", "content": "Warm?"}, {"role": "assistant", "content": "It is "}]
-    ready = rendered(begun, continue_final_message=True)
+    started = [{"role": "user", "content": "Warm?"}, {"role": "assistant", "content": "It is "}]
+    ready = rendered(started, continue_final_message=True)
     assert ready.endswith("It is ")
     expected = answer(llm, ready, apply_chat_template=False)
-    assert answer(llm, begun, continue_final_message=True) == expected
+    assert answer(llm, started, continue_final_message=True) == expected
     with llm.chat(top_k=1, max_new_tokens=4) as chat:
-        assert chat.send(begun, continue_final_message=True) == expected[1]
+        assert chat.send(started, continue_final_message=True) == expected[1]
         assert [message.content for message in chat.messages] == ["Warm?", "It is " + expected[1]]
 
 

@@ -77,7 +77,7 @@ def each_kind(suffix: str = "") -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", [(kind, suffix) for kind in KINDS], indirect=True, ids=KINDS)
 
 
-def tried(use: Callable[[Any], object], path: str) -> list[LitGPTError]:
+def errors_for(use: Callable[[Any], object], path: str) -> list[LitGPTError]:
     """Return the errors for a path as `str` and as `Path`."""
     results = []
     for value in (path, Path(path)):
@@ -100,28 +100,28 @@ def test_a_model_a_tokenizer_and_an_adapter(path: str, folder: Path, llm: LLM) -
         Tokenizer,
         llm.load_adapter,
     ):
-        assert len(tried(use, path)) == 2
-    assert len(tried(lambda path: LLM.load(f"{path}.gguf", offline=True, quiet=True), path)) == 2
+        assert len(errors_for(use, path)) == 2
+    assert len(errors_for(lambda path: LLM.load(f"{path}.gguf", offline=True, quiet=True), path)) == 2
 
 
 @each_kind()
 def test_folders_that_are_written(path: str, llm: LLM) -> None:
     is_possible = path.endswith("strange") and (Path(path).is_dir() or not os.path.lexists(path))
     for use in (llm.save, llm.save_adapter):
-        assert len(tried(use, path)) == (0 if is_possible else 2)
+        assert len(errors_for(use, path)) == (0 if is_possible else 2)
         if is_possible:
             shutil.rmtree(path)  # an adapter is not saved over a model
 
 
 @each_kind(".json")
 def test_a_chat_is_loaded_from_files_and_saved_to_files(path: str, llm: LLM) -> None:
-    assert len(tried(read_chat, path)) == 2
-    assert len(tried(lambda path: llm.chat(resume=path), path)) == 2
+    assert len(errors_for(read_chat, path)) == 2
+    assert len(errors_for(lambda path: llm.chat(resume=path), path)) == 2
     is_possible = path.endswith("strange.json") and not Path(path).exists()  # a link to nothing is replaced
     is_there = path.endswith("strange.json") and Path(path).exists()
     kind = Path(path).stat().st_mode if is_there else 0
     with llm.chat() as chat:
-        errors = tried(chat.save, path)
+        errors = errors_for(chat.save, path)
     assert len(errors) == (0 if is_possible else 2)
     assert all(isinstance(error, (UnsupportedOperation, InvalidArgument)) for error in errors)
     assert not is_there or Path(path).stat().st_mode == kind
@@ -141,19 +141,19 @@ def test_data_and_a_training_checkpoint(path: str, llm: LLM, folder: Path) -> No
         return use
 
     for use in (data(JSON), data(TextFiles), llm.trainer_setup):
-        assert len(tried(use, path)) == 2
+        assert len(errors_for(use, path)) == 2
 
 
 @each_kind()
 def test_training(path: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('[{"instruction": "a", "output": "b"}]')
     common: dict[str, Any] = {"model": str(folder), "epochs": 1}
-    errors = tried(lambda path: train(TrainConfig(**common, data=str(path), out_dir="out")), path)
+    errors = errors_for(lambda path: train(TrainConfig(**common, data=str(path), out_dir="out")), path)
     assert len(errors) == 2
     if path in NAMES.values():
-        errors = tried(lambda path: train(TrainConfig(**common, data="d.json", out_dir=str(path))), path)
+        errors = errors_for(lambda path: train(TrainConfig(**common, data="d.json", out_dir=str(path))), path)
         assert len(errors) == 2
-    errors = tried(
+    errors = errors_for(
         lambda path: train(TrainConfig(**common, data="d.json", out_dir="o"), resume=str(path)), path
     )
     assert len(errors) == 2

@@ -20,8 +20,8 @@ from litgpt.domain.generation.errors import ModelBusy, ModelClosed
 from tests.adapters.tiny_models import save_byte_tokenizer, tiny_model
 
 PROMPTS = ["a", "a longer prompt than the first", "what do llamas eat?", "x" * 40]
-HOW: dict[str, Any] = {"top_k": 1, "max_new_tokens": 8}
-SOON = 120.0
+OPTIONS: dict[str, Any] = {"top_k": 1, "max_new_tokens": 8}
+TIMEOUT = 120.0
 
 pytestmark = pytest.mark.usefixtures("one_thread", "little_garbage")
 
@@ -91,30 +91,30 @@ def alone(llm: LLM, prompt: str) -> dict[str | None, str]:
     answers = {}
     for name in (None, "a", "b"):
         llm.set_adapter(name)
-        answers[name] = llm.generate(prompt, **HOW)
+        answers[name] = llm.generate(prompt, **OPTIONS)
     assert len(set(answers.values())) == 3
     return answers
 
 
 def streamed(llm: LLM, prompt: str) -> str:
-    return "".join(llm.generate(prompt, stream=True, **HOW))
+    return "".join(llm.generate(prompt, stream=True, **OPTIONS))
 
 
 def of_a_list(llm: LLM, prompt: str) -> str:
-    return str(llm.generate([prompt, *PROMPTS], **HOW)[0])
+    return str(llm.generate([prompt, *PROMPTS], **OPTIONS)[0])
 
 
 def of_a_chat(llm: LLM, prompt: str) -> str:
-    with llm.chat(apply_chat_template=False, **HOW) as chat:
+    with llm.chat(apply_chat_template=False, **OPTIONS) as chat:
         return "".join(chat.stream(prompt))
 
 
 def benchmarked(llm: LLM, prompt: str) -> str:
-    return llm.benchmark(prompt=prompt, **HOW)[0]
+    return llm.benchmark(prompt=prompt, **OPTIONS)[0]
 
 
 def whole(llm: LLM, prompt: str) -> str:
-    return str(llm.complete(prompt, **HOW).text)
+    return str(llm.complete(prompt, **OPTIONS).text)
 
 
 WAYS: list[Callable[[LLM, str], str]] = [whole, streamed, of_a_list, of_a_chat, benchmarked]
@@ -147,7 +147,7 @@ def during(
             done.set()
 
     for value in [threads.submit(changes), *(threads.submit(answers, number) for number in range(7))]:
-        value.result(SOON)
+        value.result(TIMEOUT)
     return actual
 
 
@@ -160,7 +160,7 @@ def test_answers_use_one_adapter_despite_concurrent_set_adapter(
     assert all(answer in pure[prompt].values() for prompt, answer in actual)
     assert len({name for p, answer in actual for name in pure[p] if pure[p][name] == answer}) == 3
     llm.set_adapter("b")
-    assert llm.generate(PROMPTS[0], **HOW) == pure[PROMPTS[0]]["b"]
+    assert llm.generate(PROMPTS[0], **OPTIONS) == pure[PROMPTS[0]]["b"]
 
 
 def test_answers_are_right_while_adapters_are_loaded_merged_and_deleted(
@@ -185,7 +185,7 @@ def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     with placed() as llm:
-        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+        pure = {prompt: llm.generate(prompt, **OPTIONS) for prompt in PROMPTS}
 
         def change(at: int) -> None:
             llm.distribute(accelerator="cpu", precision="32-true", fixed_kv_cache_size=(None, 200)[at % 2])
@@ -201,7 +201,7 @@ def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
 def test_eight_threads_get_the_same_answers_as_one(threads: ThreadPoolExecutor, precision: str) -> None:
     with placed(precision=precision) as llm:
-        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+        pure = {prompt: llm.generate(prompt, **OPTIONS) for prompt in PROMPTS}
         drawn = llm.generate(PROMPTS, seed=3, max_new_tokens=8)
 
         def ask(number: int) -> None:
@@ -211,7 +211,7 @@ def test_eight_threads_get_the_same_answers_as_one(threads: ThreadPoolExecutor, 
             assert llm.generate(PROMPTS, seed=3, max_new_tokens=8) == drawn
 
         for i in [threads.submit(ask, number) for number in range(8)]:
-            i.result(SOON)
+            i.result(TIMEOUT)
 
 
 def test_answers_are_right_while_the_model_moves_to_worker_processes(
@@ -219,7 +219,7 @@ def test_answers_are_right_while_the_model_moves_to_worker_processes(
 ) -> None:
     ids, hidden = torch.arange(2, 30)[None], torch.ones(1, 2, 48)
     with torch.no_grad(), placed() as llm:
-        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+        pure = {prompt: llm.generate(prompt, **OPTIONS) for prompt in PROMPTS}
 
         def to(strategy: Any) -> Callable[[int], object]:
             return lambda _: llm.distribute("cpu", 2, "32-true", generate_strategy=strategy)
@@ -255,30 +255,30 @@ def test_answers_are_right_while_the_model_moves_to_worker_processes(
         futures: list[Future[object]] = [threads.submit(act) for act in acts]
         futures += [threads.submit(ask, number) for number in range(4)]
         for value in futures:
-            value.result(SOON)
+            value.result(TIMEOUT)
         actual += during(to("sequential"), threads, llm, times=1)
     assert all(answer == pure[prompt] for prompt, answer in actual)
 
 
 def test_closing_waits_for_answers_and_later_calls_raise(threads: ThreadPoolExecutor) -> None:
     llm = placed()
-    pure, begun, go_on = llm.generate("a", **HOW), threading.Event(), threading.Event()
+    pure, started, go_on = llm.generate("a", **OPTIONS), threading.Event(), threading.Event()
 
     def read() -> str:
-        pieces = llm.generate("a", stream=True, **HOW)
+        pieces = llm.generate("a", stream=True, **OPTIONS)
         piece = next(pieces)
-        begun.set()
-        go_on.wait(SOON)
+        started.set()
+        go_on.wait(TIMEOUT)
         return str(piece + "".join(pieces))
 
     reading = threads.submit(read)
-    assert begun.wait(SOON)
+    assert started.wait(TIMEOUT)
     closing = threads.submit(llm.close)
     time.sleep(0.1)
     assert not closing.done()
     go_on.set()
-    assert reading.result(SOON) == pure
-    closing.result(SOON)
+    assert reading.result(TIMEOUT) == pure
+    closing.result(TIMEOUT)
     llm.close()
     for ask in WAYS:
         with pytest.raises(NotDistributed):
@@ -286,14 +286,14 @@ def test_closing_waits_for_answers_and_later_calls_raise(threads: ThreadPoolExec
     with pytest.raises(NotDistributed):
         llm(torch.tensor([[1, 2]]))
     llm.distribute(accelerator="cpu", precision="32-true")
-    assert llm.generate("a", **HOW) == pure
+    assert llm.generate("a", **OPTIONS) == pure
     llm.close()
 
 
 def test_a_with_block_ends_despite_open_streams() -> None:
     with placed() as llm:
-        open_stream = llm.generate("a", stream=True, **HOW)
-        chat = llm.chat(apply_chat_template=False, **HOW)
+        open_stream = llm.generate("a", stream=True, **OPTIONS)
+        chat = llm.chat(apply_chat_template=False, **OPTIONS)
         next(open_stream)
         saying = chat.stream("hello")
         next(saying)
@@ -309,8 +309,8 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
     llm: LLM, adapters: dict[str, Path]
 ) -> None:
     llm.set_adapter("a")
-    pure = llm.generate("a", **HOW)
-    pieces = llm.generate("a", stream=True, **HOW)
+    pure = llm.generate("a", **OPTIONS)
+    pieces = llm.generate("a", stream=True, **OPTIONS)
     piece = next(pieces)
     state = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     changes: list[Callable[[], object]] = [
@@ -328,15 +328,15 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
     for change in changes:
         with pytest.raises(ModelBusy, match=r"\.close\(\)"):
             change()
-    assert llm.generate("a", **HOW) == pure  # further answers change nothing
+    assert llm.generate("a", **OPTIONS) == pure  # further answers change nothing
     llm(torch.tensor([[1, 2]]))
     assert piece + "".join(pieces) == pure
     llm.set_adapter("b")
-    assert llm.generate("a", **HOW) != pure
+    assert llm.generate("a", **OPTIONS) != pure
 
 
 def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = llm.generate("a", stream=True, **HOW)
+    pieces = llm.generate("a", stream=True, **OPTIONS)
     next(pieces)
     assert llm.model is not None
     with monkeypatch.context() as patch:
@@ -347,7 +347,7 @@ def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: 
 
 
 def test_a_chat_continues_after_the_model_was_distributed_again(llm: LLM) -> None:
-    options = {"apply_chat_template": False, **HOW}
+    options = {"apply_chat_template": False, **OPTIONS}
     chat, other = llm.chat(**options), llm.chat(**options)
     first = chat.send("hello")
     other.send("hello")
@@ -377,12 +377,12 @@ def test_a_loss_and_logits_are_of_one_adapter(llm: LLM, threads: ThreadPoolExecu
     while not all(value.done() for value in measured):
         llm.set_adapter("ab"[at % 2])
         at += 1
-    assert [value.result(SOON) for value in measured] == [None] * 4
+    assert [value.result(TIMEOUT) for value in measured] == [None] * 4
 
 
 def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExecutor) -> None:
     def open_stream() -> Any:
-        pieces = llm.generate("a", stream=True, **HOW)
+        pieces = llm.generate("a", stream=True, **OPTIONS)
         next(pieces)
         return pieces
 
@@ -392,11 +392,11 @@ def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExec
         signal.raise_signal(signal.SIGINT)
 
     # The stream's thread is not the one that changes the model and waits.
-    pieces = threads.submit(open_stream).result(SOON)
+    pieces = threads.submit(open_stream).result(TIMEOUT)
     interrupted = threads.submit(interrupt)
     with pytest.raises(KeyboardInterrupt):
         llm.set_adapter("a")
-    interrupted.result(SOON)
+    interrupted.result(TIMEOUT)
     pieces.close()
     llm.set_adapter("a")
     assert issubclass(ModelBusy, LitGPTError)

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*isinstance.treespec"),
 ]
 
-HOW: dict[str, Any] = {"max_new_tokens": 6, "top_k": 1}
+OPTIONS: dict[str, Any] = {"max_new_tokens": 6, "top_k": 1}
 BATCHES = 12
 LONG = 120.0
 
@@ -60,17 +60,17 @@ def fit(module: Lit) -> None:
 
 def beside(module: Lit) -> list[str | Exception]:
     """Train, and return the answers of another thread; after each step it starts at least one."""
-    actual, over, begun = list[str | Exception](), threading.Event(), threading.Semaphore(0)
+    actual, over, started = list[str | Exception](), threading.Event(), threading.Semaphore(0)
 
     def answers() -> None:
         while not over.is_set():
-            begun.release()
+            started.release()
             try:
-                actual.append(module.llm.generate("hello", **HOW))
+                actual.append(module.llm.generate("hello", **OPTIONS))
             except WeightsReplaced as error:
                 actual.append(error)
 
-    module.stepped = lambda: begun.acquire(timeout=LONG)
+    module.stepped = lambda: started.acquire(timeout=LONG)
     thread = threading.Thread(target=answers)
     thread.start()
     try:
@@ -83,14 +83,14 @@ def beside(module: Lit) -> list[str | Exception]:
 
 def test_answers_during_training_are_correct_and_do_not_affect_it() -> None:
     alone, module = Lit(rate=0.0), Lit(rate=0.0)
-    expected = alone.llm.generate("hello", **HOW)
+    expected = alone.llm.generate("hello", **OPTIONS)
     fit(alone)
     actual = beside(module)
     assert module.losses == alone.losses  # with the same dropout
     assert len(set(module.losses)) == BATCHES
     answers = {value for value in actual if isinstance(value, str)}
     assert answers <= {expected}
-    assert module.llm.generate("hello", **HOW) == expected
+    assert module.llm.generate("hello", **OPTIONS) == expected
 
 
 def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> None:
@@ -106,7 +106,7 @@ def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> No
 def test_an_optimizer_step_during_an_answer_raises_and_the_next_answer_is_correct() -> None:
     module = Lit(rate=1e-1)
     optimizer = module.configure_optimizers()
-    stream = module.llm.generate("hello", stream=True, **HOW)
+    stream = module.llm.generate("hello", stream=True, **OPTIONS)
     next(stream)
 
     def step() -> None:
@@ -119,13 +119,13 @@ def test_an_optimizer_step_during_an_answer_raises_and_the_next_answer_is_correc
     thread.join(LONG)
     with pytest.raises(WeightsReplaced, match="between steps"):
         list(stream)
-    once = module.llm.generate("hello", **HOW)
-    assert "".join(module.llm.generate("hello", stream=True, **HOW)) == once
+    once = module.llm.generate("hello", **OPTIONS)
+    assert "".join(module.llm.generate("hello", stream=True, **OPTIONS)) == once
 
 
 def test_a_chat_continues_with_the_weights_of_an_optimizer_step() -> None:
     module = Lit(rate=1e-1)
-    chat = module.llm.chat(apply_chat_template=False, **HOW)
+    chat = module.llm.chat(apply_chat_template=False, **OPTIONS)
     chat.send("hello")
     chat.send("more")
     optimizer = module.configure_optimizers()

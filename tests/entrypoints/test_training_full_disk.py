@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 _ALWAYS_REPORTED = ("Training ", "Step ", "Validat", "steps  ")
 
 
-class Heard:
+class NoticeRecorder:
     """Records notices, and fills the disk, or limits the file size, after a step.
 
     Args:
@@ -53,7 +53,7 @@ def room_again() -> Iterator[None]:
 
 def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     config = recipe(tmp_path, save_every=2, max_steps=6)
-    events = Heard(3, 700_000)  # enough for the model, and not for its moments
+    events = NoticeRecorder(3, 700_000)  # enough for the model, and not for its moments
     with room_again():
         done = train(config, report=events)
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
@@ -73,7 +73,7 @@ def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(t
 def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a_model_of_it(
     tmp_path: Path,
 ) -> None:
-    events = Heard(3, 50_000)
+    events = NoticeRecorder(3, 50_000)
     with room_again(), pytest.raises((LitGPTError, OSError)):
         train(recipe(tmp_path, save_every=2, max_steps=4), report=events)
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"

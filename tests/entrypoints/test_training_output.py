@@ -180,7 +180,7 @@ def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran)
     assert [step for step, _ in actual] == ["3", "5"]
 
 
-def said_memory(ran: Ran) -> float:
+def reported_memory(ran: Ran) -> float:
     """Return the number of bytes that the start line expects."""
     (number, unit), *_ = re.findall(r"about ([\d.]+) (MB|GB) of memory", ran.stderr)
     return float(number) * {"MB": 1e6, "GB": 1e9}[unit]
@@ -191,7 +191,7 @@ cpu_build = pytest.mark.skipif(torch.version.cuda is not None, reason="CUDA's li
 
 @cpu_build
 def test_the_reported_memory_is_the_memory_taken(log: Ran) -> None:
-    assert said_memory(log) == pytest.approx(log.peak, rel=0.1)
+    assert reported_memory(log) == pytest.approx(log.peak, rel=0.1)
 
 
 @cpu_build
@@ -202,7 +202,7 @@ def test_the_memory_of_a_real_model_is_reported_too(tmp_path: Path, method: str)
     at = arguments.index(str(tiny_folder("llama")))
     more = ["--method", method, "--max-steps", "2", "--max-seq-length", "64"]
     ran = logged([*arguments[:at], "smollm2", *arguments[at + 1 :], *more], environment, tmp_path)
-    assert said_memory(ran) == pytest.approx(ran.peak, rel=0.1)
+    assert reported_memory(ran) == pytest.approx(ran.peak, rel=0.1)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma2", "gpt_oss", "bloom"])

@@ -14,20 +14,22 @@ from litgpt import LLM
 from litgpt.cli import main
 from litgpt.training import TrainConfig, train
 from tests.entrypoints.stopped_litgpt import PATIENCE, stopped_within
-from tests.entrypoints.training_runs import UNLIKE, Reported, losses, settings, write_unlike
+from tests.entrypoints.training_runs import VARIED_LENGTHS, Reported, losses, settings, write_varied_lengths
 
 _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def unlike(folder: Path, **options: Any) -> dict[str, Any]:
+def varied_settings(folder: Path, **options: Any) -> dict[str, Any]:
     """Return the settings of a run on answers of different lengths, three of them for validation."""
-    data = str(write_unlike(folder, 43))
-    return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | options))
+    data = str(write_varied_lengths(folder, 43))
+    return settings(
+        folder, **(VARIED_LENGTHS | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | options)
+    )
 
 
 def arguments(folder: Path, **settings: Any) -> list[str]:
-    config = unlike(folder, **settings)
+    config = varied_settings(folder, **settings)
     model = config.pop("model")
     options = [
         f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in config.items()
@@ -43,7 +45,7 @@ def run(folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    train(TrainConfig(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Reported())
+    train(TrainConfig(**varied_settings(folder, method="full", batch_size=4, epochs=2)), report=Reported())
     return folder / "out"
 
 

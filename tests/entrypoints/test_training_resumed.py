@@ -192,10 +192,10 @@ def test_a_checkpoint_of_something_else_is_refused_before_training(
 ) -> None:
     if "model" in other:
         other = other | {"model": str(tiny_folder(other["model"]))}
-    begun = attrs.evolve(whole, out_dir=str(tmp_path / "other"), **other)
+    started = attrs.evolve(whole, out_dir=str(tmp_path / "other"), **other)
     newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
     with pytest.raises(TrainerCheckpointMismatch, match=named):
-        train(begun, resume=str(newest), report=null_reporter)
+        train(started, resume=str(newest), report=null_reporter)
     assert not (tmp_path / "other" / "metrics.csv").exists()
 
 

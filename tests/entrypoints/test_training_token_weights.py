@@ -19,7 +19,7 @@ from litgpt.training import TrainConfig
 from tests.adapters.recording import trainer
 from tests.adapters.tiny_models import tiny_folder
 from tests.architecture.repository import ROOT
-from tests.entrypoints.training_runs import UNLIKE, losses, rows, trained, write_unlike
+from tests.entrypoints.training_runs import VARIED_LENGTHS, losses, rows, trained, write_varied_lengths
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +35,7 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
     checkpointing: bool,  # noqa: FBT001
 ) -> None:
     # Ten training examples: the third step has two, for any micro-batch size.
-    options = UNLIKE | {"data": str(write_unlike(tmp_path)), "epochs": 2, "max_norm": None}
+    options = VARIED_LENGTHS | {"data": str(write_varied_lengths(tmp_path)), "epochs": 2, "max_norm": None}
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
         out = str(tmp_path / f"{batch}")
         trained(
@@ -53,8 +53,8 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
 
 
 def test_gradients_are_clipped_after_token_weighting(tmp_path: Path) -> None:
-    options = UNLIKE | {
-        "data": str(write_unlike(tmp_path)),
+    options = VARIED_LENGTHS | {
+        "data": str(write_varied_lengths(tmp_path)),
         "max_steps": 5,
         "max_norm": 0.5,
         "learning_rate": 0.05,
@@ -81,7 +81,7 @@ def test_texts_are_weighed_by_token_too(tmp_path: Path) -> None:
 def test_a_micro_batch_without_targets_adds_no_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = UNLIKE | {"data": str(write_unlike(tmp_path)), "batch_size": 2, "max_steps": 2}
+    options = VARIED_LENGTHS | {"data": str(write_varied_lengths(tmp_path)), "batch_size": 2, "max_steps": 2}
     trained(tmp_path, accumulate=1, out_dir=str(tmp_path / "one"), **options)
     step, turn = LitModel.training_step, cycle((False, True))
 
@@ -114,8 +114,8 @@ def test_a_sum_of_losses_is_the_mean_times_its_targets() -> None:
 def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-    recipe: dict[str, Any] = UNLIKE | {
-        "data": str(write_unlike(tmp_path)),
+    recipe: dict[str, Any] = VARIED_LENGTHS | {
+        "data": str(write_varied_lengths(tmp_path)),
         "batch_size": 2,
         "accumulate": 3,
         "epochs": 3,
@@ -195,7 +195,7 @@ def test_the_documented_module_weighs_micro_batches_and_the_other_one_tokens(
     norms = []
     for batch_size, accumulate in ((2, 1), (1, 2)):
         module = scope[name](tiny_folder("llama"))
-        data = JSON(write_unlike(tmp_path), mask_prompt=True, prompt_style="phi-2")
+        data = JSON(write_varied_lengths(tmp_path), mask_prompt=True, prompt_style="phi-2")
         data.connect(module.llm.tokenizer, batch_size=batch_size, max_seq_length=120)
         trainer(tmp_path, max_steps=1, accumulate_grad_batches=accumulate).fit(module, data)
         norms.append(float(nn.utils.get_total_norm([parameter.grad for parameter in module.parameters()])))

@@ -13,7 +13,7 @@ from tests.adapters.tiny_models import tiny_folder
 
 RECORDS = 40
 
-UNLIKE: dict[str, Any] = {
+VARIED_LENGTHS: dict[str, Any] = {
     "mask_prompt": True,
     "prompt_style": "phi-2",
     "max_seq_length": 120,
@@ -46,7 +46,7 @@ def write_records(folder: Path) -> Path:
     return path
 
 
-def write_unlike(folder: Path, count: int = 11) -> Path:
+def write_varied_lengths(folder: Path, count: int = 11) -> Path:
     """Write examples whose answers differ in length."""
     path = folder / "unlike.jsonl"
     records = [{"instruction": f"q{i}", "output": "yes " * (1 + i * 7 % 20)} for i in range(count)]
