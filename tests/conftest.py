@@ -7,7 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# On a busy machine, an example may take any time; tests with bounds on time measure the process's CPU time.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 # Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("LITGPT_FULL_TRACEBACKS", "1")  # a test that fails shows where

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
@@ -47,7 +47,7 @@ def test_the_file_that_is_damaged_below_was_sound() -> None:
     assert use(sound()[0])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.data())
 def test_a_header_with_any_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
     raw, end = sound()
@@ -60,7 +60,7 @@ def test_a_header_with_any_bytes_changed_is_read_or_refused(data: st.DataObject)
     use(bytes(damaged))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.data())
 def test_a_number_in_a_header_that_becomes_any_other_is_read_or_refused(data: st.DataObject) -> None:
     raw, end = sound()
@@ -70,7 +70,7 @@ def test_a_number_in_a_header_that_becomes_any_other_is_read_or_refused(data: st
     use(raw[:place] + number.to_bytes(size, "little") + raw[place + size :])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_file_cut_anywhere_is_refused(data: st.DataObject) -> None:
     raw, _ = sound()
@@ -78,7 +78,7 @@ def test_a_file_cut_anywhere_is_refused(data: st.DataObject) -> None:
     assert not use(raw[: data.draw(st.integers(0, last - 1))])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(max_size=200))
 def test_bytes_behind_the_magic_are_refused(raw: bytes) -> None:
     assert not use(b"GGUF\3\0\0\0" + raw)

@@ -127,7 +127,7 @@ def merged(vocabulary: GgufVocabulary, patterns: tuple[str, ...], text: str) -> 
 def test_smollm2_splits_and_merges_as_the_plainest_code_does(
     smollm2: CheckpointTokenizer, smollm2_vocabulary: GgufVocabulary
 ) -> None:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(text=TEXT)
     def agrees(text: str) -> None:
         plainly = merged(smollm2_vocabulary, PRE_TOKENIZERS["smollm"].patterns, text)
@@ -143,7 +143,7 @@ def test_smollm2_splits_as_the_library_does_that_its_own_tokenizer_json_is_writt
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(text=TEXT)
     @example(text="  Ⅳ ²x½ ٣4 I'll 12\u0303")
     def agrees(text: str) -> None:
@@ -153,7 +153,7 @@ def test_smollm2_splits_as_the_library_does_that_its_own_tokenizer_json_is_writt
 
 
 def test_any_text_comes_back_in_pieces(smollm2: CheckpointTokenizer, gemma3: CheckpointTokenizer) -> None:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(text=TEXT)
     def comes_back(text: str) -> None:
         for tokenizer in (smollm2, gemma3):
@@ -166,7 +166,7 @@ def test_any_text_comes_back_in_pieces(smollm2: CheckpointTokenizer, gemma3: Che
 def test_any_ids_give_the_same_text_in_pieces_as_at_once(
     smollm2: CheckpointTokenizer, gemma3: CheckpointTokenizer
 ) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(data=st.data())
     def agree(data: st.DataObject) -> None:
         # Both have special tokens and bytes first; Gemma 3's bytes are the ids from 238 to 493.

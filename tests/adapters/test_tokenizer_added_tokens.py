@@ -204,7 +204,7 @@ def with_flags(tmp_path_factory: pytest.TempPathFactory) -> tuple[CheckpointToke
 @given(
     parts=st.lists(st.sampled_from([TURN, DONE, "<think>", "word", "<|im_end|>", " ", "\n", "a", "é", "<"]))
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_text_of_special_tokens_is_encoded_as_transformers_does(
     with_flags: tuple[CheckpointTokenizer, Any], parts: list[str]
 ) -> None:

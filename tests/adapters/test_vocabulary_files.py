@@ -124,7 +124,7 @@ def qwen(
 
 
 @given(text=st.text() | st.text(alphabet="aeé\u0301 '\n\t1TheHR你🦙.,<|>"))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_any_text_is_split_as_transformers_does(qwen: tuple[CheckpointTokenizer, Any], text: str) -> None:
     check_agreement(*qwen, [text])
 

@@ -66,7 +66,6 @@ def _damage(reader: Reader, folder: Path, examples: int) -> None:
     @settings(
         max_examples=examples,
         derandomize=True,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

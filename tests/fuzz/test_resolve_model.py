@@ -56,7 +56,6 @@ def fuzz(family: str, examples: int) -> None:
     @settings(
         max_examples=examples,
         derandomize=True,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
