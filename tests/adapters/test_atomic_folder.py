@@ -262,7 +262,7 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
     assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # not created by a save
 
 
-def test_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_not(tmp_path: Path) -> None:
+def test_links_to_folders_are_followed_and_dangling_ones_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "model")
     with pytest.raises(UnsupportedOperation, match="a dangling link"):
         save_folder(tmp_path / "link", 1)

@@ -73,7 +73,7 @@ class TestChainStore(ModelStoreContract):
         return ChainStore((holding("other"), MemoryStore({"tiny": tiny}), LocalStore()))
 
 
-def test_the_first_store_that_has_it_opens_it_and_no_other_is_asked() -> None:
+def test_the_first_store_with_the_model_opens_it() -> None:
     empty, first, second = holding(), holding("m"), holding("m")
     opened = ChainStore((empty, first, second)).open(ModelReference("m"))
     assert opened.source is first.models["m"].source
@@ -81,7 +81,7 @@ def test_the_first_store_that_has_it_opens_it_and_no_other_is_asked() -> None:
     assert second.asked == []
 
 
-def test_each_store_is_asked_for_exactly_what_the_caller_asked() -> None:
+def test_each_store_gets_the_callers_request() -> None:
     store = holding("m")
     reference = ModelReference("m", revision="v1", offline=True, token="secret")  # noqa: S106
     ChainStore((holding(), store)).open(reference)
@@ -115,7 +115,7 @@ def test_a_missing_package_is_reported_before_the_hub_is_contacted() -> None:
     assert hub.asked == []
 
 
-def test_when_none_has_it_the_error_says_where_each_looked() -> None:
+def test_the_not_found_error_lists_the_places_of_all_stores() -> None:
     error = not_found(holding(), LocatedStore(hint="Ask someone."), LocatedStore(where="a third"), name="m")
     assert list(error.searched) == ["models in memory", "another place", "a third"]
     assert str(error).endswith("Ask someone.")

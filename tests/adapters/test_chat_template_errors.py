@@ -37,7 +37,7 @@ def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
         ("{{ 1 }}\n{{ 'a' | nothing }}", 2),
     ],
 )
-def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, line: int) -> None:
+def test_a_template_that_cannot_be_compiled_is_an_error_with_the_line(template: str, line: int) -> None:
     with pytest.raises(UnsupportedPrompt, match=rf"chat template of m does not support this: line {line}: "):
         ChatTemplate("m", template).render(MESSAGES)
 

@@ -195,7 +195,7 @@ def test_a_broken_template_is_an_error_when_it_is_used(template: str) -> None:
         "{{ lipsum() }}",
     ],
 )
-def test_there_is_no_way_out_of_the_sandbox(template: str) -> None:
+def test_the_sandbox_cannot_be_escaped(template: str) -> None:
     with pytest.raises(UnsupportedPrompt):
         render(template)
 

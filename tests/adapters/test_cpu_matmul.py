@@ -188,7 +188,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd fphp asimdhp i8mm bf16\nCPU part\t: 
 APPLE = "hw.optional.arm.FEAT_BF16: 1\nhw.optional.arm.FEAT_FP16: 1\nhw.optional.arm.FEAT_SME: 0\n"
 
 
-def test_features_are_read_from_what_systems_say() -> None:
+def test_cpu_features_are_read_from_system_reports() -> None:
     assert cpu_features.linux_features(X86) == {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
     assert cpu_features.linux_features(ARM) == {"neon_fp16", "neon_bf16", "neon_i8mm"}
     assert cpu_features.linux_features("nothing: known\n") == frozenset()

@@ -56,7 +56,7 @@ def test_an_order_follows_from_the_seed_and_the_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_training_that_is_resumed_goes_on_with_the_very_next_batch(workers: int, tmp_path: Path) -> None:
+def test_resumed_training_continues_with_the_next_batch(workers: int, tmp_path: Path) -> None:
     """From every batch of every epoch, the first and last included."""
     saving = SaveEach(tmp_path)
     uninterrupted = fed(tmp_path, numbers(workers), saving)
@@ -74,7 +74,7 @@ def test_a_training_can_be_interrupted_twice(tmp_path: Path) -> None:
     assert fed(tmp_path, numbers(), ckpt=second.saved[0]) == uninterrupted[3:]
 
 
-def test_a_second_fit_begins_anew(tmp_path: Path) -> None:
+def test_a_second_fit_starts_from_the_first_step(tmp_path: Path) -> None:
     data = numbers()
     assert fed(tmp_path, data, epochs=1) == fed(tmp_path, data, epochs=1)
 
@@ -95,7 +95,7 @@ def test_overfitting_on_a_batch_sees_that_batch_again_and_again(tmp_path: Path) 
     assert recorder.fed[0] == recorder.fed[1] == recorder.fed[2]
 
 
-def test_ranks_share_an_epoch_and_go_on_together() -> None:
+def test_ranks_share_an_epoch_and_resume_together() -> None:
     data = torch.utils.data.TensorDataset(torch.arange(12))
     whole: list[int] = []
     rest: list[int] = []
@@ -120,7 +120,7 @@ def test_ranks_share_an_epoch_and_go_on_together() -> None:
     assert len(rest) == 8
 
 
-def test_processes_share_an_epoch_and_go_on_together_in_the_trainer(tmp_path: Path) -> None:
+def test_processes_share_an_epoch_and_resume_together_in_the_trainer(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.adapters.data_in_two_processes", str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -21,7 +21,7 @@ def test_a_mixture_of_devices_raises() -> None:
         linear(torch.ones(2, 4, device=CUDA))
 
 
-def test_operators_of_cpus_are_refused_and_a_value_cannot_be_asked_for() -> None:
+def test_cpu_operators_and_item_are_refused() -> None:
     with fake_cuda():
         x = torch.ones(1, 32, device=CUDA, dtype=torch.bfloat16)
         codes = torch.zeros(32, 16, device=CUDA, dtype=torch.uint8)

@@ -74,7 +74,7 @@ def test_a_recurrent_state_cannot_be_truncated() -> None:
     assert kv_cache.truncate(4)
 
 
-def test_rows_are_kept_in_the_order_asked_for_and_copies_go_their_own_way() -> None:
+def test_rows_are_kept_in_the_requested_order_and_copies_are_independent() -> None:
     kv_cache = cache()
     state_of(kv_cache).recurrent_state[:] = torch.arange(float(ROWS))[:, None, None, None]
     kv_cache.keep_rows([2, 0])

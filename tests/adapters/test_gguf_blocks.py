@@ -132,9 +132,7 @@ def test_nan_and_infinite_scales_are_kept(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", BY_NAME)
-def test_a_tensor_comes_rounded_once_to_the_dtype_that_is_asked_for(
-    name: str, dtype: DType, tmp_path: Path
-) -> None:
+def test_a_tensor_is_rounded_once_to_the_requested_dtype(name: str, dtype: DType, tmp_path: Path) -> None:
     stored_as = BY_NAME[name]
     shape = (5, 3, 512)
     raw = random_bytes(stored_as, 5 * 3 * 512 // stored_as.block_size)

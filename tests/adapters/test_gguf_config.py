@@ -334,7 +334,7 @@ def test_unsupported_settings_with_neutral_values_are_accepted(tmp_path: Path) -
     open_gguf(write_gguf(tmp_path / "m.gguf", settings={"expert_count": 0, "attention.scale": 0.0}), "m")
 
 
-def test_an_unknown_architecture_is_named_with_those_that_are_known(tmp_path: Path) -> None:
+def test_an_unknown_architecture_is_an_error_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         UnsupportedModel, match=r"'mamba' is not supported; supported are: .*gemma3.*llama.*qwen2"
     ):

@@ -71,7 +71,7 @@ def test_version_2_is_read_like_version_3(tmp_path: Path) -> None:
     assert read_header(write(tmp_path / "m", header(version=2))).tensors == ()
 
 
-def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
+def test_weights_start_at_the_alignment(tmp_path: Path) -> None:
     aligned = key("general.alignment", U32, struct.pack("<I", 1024))
     raw = header(keys=(aligned,), tensors=(tensor("w", (4,), offset=1024),))
     path = write(tmp_path / "m", raw.ljust(1024, b"\0"), weights=1024 + 16)

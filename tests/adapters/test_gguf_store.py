@@ -53,7 +53,7 @@ def test_rows_that_were_interleaved_are_never_the_file_s_own_memory(tmp_path: Pa
     assert torch.equal(first, again)
 
 
-def test_a_quantized_tensor_comes_in_float32_unless_asked(tmp_path: Path) -> None:
+def test_a_quantized_tensor_is_read_in_float32_by_default(tmp_path: Path) -> None:
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", stored_as="Q4_0"), "m")
     assert checkpoint.read(UP).dtype == torch.float32
     assert checkpoint.read(UP, "bfloat16").dtype == torch.bfloat16

@@ -223,7 +223,7 @@ def test_the_template_in_the_file_is_rendered_as_transformers_renders_it(
         assert smollm2.render(messages) == expected[0][0]
 
 
-def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: GgufVocabulary) -> None:
+def test_a_token_with_a_role_is_special_regardless_of_its_type(smollm2_vocabulary: GgufVocabulary) -> None:
     old = attrs.evolve(smollm2_vocabulary, types=[1] * len(smollm2_vocabulary.tokens))
     tokenizer = open_tokenizer(old, name="old")
     assert tokenizer.encode("<|im_end|>") == [2]

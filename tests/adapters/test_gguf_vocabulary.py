@@ -160,7 +160,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_vocabulary_that_cannot_be_used_is_refused_when_it_is_asked_for(
+def test_an_unsupported_vocabulary_is_refused_when_it_is_read(
     more: Callable[[Any], object], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message) as caught:

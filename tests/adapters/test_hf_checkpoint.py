@@ -95,7 +95,7 @@ def test_weights_larger_than_any_memory_are_opened_unread_and_a_small_one_of_the
 
 
 @linux_only
-def test_a_mapping_that_the_system_does_not_allow_is_no_damaged_file(folder: Path) -> None:
+def test_a_failed_mmap_is_not_reported_as_damage(folder: Path) -> None:
     import resource
 
     write_huge(folder / "model.safetensors", 2**41)
@@ -110,7 +110,7 @@ def test_a_mapping_that_the_system_does_not_allow_is_no_damaged_file(folder: Pat
 
 
 @linux_only
-def test_a_tensor_lies_in_the_mapped_file_and_is_no_copy(folder: Path) -> None:
+def test_a_tensor_is_a_view_of_the_mapped_file(folder: Path) -> None:
     checkpoint = open_hf_folder(folder, "tiny")
     tensors = {name: checkpoint.read(name) for name in checkpoint.tensors}
     places = mapped_from(folder / "model.safetensors")
@@ -146,7 +146,7 @@ def test_writing_to_a_tensor_leaves_the_file_and_other_readers_alone(folder: Pat
     assert (folder / "model.safetensors").read_bytes() == before
 
 
-def test_another_dtype_is_a_copy_of_its_own(folder: Path) -> None:
+def test_another_dtype_is_a_separate_copy(folder: Path) -> None:
     checkpoint = open_hf_folder(folder, "tiny")
     converted = checkpoint.read("model.norm.weight", "bfloat16")
     assert torch.equal(converted, checkpoint.read("model.norm.weight").bfloat16())
@@ -184,7 +184,7 @@ def test_a_prompt_style_that_litgpt_saved_is_named_and_not_imported(folder: Path
     assert open_hf_folder(folder, "tiny").prompt_style == "Alpaca"
 
 
-def test_where_safetensors_are_a_pickle_beside_them_is_never_opened(folder: Path) -> None:
+def test_a_pickle_beside_safetensors_is_never_opened(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(b"no pickle at all")
     (folder / "consolidated.pth").write_bytes(b"no pickle at all")
     assert open_hf_folder(folder, "tiny").tensors
@@ -217,7 +217,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(parsed))
 
 
-def test_a_folder_without_config_says_so(folder: Path) -> None:
+def test_a_missing_config_is_named(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(MissingFile, match=r"config\.json is missing"):
         open_hf_folder(folder, "tiny")
@@ -234,7 +234,7 @@ def test_a_folder_without_config_says_so(folder: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json", "model.safetensors.index.json"])
-def test_settings_that_are_no_json_are_damaged(sharded: Path, file: str, text: bytes) -> None:
+def test_settings_that_are_not_json_are_damaged(sharded: Path, file: str, text: bytes) -> None:
     (sharded / file).write_bytes(text)
     with pytest.raises(CorruptFile, match=file):
         open_hf_folder(sharded, "tiny")
@@ -402,7 +402,7 @@ def test_a_folder_of_only_an_unknown_pickle_is_refused(folder: Path, pickle: str
         open_hf_folder(folder, "tiny")
 
 
-def test_states_of_a_trainer_are_not_taken_for_the_weights(folder: Path) -> None:
+def test_trainer_states_are_not_mistaken_for_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     for name in ("optimizer.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"):
         torch.save({"lr": 0.1}, folder / name)
@@ -423,7 +423,7 @@ def test_a_pointer_to_a_pickle_is_called_one(folder: Path) -> None:
         open_hf_folder(folder, "tiny")
 
 
-def test_a_folder_without_weights_says_so(folder: Path) -> None:
+def test_missing_weights_are_named(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(MissingFile, match=r"model\.safetensors is missing: the folder has no weights"):
         open_hf_folder(folder, "tiny")

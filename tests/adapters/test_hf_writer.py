@@ -99,7 +99,7 @@ def test_a_shard_holds_as_much_as_fits_and_a_larger_tensor_has_one_for_itself() 
     assert plan_shards(tensors, 100) == [["a", "b"], ["c"], ["d", "e"]]
 
 
-def test_an_index_says_where_each_tensor_is_and_how_much_there_is(tmp_path: Path) -> None:
+def test_the_index_has_each_tensors_shard_and_the_total_size(tmp_path: Path) -> None:
     HFWriter(50)(tmp_path, model(), null_reporter)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == 122

@@ -67,7 +67,7 @@ def test_a_custom_folder_is_a_separate_cache(datasets: HubDatasets, tmp_path: Pa
     assert path.is_relative_to(tmp_path / "mine")
 
 
-def test_offline_nothing_is_asked(datasets: HubDatasets, hub: LoopbackHub) -> None:
+def test_offline_mode_sends_no_request(datasets: HubDatasets, hub: LoopbackHub) -> None:
     with pytest.raises(HubUnreachable, match="offline mode is on"):
         datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, null_reporter)
     assert hub.requests == []
@@ -87,12 +87,12 @@ def test_an_unknown_dataset_is_not_found(datasets: HubDatasets) -> None:
         datasets(attrs.evolve(BIRDS, revision="nowhere"), PATTERNS, null_reporter)
 
 
-def test_a_data_set_without_such_a_file_says_what_it_has(datasets: HubDatasets) -> None:
+def test_a_dataset_without_matching_files_lists_its_files(datasets: HubDatasets) -> None:
     with pytest.raises(DataNotFound, match=r"no file \*\.parquet; it has README\.md, birds\.json"):
         datasets(BIRDS, ("*.parquet",), null_reporter)
 
 
-def test_a_gated_data_set_says_where_to_accept(datasets: HubDatasets, hub: LoopbackHub) -> None:
+def test_a_gated_dataset_is_an_error_with_the_page_to_accept(datasets: HubDatasets, hub: LoopbackHub) -> None:
     hub.gated.add(KEY)
     with pytest.raises(AccessDenied, match="/datasets/org/birds"):
         datasets(BIRDS, PATTERNS, null_reporter)
@@ -104,7 +104,7 @@ def test_a_disk_without_enough_space_is_found_first(datasets: HubDatasets, hub: 
     assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1
 
 
-def test_the_cached_file_is_used_when_the_hub_that_is_asked_for_a_newer_one_does_not_answer(
+def test_a_cached_file_is_used_if_the_hub_does_not_answer(
     datasets: HubDatasets, hub: LoopbackHub, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, newer = datasets(BIRDS, PATTERNS, null_reporter), attrs.evolve(BIRDS, offline=False)

@@ -36,7 +36,7 @@ def at(endpoint: str, tmp_path: Path, patience: float = LONG) -> HubStore[Any]:
 @pytest.mark.parametrize(
     "name", ["tiny", "a/b/c", "./org/tiny", "../tiny", "org/tiny/", "/org/tiny", "org tiny", "C:\\models"]
 )
-def test_a_name_that_no_repository_can_have_is_not_asked_for(
+def test_an_invalid_repository_name_is_not_requested(
     hub: LoopbackHub, store: HubStore[Any], name: str
 ) -> None:
     with pytest.raises(ModelNotFound) as caught:
@@ -57,7 +57,7 @@ def test_an_invalid_revision_is_not_requested(hub: LoopbackHub, store: HubStore[
     assert hub.requests == []
 
 
-def test_a_short_name_of_the_catalogue_stands_for_its_repository(
+def test_a_short_name_of_the_catalogue_resolves_to_its_repository(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
     repositories.one_file(hub.root / "TinyLlama" / "TinyLlama-1.1B-Chat-v1.0")
@@ -91,7 +91,7 @@ def test_an_unknown_revision_is_named(store: HubStore[Any]) -> None:
         store.open(attrs.evolve(TINY, revision="v9"))
 
 
-def test_a_gated_repository_says_where_to_accept_its_conditions(
+def test_a_gated_repository_is_an_error_with_the_page_to_accept(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
     hub.gated.add("org/tiny")
@@ -191,9 +191,7 @@ def attempt(**settings):
 """
 
 
-def test_the_environment_says_where_the_hub_and_the_cache_are_and_whether_to_ask(
-    hub: LoopbackHub, tmp_path: Path
-) -> None:
+def test_environment_variables_set_endpoint_cache_and_offline_mode(hub: LoopbackHub, tmp_path: Path) -> None:
     elsewhere = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
     code = f"{OPEN}\nattempt()"
     assert run(code, HF_HUB_OFFLINE="1", **elsewhere).startswith("HubUnreachable 'org/tiny' is not in the")

@@ -27,7 +27,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
         yield running
 
 
-def test_only_the_tokenizers_files_are_asked_for(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_only_the_tokenizers_files_are_requested(hub: LoopbackHub, store: HubStore[Any]) -> None:
     actual = store.tokenizer(TINY)
     assert set(actual.paths) == FILES
     assert {key.removeprefix("org/tiny/") for key in hub.sent} == FILES
@@ -65,7 +65,7 @@ def test_older_forms_of_a_vocabulary_are_a_tokenizer(
     assert hub.requests == []
 
 
-def test_a_repository_without_a_tokenizer_says_so_and_nothing_is_downloaded(
+def test_a_repository_without_a_tokenizer_is_an_error_without_a_download(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
     folder = hub.root / "org" / "mute"
@@ -99,7 +99,7 @@ def test_a_model_cached_without_its_tokenizer_gets_it(store: HubStore[Any]) -> N
     assert "tokenizer.json" in store.tokenizer(TINY).paths
 
 
-def test_a_tokenizer_in_the_cache_is_not_taken_for_a_model(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_a_cached_tokenizer_is_not_mistaken_for_a_model(hub: LoopbackHub, store: HubStore[Any]) -> None:
     store.tokenizer(TINY)
     with pytest.raises(HubUnreachable):
         store.open(attrs.evolve(TINY, offline=True))

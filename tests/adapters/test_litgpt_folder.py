@@ -238,7 +238,7 @@ def test_indices_that_do_not_cover_the_layers_are_damaged(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "just text", "[1, 2]", "a: [", RUNS_CODE])
-def test_settings_that_are_no_plain_yaml_are_damaged(folder: Path, text: str) -> None:
+def test_settings_that_are_not_plain_yaml_are_damaged(folder: Path, text: str) -> None:
     (folder / "model_config.yaml").write_text(text)
     with pytest.raises(CorruptFile, match=r"model_config\.yaml"):
         open_litgpt_folder(folder, "tiny")
@@ -298,7 +298,7 @@ def test_an_archive_that_is_compressed_is_not_unpacked(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [[torch.ones(1)], {"step": 3}, {"model": {"w": 3}}, {1: torch.ones(1)}])
-def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, content: object) -> None:
+def test_weights_that_are_not_named_tensors_are_damaged(folder: Path, content: object) -> None:
     torch.save(content, folder / "lit_model.pth")
     with pytest.raises(CorruptFile, match=r"lit_model\.pth"):
         open_and_look(folder)

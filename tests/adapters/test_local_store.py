@@ -173,7 +173,7 @@ def test_a_file_of_another_kind_is_refused_and_its_folder_named(root: Path) -> N
         opened(root, "mine/model.safetensors")
 
 
-def test_a_gguf_is_known_by_its_first_bytes_whatever_it_is_called(root: Path) -> None:
+def test_a_gguf_file_is_recognized_by_its_magic_under_any_name(root: Path) -> None:
     write_tiny_gguf(root / "blob")
     assert opened(root, "blob").config["model_type"] == "llama"
 

@@ -42,7 +42,7 @@ def test_steps_are_whole_numbers(tmp_path: Path, steps: int, monkeypatch: pytest
     assert all(float(tick).is_integer() for tick in ticks)
 
 
-def test_the_title_says_model_and_method_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_title_has_model_and_method_unescaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = plotted_axes(tmp_path, 3, monkeypatch)
     assert axes.get_title() == TITLE
     assert axes.title.get_parse_math() is False

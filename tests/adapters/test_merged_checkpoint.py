@@ -98,7 +98,7 @@ def test_a_missing_base_model_is_named_together_with_the_adapter(tmp_path: Path)
         store_of(tmp_path).open(ModelReference("it"))
 
 
-def test_a_model_with_an_adapter_beside_it_is_the_model(tmp_path: Path) -> None:
+def test_a_model_folder_with_adapter_files_is_the_model(tmp_path: Path) -> None:
     shutil.copytree(tiny_folder("llama"), tmp_path / "both")
     (tmp_path / "both" / "adapter_config.json").write_text(json.dumps({}))
     assert store_of(tmp_path).open(ModelReference("both")).config["model_type"] == "llama"

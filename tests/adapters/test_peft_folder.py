@@ -47,7 +47,7 @@ def test_lora_targets_follow_from_the_tensors(tmp_path: Path) -> None:
     assert torch.equal(pair.lora_B, weights[f"base_model.model.{V}.lora_B.weight"])
 
 
-def test_a_layer_may_have_a_rank_and_an_alpha_of_its_own(tmp_path: Path) -> None:
+def test_rank_and_alpha_may_differ_per_layer(tmp_path: Path) -> None:
     read = read_adapter(
         folder_of(tmp_path, r=8, rank_pattern={"q_proj": 4, V: 4}, alpha_pattern={r".*\.v_proj": 3})
     )

@@ -41,7 +41,7 @@ PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("pack", "settings", "stored_as"), PACKED.values(), ids=PACKED)
-def test_weights_are_what_their_codes_stand_for(
+def test_weights_are_dequantized_codes(
     tmp_path: Path, pack: Pack, settings: dict[str, Any], stored_as: str
 ) -> None:
     expected = write_packed(tmp_path / "packed", pack, settings)

@@ -90,7 +90,7 @@ PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("at_once", [2**24, 200])
 @pytest.mark.parametrize(("pack", "settings", "stored_as"), PACKED.values(), ids=PACKED)
-def test_weights_are_what_their_codes_stand_for(
+def test_weights_are_dequantized_codes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     pack: Pack,

@@ -144,7 +144,7 @@ def test_a_scale_that_fits_no_blocks_is_named(tmp_path: Path) -> None:
             open_hf_folder(tmp_path / "packed", "tiny")
 
 
-def test_integers_with_a_scale_are_no_floats(tmp_path: Path) -> None:
+def test_integers_with_a_scale_are_not_floats(tmp_path: Path) -> None:
     pack, settings = PACKED["deepseek"]
     write_packed(tmp_path / "packed", pack, settings)
     change(tmp_path / "packed", settings, f"{LAYER}.weight", torch.zeros(48, 80, dtype=torch.int8))

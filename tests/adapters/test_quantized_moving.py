@@ -52,7 +52,7 @@ def test_a_layer_multiplies_where_it_was_moved_to(
 
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-def test_gradients_go_through_a_moved_layer_and_into_what_is_beside_it(quantization: Quantization) -> None:
+def test_gradients_flow_through_a_moved_layer_and_into_its_neighbors(quantization: Quantization) -> None:
     linear = layer(quantization, 64, 96)
     use = LoraOptions(scaling=1.0, dropout=0.0, trainable=True)
     linear.lora = pair = LoraPair(torch.ones(4, 96), torch.ones(64, 4), start=0, options=use)

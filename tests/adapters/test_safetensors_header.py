@@ -37,7 +37,7 @@ def parse(request: pytest.FixtureRequest, tmp_path: Path) -> Parse:
     return parse
 
 
-def test_a_tensor_is_where_the_header_says_counted_from_the_beginning_of_the_file(parse: Parse) -> None:
+def test_tensor_offsets_are_relative_to_the_file(parse: Parse) -> None:
     raw = header({"b": described("BF16", [3], 16, 22), "a": described(), "__metadata__": {"format": "pt"}})
     entries = parse(raw, 22)
     assert entries == {
@@ -147,7 +147,7 @@ def test_a_header_of_which_too_little_was_downloaded_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [2**62, 10**30])
-def test_a_file_that_is_said_to_be_longer_than_any_is_refused(size: int) -> None:
+def test_an_impossible_reported_file_size_is_refused(size: int) -> None:
     with pytest.raises(CorruptFile, match="w is damaged"):
         parse_header(header({"a": described()}), file_size=size, location="w")
 

@@ -101,7 +101,7 @@ def test_a_temperature_next_to_zero_is_greedy(temperature: float, size: float, m
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-4, 1e-3])
-def test_a_low_temperature_draws_among_those_that_are_next_to_equal_alone(temperature: float) -> None:
+def test_a_low_temperature_samples_only_nearly_equal_tokens(temperature: float) -> None:
     assert drawn(torch.tensor([0.2, 5.0, 5.0, -2.0, 1.0]), temperature=temperature) == {1, 2}
 
 
@@ -163,7 +163,7 @@ def test_logits_that_are_not_numbers_are_an_error_and_not_a_token(
         )
 
 
-def test_log_probabilities_are_numbers_whatever_the_logits() -> None:
+def test_log_probabilities_are_never_nan() -> None:
     assert log_probabilities(torch.tensor([[math.inf, 1.0, math.inf, -math.inf]]), [0]) == pytest.approx(
         [-math.log(2)]
     )

@@ -72,9 +72,7 @@ def test_bos_and_eos_default_to_the_models_own(model: bytes, tmp_path: Path) -> 
     assert (without.bos_id, without.eos_id, without.adds_bos) == (None, None, False)
 
 
-def test_the_space_before_a_text_comes_after_special_tokens_too_unless_files_say_no(
-    model: bytes, tmp_path: Path
-) -> None:
+def test_the_prefix_space_also_follows_special_tokens_by_default(model: bytes, tmp_path: Path) -> None:
     hello = SentencePieceProcessor(model_proto=model).encode("The")
     legacy = open_model(tmp_path, model)
     assert legacy.encode("The</s>The", bos=False) == [*hello, 2, *hello]

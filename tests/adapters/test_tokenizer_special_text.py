@@ -57,5 +57,5 @@ def test_it_splits_like_a_pattern_of_all_tokens(text: str) -> None:
         ("a word.word words sword wordword", ["a ", 3, ".", 3, " words sword wordword"]),
     ],
 )
-def test_white_space_beside_a_token_and_words_around_it(text: str, expected: list[str | int]) -> None:
+def test_added_tokens_strip_spaces_and_match_single_words(text: str, expected: list[str | int]) -> None:
     assert list(BESIDE.split(text)) == expected

@@ -252,7 +252,7 @@ def test_only_the_template_writes_control_tokens(chatting: CheckpointTokenizer) 
                 assert message.text in chatting.decode(ids, include_special_tokens=True)
 
 
-def test_with_the_switch_the_ids_are_those_of_transformers(tmp_path: Path) -> None:
+def test_with_parsing_the_ids_equal_transformers(tmp_path: Path) -> None:
     tokenizer = open_tokenizer(json_folder(tmp_path), name="m")
     oracle = PreTrainedTokenizerFast(tokenizer_object=byte_level(), chat_template=CHATML)
     conversation = [message.as_dict() for message in INJECTED[:3]]

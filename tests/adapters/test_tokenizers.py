@@ -63,7 +63,7 @@ def open_json(folder: Path, library: Library, **config: object) -> CheckpointTok
     return open_tokenizer(tiny.write(folder, files), name="tiny")
 
 
-def test_the_post_processor_says_whether_a_text_begins_with_a_token(
+def test_the_post_processor_determines_the_bos_token(
     byte_level: Library, pieces: Library, tmp_path: Path
 ) -> None:
     tokenizer = open_json(tmp_path, byte_level)
@@ -121,7 +121,7 @@ def test_an_added_token_that_is_not_special_is_text(byte_level: Library, tmp_pat
     assert tokenizer.decode(ids) == "".join(stream(tokenizer, ids)) == "a<think>é"
 
 
-def test_padding_of_the_embedding_stands_for_no_text(byte_level: Library, tmp_path: Path) -> None:
+def test_padding_rows_of_the_embedding_decode_to_nothing(byte_level: Library, tmp_path: Path) -> None:
     source = tiny.write(tmp_path, {"tokenizer.json": byte_level})
     tokenizer = open_tokenizer(source, name="tiny", vocab_size=512)
     assert tokenizer.vocab_size < 512

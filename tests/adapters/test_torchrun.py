@@ -121,7 +121,7 @@ except WorkerLost as error:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
 @pytest.mark.parametrize(("method", "deadline", "least"), [("SIGKILL", LONG, 0.0), ("SIGSTOP", 4.0, 3.0)])
-def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_deadline(
+def test_a_killed_rank_is_an_error_at_once_and_a_hanging_one_at_the_timeout(
     method: str, deadline: float, least: float, port: int
 ) -> None:
     code = LOSING.format(model=str(tiny_folder("llama")), how=method, deadline=deadline)

@@ -59,7 +59,7 @@ def expected() -> str:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_ranks_go_on(
+def test_an_error_of_rank_0_within_a_step_is_raised_unchanged_and_the_ranks_continue(
     pool: LLM, expected: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert pool.model is not None
@@ -171,7 +171,7 @@ def test_the_sigint_handler_is_exchanged_once_per_answer(pool: LLM, monkeypatch:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_between_two_tokens_is_at_once_and_the_ranks_go_on(pool: LLM, expected: str) -> None:
+def test_ctrl_c_between_two_tokens_is_immediate_and_the_ranks_stay_usable(pool: LLM, expected: str) -> None:
     before = signal.getsignal(signal.SIGINT)
     stream = iter(pool.generate("some text", stream=True, max_new_tokens=50, top_k=1))
     next(stream)

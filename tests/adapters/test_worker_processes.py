@@ -261,7 +261,7 @@ def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: 
     assert not list(surrounded.temporary.glob("litgpt-*"))
 
 
-def test_where_no_temporary_folder_can_be_made_the_error_says_what_to_do(
+def test_without_a_temporary_folder_the_error_has_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))

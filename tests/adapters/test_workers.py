@@ -115,7 +115,7 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
     assert talk(pool) == talk(one_device())
 
 
-def test_four_ranks_that_share_two_key_value_heads_say_and_save_what_one_device_does(tmp_path: Path) -> None:
+def test_four_ranks_with_two_kv_heads_generate_and_save_like_one_device(tmp_path: Path) -> None:
     alone, ids = one_device(), torch.arange(2, 60).view(2, 29)
     options = {"max_new_tokens": 12, "top_k": 1}
     with over(4) as llm:

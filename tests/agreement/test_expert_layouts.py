@@ -22,7 +22,7 @@ def logits(folder: Path) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_experts_in_one_tensor_are_those_that_were_written_one_by_one(tmp_path: Path) -> None:
+def test_stacked_experts_equal_separate_ones(tmp_path: Path) -> None:
     apart = tiny_folder(FAMILY)
     tensors = load_file(apart / "model.safetensors")
     layer, count = "model.layers.{}.mlp.experts.", FAMILIES[FAMILY]["num_experts"]

@@ -85,7 +85,7 @@ def test_gradients_reach_every_parameter(both: Pair) -> None:
     assert without == []
 
 
-def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all_logits(both: Pair) -> None:
+def test_the_chunked_loss_and_its_gradients_equal_the_full_ones(both: Pair) -> None:
     model, ids = both.actual, random_ids(2, LENGTH)
     targets = ids.masked_fill(torch.arange(LENGTH) % 5 == 0, -100)
     with torch.inference_mode():

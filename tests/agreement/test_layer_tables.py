@@ -38,7 +38,7 @@ TABLES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 @torch.inference_mode()
-def test_a_gemma_4_is_computed_as_the_table_says(table: dict[str, Any], tmp_path: Path) -> None:
+def test_a_gemma_4_follows_its_per_layer_table(table: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     written, saved = tmp_path / "written", tmp_path / "saved"

@@ -64,7 +64,7 @@ def test_a_base_model_saved_without_head_is_opened_if_tied(family: str, tmp_path
     assert torch.allclose(load(tmp_path)(ids), expected, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_a_name_that_could_stand_for_another_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_ambiguous_name_is_kept(tmp_path: Path) -> None:
     folder = respelled(tmp_path, str)
     tensors = load_file(folder / "model.safetensors")
     save_file({**tensors, "module.model.norm.weight": torch.ones(48)}, folder / "model.safetensors")

@@ -52,7 +52,7 @@ def size_in_bytes(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("quantization", NEAR)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_quantized_model_is_the_model_with_the_weights_that_its_layers_stand_for(
+def test_a_quantized_model_equals_the_model_with_dequantized_weights(
     family: str, quantization: Quantization, tmp_path: Path
 ) -> None:
     both = pair(Variant(family, family), tmp_path)

@@ -37,13 +37,13 @@ def test_a_template_that_ends_its_turns_needs_no_other_end() -> None:
     assert targets(encode()) == ["A crane.<|end|>"]
 
 
-def test_without_a_mask_all_of_it_is_learned() -> None:
+def test_without_a_mask_all_tokens_are_targets() -> None:
     whole = encode(mask=False)
     assert whole.token_ids == encode().token_ids
     assert whole.loss_spans == ((0, len(whole.token_ids)),)
 
 
-def test_every_answer_of_a_conversation_is_learned_with_what_ends_it() -> None:
+def test_every_answer_of_a_conversation_is_a_target_with_its_end() -> None:
     assert targets(encode(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
     assert targets(encode(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
 
@@ -60,7 +60,7 @@ def test_an_examples_prompt_equals_generations(style: PromptStyle) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
-def test_a_conversation_is_learned_in_every_style_that_knows_conversations(style: PromptStyle) -> None:
+def test_conversations_are_trained_on_in_every_multi_turn_style(style: PromptStyle) -> None:
     if style.turn_end is None:
         with pytest.raises(UnsupportedPrompt, match="one question at a time"):
             encode(TALK, style)

@@ -20,7 +20,7 @@ def is_closed(reference: ModelReference) -> TokenizerFiles:
     raise HubUnreachable(reference.name, "it is night.")
 
 
-def test_the_first_place_that_has_a_tokenizer_is_the_last_that_is_asked() -> None:
+def test_the_search_ends_at_the_first_store_with_a_tokenizer() -> None:
     assert FirstMatch((has_nothing, has_it, is_closed))(ModelReference("mine")) is MINE
 
 

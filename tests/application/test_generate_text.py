@@ -32,7 +32,7 @@ def test_a_character_waits_until_it_is_whole() -> None:
     assert [event.text for event in events([*"é!".encode(), END])] == ["", "é", "!", ""]
 
 
-def test_half_a_character_at_the_end_is_shown_as_one_that_is_missing() -> None:
+def test_an_incomplete_character_at_the_end_is_a_replacement_character() -> None:
     assert answer("é".encode()[:1], at_most=1).text == "\N{REPLACEMENT CHARACTER}"
 
 
@@ -83,7 +83,7 @@ def test_an_answer_that_stops_does_not_end_the_others() -> None:
     assert (none.text, none.token_ids, none.finish_reason) == ("", (), "length")
 
 
-def test_log_probabilities_come_with_the_tokens_if_asked_for() -> None:
+def test_log_probabilities_come_with_the_tokens_on_request() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"ab"))
     with_them, without = text.complete(
         [GenerationRequest(prompt=[1], max_new_tokens=2, logprobs=value) for value in (True, False)]
@@ -98,7 +98,7 @@ def test_a_prompt_too_long_is_refused_at_the_call() -> None:
         text.stream([GenerationRequest(prompt=[1] * 4)])
 
 
-def test_nothing_is_generated_before_it_is_asked_for_nor_after_it_is_closed() -> None:
+def test_a_stream_generates_only_on_demand_and_not_after_close() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"abc"))
     stream = text.stream([GenerationRequest(prompt=[1], max_new_tokens=3)])
     assert next(stream).text == "a"

@@ -316,13 +316,13 @@ def test_a_change_may_use_the_model_and_change_it_further(lock: ModelLock) -> No
     assert lock.version == 1
 
 
-def test_a_change_that_fails_lets_others_go_on(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+def test_a_failed_change_releases_the_lock(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
     with pytest.raises(ZeroDivisionError):
         change(lock, lambda: 1 / 0)
     threads.submit(change, lock).result(TIMEOUT)
 
 
-def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
+def test_a_copied_lock_has_separate_users(lock: ModelLock) -> None:
     lock.timeout = 7.0
     with lock.using():
         for copied in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):  # noqa: S301 - our own

@@ -24,7 +24,7 @@ TALK = (
 
 @pytest.mark.parametrize("mask_prompt", [True, False])
 @pytest.mark.parametrize("style", [None, find_style("chatml"), find_style("alpaca")])
-def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, *, mask_prompt: bool) -> None:
+def test_only_the_end_of_an_answer_is_trained_as_a_control_token(style: object, *, mask_prompt: bool) -> None:
     example = EncodeExample(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
     assert example.token_ids.count(USER) == (2 if style is None else 0)
     assert example.token_ids.count(END) == (4 if style is None else 1)

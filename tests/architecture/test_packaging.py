@@ -62,7 +62,7 @@ def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile) -> None:
     assert b"Apache License" in wheel.read(licence)
 
 
-def test_the_tests_run_on_the_files_beside_them() -> None:
+def test_the_tests_import_this_checkout() -> None:
     """A copied virtual environment still refers to the original folder."""
     spec = find_spec("litgpt.domain")
     assert spec is not None

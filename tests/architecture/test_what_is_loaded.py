@@ -59,7 +59,7 @@ def test_the_command_line_loads_nothing_heavy_until_a_command_runs() -> None:
 
 
 @pytest.mark.parametrize("package", ["checkpoints", "hub", "tokenization"])
-def test_these_adapters_do_without_torch_until_a_tensor_is_asked_for(package: str) -> None:
+def test_these_adapters_import_torch_only_to_read_tensors(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
 
 

@@ -39,7 +39,7 @@ class GeneratorContract:
             )
         )
 
-    def test_an_answer_ends_at_its_bound_and_says_so(self, generator: Generator) -> None:
+    def test_an_answer_ends_at_max_new_tokens_with_that_finish_reason(self, generator: Generator) -> None:
         events = list(generator.generate([GenerationRequest(prompt=[5, 6], max_new_tokens=4)]))
         assert [event.finish_reason for event in events] == [None, None, None, "length"]
 
@@ -56,7 +56,7 @@ class GeneratorContract:
         assert [event.index for event in generator.generate(requests)] == [1, 1]
         assert list(generator.generate(requests[:1])) == []
 
-    def test_an_end_token_is_the_last_and_says_so(self, generator: Generator) -> None:
+    def test_an_end_token_is_last_with_finish_reason_stop(self, generator: Generator) -> None:
         first, second, *_ = self.answer(generator, [5, 6, 7])
         ends = frozenset({second})
         events = list(
@@ -84,7 +84,7 @@ class GeneratorContract:
             assert tokens(together[at]) == self.answer(generator, prompt, 3 + 4 * at)
             assert together[at][-1].finish_reason == "length"
 
-    def test_a_seed_repeats_an_answer_whatever_is_generated_beside_it(self, generator: Generator) -> None:
+    def test_a_seed_repeats_an_answer_despite_other_generations(self, generator: Generator) -> None:
         request = GenerationRequest(prompt=[5, 6], max_new_tokens=8, sampling_params=SamplingParams(seed=1))
         other = GenerationRequest(prompt=[7, 8, 9], max_new_tokens=8, sampling_params=SamplingParams(seed=2))
         alone = tokens(generator.generate([request]))
@@ -120,7 +120,7 @@ class GeneratorContract:
         assert [a for a, _ in mixed] == self.answer(generator, PROMPTS[0])
         assert [b for _, b in mixed] == self.answer(generator, PROMPTS[3])
 
-    def test_log_probabilities_come_where_they_are_asked_for(self, generator: Generator) -> None:
+    def test_log_probabilities_are_returned_on_request(self, generator: Generator) -> None:
         requests = [
             GenerationRequest(prompt=[5], max_new_tokens=2, logprobs=True),
             GenerationRequest(prompt=[5], max_new_tokens=2),

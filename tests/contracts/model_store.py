@@ -35,9 +35,7 @@ class ModelStoreContract:
     def checkpoint(self, store: ModelStore[Any]) -> Checkpoint[Any]:
         return store.open(ModelReference(self.model))
 
-    def test_an_unknown_model_is_named_in_the_error_which_says_where_it_was_looked_for(
-        self, store: ModelStore[Any]
-    ) -> None:
+    def test_an_unknown_model_is_an_error_with_the_places_searched(self, store: ModelStore[Any]) -> None:
         with pytest.raises(ModelNotFound, match="no-such-model") as caught:
             store.open(ModelReference("no-such-model"))
         assert caught.value.searched
@@ -87,9 +85,7 @@ class ModelStoreContract:
             assert dtype_of(checkpoint.read(name)) == PLAIN.get(info.storage_format, "float32"), name
 
     @pytest.mark.parametrize("dtype", get_args(DType))
-    def test_a_tensor_comes_in_the_dtype_that_is_asked_for(
-        self, checkpoint: Checkpoint[Any], dtype: DType
-    ) -> None:
+    def test_a_tensor_is_read_in_the_requested_dtype(self, checkpoint: Checkpoint[Any], dtype: DType) -> None:
         checkpoint.fetch(null_reporter)
         name, info = min(checkpoint.tensors.items(), key=lambda item: item[1].nbytes)
         tensor = checkpoint.read(name, dtype)

@@ -28,6 +28,6 @@ def test_it_fills_the_vocabulary_of_any_model() -> None:
     assert open_byte_tokenizer(TokenizerFiles({}), name="m", vocab_size=512).decode([65, 511]) == "A"
 
 
-def test_it_says_which_role_it_does_not_know() -> None:
+def test_an_unknown_role_is_named() -> None:
     with pytest.raises(UnsupportedPrompt, match="'tool'"):
         ByteTokenizer().render([Message("tool", "42")])

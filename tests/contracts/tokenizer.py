@@ -128,7 +128,7 @@ class TokenizerContract:
         with pytest.raises(WrongType, match="text must be a string"):
             tokenizer.escape(b"bytes")  # type: ignore[arg-type]
 
-    def test_special_tokens_are_hidden_unless_asked_for(self, tokenizer: Tokenizer) -> None:
+    def test_special_tokens_are_hidden_by_default(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(f"a{self.special}b", bos=False)
         assert tokenizer.decode(ids).replace(" ", "") == "ab"
         assert self.special in tokenizer.decode(ids, include_special_tokens=True)

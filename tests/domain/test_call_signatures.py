@@ -91,7 +91,7 @@ def test_the_documentation_has_every_option_between_the_functions_own_arguments_
         (("a",), {"what": "b"}, r"has the argument 'what' twice"),
     ],
 )
-def test_a_call_that_does_not_fit_says_what_is_expected(
+def test_an_invalid_call_is_an_error_with_the_expected_arguments(
     args: tuple[Any, ...], kwargs: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(InvalidCall, match=says) as caught:

@@ -90,7 +90,7 @@ SIZED = [entry for entry in search() if entry.config is not None]
 IMPLEMENTED = [entry for entry in SIZED if is_implemented(entry)]
 
 
-def test_a_short_name_stands_for_a_repository() -> None:
+def test_a_short_name_resolves_to_a_repository() -> None:
     assert repository_for("tiny-llama-1.1b") == "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T"
 
 
@@ -121,13 +121,13 @@ def test_a_misspelled_name_is_suggested() -> None:
     assert suggest("something else entirely") == ()
 
 
-def test_each_name_and_each_repository_is_listed_once_whatever_its_case() -> None:
+def test_each_name_and_each_repository_is_listed_once_in_any_case() -> None:
     entries = search()
     assert len({entry.name.casefold() for entry in entries}) == len(entries)
     assert len({entry.repository.casefold() for entry in entries}) == len(entries)
 
 
-def test_a_name_never_stands_for_another_entrys_repository() -> None:
+def test_names_of_different_entries_do_not_overlap() -> None:
     assert {entry.name: repository_for(entry.name) for entry in search()} == {
         entry.name: entry.repository for entry in search()
     }

@@ -93,6 +93,6 @@ def test_end_tokens_come_from_both_configs_and_may_be_lists() -> None:
 
 
 @pytest.mark.parametrize("value", ["2", True, [1, None], -1, 2.0])
-def test_an_end_token_that_is_no_token_is_refused_by_its_file(value: object) -> None:
+def test_an_invalid_end_token_is_refused_with_its_file(value: object) -> None:
     with pytest.raises(CorruptFile, match=r"generation_config\.json"):
         eos_token_ids({"eos_token_id": 2}, {"eos_token_id": value})

@@ -115,7 +115,7 @@ def test_an_embedding_target_has_a_and_b_exchanged_as_in_peft() -> None:
     assert (embedding.kind, embedding.shapes(3)) == ("embedding", ((3, 9), (6, 3)))
 
 
-def test_without_targets_queries_and_values_are_meant() -> None:
+def test_the_default_targets_are_queries_and_values() -> None:
     assert [place.leaf for place in select_modules(find_targets([SPLIT], LINEAR), None)] == ["q_proj", "v"]
     assert [place.leaf for place in select_modules(find_targets([DEALT], LINEAR), None)] == [
         "query_key_value"

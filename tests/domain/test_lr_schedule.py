@@ -5,7 +5,7 @@ import pytest
 from litgpt.domain.training.lr_schedule import WarmupCosine
 
 
-def test_it_rises_in_a_line_and_the_first_step_learns() -> None:
+def test_the_warmup_is_linear_and_the_first_step_has_a_nonzero_rate() -> None:
     share = WarmupCosine(total_steps=100, warmup_steps=4)
     assert [share(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 

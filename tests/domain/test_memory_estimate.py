@@ -40,7 +40,7 @@ def test_the_cache_of_a_windowed_layer_stops_growing() -> None:
     assert kv_cache_bytes(windowed(WINDOW), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
 
 
-def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
+def test_llama_3_1_8b_at_full_context_needs_the_memory_of_its_model_card() -> None:
     config = {
         "model_type": "llama",
         "hidden_size": 4096,

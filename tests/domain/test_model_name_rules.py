@@ -150,7 +150,7 @@ def test_no_known_name_of_a_model_that_continues_text_gets_a_style() -> None:
     assert wrong == set()
 
 
-def test_both_names_of_a_known_model_stand_for_the_same_style() -> None:
+def test_both_names_of_a_known_model_have_the_same_style() -> None:
     different = [
         entry for entry in search() if style_for_model(entry.name) is not style_for_model(entry.repository)
     ]

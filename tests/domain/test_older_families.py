@@ -113,7 +113,7 @@ def falling(architecture: Architecture) -> AlibiSpec:
     return alibi
 
 
-def test_slopes_are_powers_of_a_half_and_those_of_more_heads_stand_between_them() -> None:
+def test_alibi_slopes_are_powers_of_one_half_with_interpolation() -> None:
     assert alibi_slopes(8, 8) == tuple(2.0**-power for power in range(1, 9))
     assert alibi_slopes(6, 8) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
     assert alibi_slopes(1, 8) == (2**-8,)
@@ -128,7 +128,7 @@ def test_bloom_has_a_norm_on_its_embedding_and_scores_that_fall() -> None:
     assert attention(bloom).rope is None
 
 
-def test_mpts_slopes_are_as_steep_as_its_config_says() -> None:
+def test_mpts_alibi_slopes_follow_its_config() -> None:
     mpt = parse_config("mosaicml/mpt-7b-storywriter", MPT_7B_STORYWRITER)
     assert falling(mpt).slopes[-1] == 2**-16
     assert (attention(mpt).clip_qkv, attention(mpt).scale, mpt.context_length) == (6.0, 128**-0.5, 65536)

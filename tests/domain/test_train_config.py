@@ -119,7 +119,7 @@ def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_required_setting_that_is_missing_is_an_error_that_says_what_to_pass(name: str) -> None:
+def test_a_missing_required_setting_is_an_error_with_the_remedy(name: str) -> None:
     without = {key: value for key, value in NEEDED.items() if key != name}
     for settings in (without, without | {name: None}):
         with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
@@ -142,7 +142,7 @@ def test_every_setting_is_documented() -> None:
     assert {recipe(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
 
 
-def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -> None:
+def test_default_learning_rates_are_higher_for_adapters_and_random_weights() -> None:
     assert recipe(method="full").peak_learning_rate == 2e-5
     assert recipe(method="lora").peak_learning_rate == recipe(method="qlora").peak_learning_rate == 2e-4
     assert recipe(init="random").peak_learning_rate == 4e-4

@@ -138,7 +138,7 @@ def test_tool_calls_and_their_results_are_messages_like_any_other() -> None:
     )
 
 
-def test_sharegpt_has_tool_calls_under_names_of_its_own() -> None:
+def test_sharegpt_tool_calls_have_their_own_role_names() -> None:
     turns = [
         ("human", "Add."),
         ("function_call", '{"name": "f", "arguments": {"x": 1}}'),
@@ -162,13 +162,13 @@ def test_a_prompt_and_its_completion_may_be_messages() -> None:
     assert example(record) == (ASKED, ANSWERED)
 
 
-def test_a_text_that_is_rendered_already_is_learned_as_it_is() -> None:
+def test_a_rendered_text_is_trained_on_unchanged() -> None:
     assert example({"text": "Once."}, "default") == (Message("user", ""), Message("assistant", "Once."))
     with pytest.raises(InvalidData, match="its fields are 'text'"):
         example({"text": "Once."})
 
 
-def test_a_record_has_tools_and_variables_of_its_own() -> None:
+def test_a_record_has_its_own_tools_and_variables() -> None:
     default = TemplateOptions(tools=[{"name": "g"}], variables={"a": 1})
     assert parse_template_options([ASKED], default, location=WHERE) is default
     assert parse_template_options({"tools": None}, default, location=WHERE) is default

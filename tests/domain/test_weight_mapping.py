@@ -48,7 +48,7 @@ def test_queries_and_keys_of_exchanged_shapes_are_noticed_although_their_sum_is_
         validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, tensors)
 
 
-def test_a_stored_tied_head_is_no_parameter_until_it_is_read() -> None:
+def test_a_stored_tied_head_is_not_a_parameter_until_it_is_read() -> None:
     resolved = resolve_model("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
     assert resolved.architecture.tie_word_embeddings
     assert resolved.untied_head is not None
@@ -62,7 +62,7 @@ def test_a_stored_tied_head_is_no_parameter_until_it_is_read() -> None:
     assert untied.untied() == untied
 
 
-def test_a_bias_is_read_or_unexpected_as_the_config_says() -> None:
+def test_a_bias_is_read_or_unexpected_by_the_config() -> None:
     biases = {
         f"model.layers.{layer}.self_attn.{letter}_proj.bias": TensorInfo((rows,), "F32", 4)
         for layer in range(2)

@@ -84,7 +84,7 @@ def test_log_probabilities_come_with_a_completion(llm: LLM) -> None:
     assert llm.chat(logprobs=True, **OPTIONS).send("Hi") == answer.text
 
 
-def test_options_of_one_answer_are_not_those_of_the_next(llm: LLM) -> None:
+def test_options_of_an_answer_do_not_affect_the_next(llm: LLM) -> None:
     first, other = llm.chat(**OPTIONS), llm.chat(**OPTIONS)
     first.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
     other.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)

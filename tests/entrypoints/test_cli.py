@@ -147,7 +147,7 @@ def test_samples_are_several_answers_and_a_seed_repeats_them(
     assert len(once) > len(first)
 
 
-def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+def test_a_truncated_answer_is_reported_on_stderr(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     _, answer, notes = run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert "(Stopped after 5 tokens; --max-new-tokens raises the limit.)" in notes
     whole = ("generate", folder, "--prompt", "hello", *GREEDY, "--stop", "no such", "--stop", answer[1:3])
@@ -251,7 +251,7 @@ def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str], arguments:
 
 @pytest.mark.parametrize("command", REMOVED)
 @pytest.mark.parametrize("spelling", [str, lambda name: name.replace("_", "-")])
-def test_litgpts_other_commands_say_what_replaces_them(
+def test_litgpts_other_commands_are_errors_with_their_replacement(
     capsys: pytest.CaptureFixture[str], command: str, spelling: Any
 ) -> None:
     status, answer, error = run_cli(capsys, spelling(command), "some/model", "--prompt", "x")
@@ -333,7 +333,7 @@ def test_info_of_a_repository_downloads_no_weights(
             assert run_cli(capsys, "generate", "org/tiny", "--prompt", "x", "--max-new-tokens", "1")[0] == 0
 
 
-def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
+def test_the_list_can_be_filtered_and_is_marked_as_incomplete(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     status, names, note = run_cli(capsys, "download", "list")

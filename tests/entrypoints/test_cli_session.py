@@ -76,7 +76,7 @@ def talk(
     return session
 
 
-def test_each_line_is_a_message_and_empty_ones_are_none(
+def test_each_nonempty_line_is_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = talk(monkeypatch, "one ", "", "  ", "two")
@@ -124,7 +124,7 @@ def test_a_chat_is_saved_and_an_unwritable_path_does_not_end_it(
     ]
 
 
-def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
+def test_a_too_long_message_is_an_error_and_the_conversation_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = talk(monkeypatch, "x" * 100, "hi", "x" * 100, chat=begin(context=50))

@@ -171,7 +171,7 @@ def test_deprecated_names_are_the_methods(
     assert "LoRA instead" in notes
 
 
-def test_texts_are_learned_from_random_weights(
+def test_texts_are_trained_on_from_random_weights(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     texts, out = tmp_path / "texts", tmp_path / "out"

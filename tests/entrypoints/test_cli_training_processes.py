@@ -35,7 +35,7 @@ def process(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
+def test_ctrl_c_saves_a_checkpoint_and_the_run_is_resumed_to_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     steps, done, out = 6, 3, tmp_path / "out"

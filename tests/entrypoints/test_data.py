@@ -120,7 +120,7 @@ def test_offline_an_uncached_file_is_an_error(hub: LoopbackHub) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
-def test_a_file_of_records_is_learned_from(suffix: str, tmp_path: Path) -> None:
+def test_a_file_of_records_is_trained_on(suffix: str, tmp_path: Path) -> None:
     module = JSON(write(tmp_path / f"data{suffix}", RECORDS), val_split_fraction=0.2, mask_prompt=True)
     module.connect(ByteTokenizer(), batch_size=4, max_seq_length=100)
     fed = batches(module)
@@ -285,7 +285,7 @@ def test_no_remaining_targets_are_an_error(tmp_path: Path) -> None:
         ("data.parquet", "PAR", "not Parquet"),
     ],
 )
-def test_a_file_that_cannot_be_learned_from_says_where_and_why(
+def test_an_invalid_training_file_is_an_error_with_location_and_reason(
     name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")

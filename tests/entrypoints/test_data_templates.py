@@ -72,7 +72,7 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
     return results
 
 
-def test_tool_calls_are_learned_as_the_template_writes_them(llm: LLM, rendered: Any) -> None:
+def test_tool_calls_are_trained_on_as_rendered(llm: LLM, rendered: Any) -> None:
     ((text, learned),) = fed(llm, Records([{"messages": TALK, "tools": [CALL]}], mask_prompt=True))
     assert text == rendered(TALK, tools=[CALL]).rstrip()
     assert learned == ['[weather {"city": "Rome"}]<|end|>', "It is 22.<|end|>"]
@@ -83,7 +83,7 @@ def test_an_answer_of_only_a_tool_call_is_trained_on(llm: LLM) -> None:
     assert learned == ['[weather {"city": "Rome"}]<|end|>']
 
 
-def test_each_record_has_its_own_tools_and_variables_or_those_of_the_module(llm: LLM, rendered: Any) -> None:
+def test_a_records_tools_and_variables_default_to_the_modules(llm: LLM, rendered: Any) -> None:
     records = [
         {"messages": TALK},
         {"messages": TALK, "tools": json.dumps([CALL])},

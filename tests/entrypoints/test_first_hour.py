@@ -58,7 +58,7 @@ def test_a_mistake(shell: Shell) -> None:
     assert "Did you mean smollm2" in line
 
 
-def test_a_fine_tuning_and_what_it_learned(shell: Shell) -> None:
+def test_fine_tuning_and_generating_with_the_result(shell: Shell) -> None:
     options = "--max-steps 3 --batch-size 1 --max-seq-length 64"
     shell.begin(f"litgpt finetune smollm2 --data my.jsonl --out-dir out {options}")
     shell.child.expect_exact("Preparing to train smollm2")
@@ -80,7 +80,7 @@ def test_a_fine_tuning_and_what_it_learned(shell: Shell) -> None:
     assert (shell.folder / "answer.txt").read_text(encoding="utf-8").strip()
 
 
-def test_a_chat_with_what_was_learned(shell: Shell) -> None:
+def test_chat_with_a_trained_adapter(shell: Shell) -> None:
     child = shell.child
     shell.begin("litgpt chat smollm2 --max-new-tokens 10 --top-k 1")
     child.expect_exact("/help lists the commands; Ctrl-D quits.")

@@ -150,7 +150,7 @@ def test_no_tokens_are_an_empty_answer(llm: LLM) -> None:
     assert list(llm.generate("x", max_new_tokens=0, stream=True)) == []
 
 
-def test_without_a_device_there_is_no_model_and_calls_raise(folder: str) -> None:
+def test_without_a_device_model_is_none_and_calls_raise(folder: str) -> None:
     with LLM.load(folder, distribute=None, quiet=True) as llm:
         assert llm.model is None
         assert llm.preprocessor.device == ("cuda" if torch.cuda.is_available() else "cpu")

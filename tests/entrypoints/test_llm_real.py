@@ -55,7 +55,7 @@ def test_a_stop_string_ends_the_answer_and_is_held_back(llm: LLM) -> None:
     assert completion.finish_reason == "stop"
 
 
-def test_an_answer_says_why_it_ended_and_what_it_counted(llm: LLM) -> None:
+def test_a_completion_has_its_finish_reason_and_token_counts(llm: LLM) -> None:
     whole = llm.complete(QUESTION, top_k=1)
     assert (whole.finish_reason, whole.completion_tokens) == ("stop", 8)
     cut = llm.complete(QUESTION, top_k=1, max_new_tokens=3)

@@ -102,6 +102,6 @@ def test_a_well_known_name_needs_no_network_and_the_repository_means_the_same(tm
     assert (tmp_path / "tokenizer.json").is_file()
 
 
-def test_a_random_model_of_an_unknown_name_says_where_a_config_was_looked_for() -> None:
+def test_a_random_model_of_an_unknown_name_lists_the_places_searched() -> None:
     with pytest.raises(ModelNotFound, match=r"config\.json in.*well-known models"):
         LLM.load("no-such-model", init="random", tokenizer_dir=tiny_folder("llama"), quiet=True)

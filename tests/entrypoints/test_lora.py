@@ -368,7 +368,7 @@ def test_distributing_again_removes_adapters_and_frees_the_old_model() -> None:
     assert llm.adapters == ("default",)
 
 
-def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Path) -> None:
+def test_an_adapter_trained_by_the_trainer_is_resumed_from_its_checkpoint(tmp_path: Path) -> None:
     llm, again = loaded(), loaded()
     for value in (llm, again):
         value.trainer_setup(quantize="int4")

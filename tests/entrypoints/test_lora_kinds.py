@@ -125,7 +125,7 @@ def test_peft_opens_what_was_made_here(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quantization", ["int4", "bnb.nf4"])
 @pytest.mark.parametrize("kind", ["whole", "dora", "tokens", "experts"])
-def test_adapters_of_every_kind_learn_beside_quantized_weights(
+def test_adapters_of_every_kind_train_beside_quantized_weights(
     kind: str, quantization: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("bitsandbytes")

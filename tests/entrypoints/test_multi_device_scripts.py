@@ -61,7 +61,7 @@ if __name__ == "__main__":
     ],
     ids=["sequential", "tensor_parallel"],
 )
-def test_the_script_runs_as_it_is_written_and_says_that_there_is_no_gpu(
+def test_the_documented_script_runs_and_reports_a_missing_gpu(
     script: str, name: str, family: str, instead: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "checkpoints" / name

@@ -77,7 +77,7 @@ OTHERS: list[tuple[Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("make", "holds"), OTHERS)
-def test_another_model_is_replaced_only_where_that_is_asked_for(
+def test_another_model_is_replaced_only_on_request(
     llama: LLM, tmp_path: Path, make: Callable[[Path], object], holds: str
 ) -> None:
     folder = tmp_path / "there"
@@ -148,7 +148,7 @@ def test_a_folder_without_a_model_and_a_file_are_not_found(llama: LLM, tmp_path:
         llama.save(tmp_path / "notes.txt", overwrite=True)
 
 
-def test_quantized_weights_replace_quantized_ones_and_no_others(tmp_path: Path) -> None:
+def test_loading_quantized_weights_replaces_only_quantized_ones(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     with placed(tiny_folder("llama")) as whole:
         whole.save(folder)

@@ -238,7 +238,7 @@ def test_a_chat_that_an_earlier_version_saved_is_resumed(llm: LLM, tmp_path: Pat
         assert [message.as_dict() for message in chat.messages] == saved["messages"]
 
 
-def test_a_raw_chat_is_a_text_that_goes_on(llm: LLM) -> None:
+def test_a_raw_chat_continues_its_text(llm: LLM) -> None:
     with llm.chat(apply_chat_template=False, top_k=1, max_new_tokens=4) as chat:
         first = chat.complete("Once")
         second = chat.complete(" upon")
@@ -273,7 +273,7 @@ def test_a_prompt_style_refuses_tools_and_variables(llm: LLM) -> None:
         llm.generate(TALK[2:])
 
 
-def test_no_warning_is_raised_where_the_model_has_no_form_of_its_own() -> None:
+def test_a_model_without_a_template_raises_no_warning() -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as without, warnings.catch_warnings():
         warnings.simplefilter("error")
         without.distribute(accelerator="cpu", precision="32-true")

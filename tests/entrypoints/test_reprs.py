@@ -107,7 +107,7 @@ def test_a_busy_chat_and_what_it_answers(llm: LLM, chat: Chat) -> None:
     assert check(chat).startswith("Chat(messages=4, last=Message(role='assistant'")
 
 
-def test_an_llm_says_where_it_is(llm: LLM) -> None:
+def test_an_llm_reports_its_placement(llm: LLM) -> None:
     placed = ", placement=Placement(devices=('cpu',), dtype='float32'), adapters=('default', 'adapter-0-xxx"
     assert placed in check(llm)
     with LLM.load(str(tiny_folder("llama")), distribute=None, quiet=True) as other:

@@ -74,7 +74,7 @@ def test_each_parameter_is_documented(name: str) -> None:
     assert all(len(text) > 5 for text in described.values())
 
 
-def test_the_options_of_generate_are_those_that_others_share() -> None:
+def test_generate_shares_its_options_with_other_functions() -> None:
     generate, described = parameters(LLM.generate), SHARED_OPTIONS.descriptions
     own = parse_docstring(inspect.getdoc(LLM.generate) or "").arguments
     for name, lines in described.items():
@@ -164,7 +164,7 @@ CALLS: list[tuple[Callable[[Any], object], str]] = [
 
 
 @pytest.mark.parametrize(("call", "says"), CALLS)
-def test_a_missing_or_misplaced_argument_is_an_error_that_says_what_is_expected(
+def test_a_missing_or_misplaced_argument_is_an_error_with_the_expected_ones(
     llm: LLM, call: Callable[[Any], object], says: str
 ) -> None:
     with pytest.raises(LitGPTError, match=says) as caught:

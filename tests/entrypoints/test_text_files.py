@@ -161,7 +161,7 @@ def test_windows_are_handed_to_processes_without_their_texts(tmp_path: Path) -> 
     assert torch.equal(pickle.loads(packed)[1]["labels"], torch.tensor([*b"abcd"]))  # noqa: S301 - our own
 
 
-def test_without_enough_text_numbers_say_what_is_missing(tmp_path: Path) -> None:
+def test_too_little_text_is_an_error_with_figures(tmp_path: Path) -> None:
     texts = folder(tmp_path, a="abc", b="de")
     with pytest.raises(InvalidData, match=r"have 7 tokens, and a single window has 100 \(max_seq_length\)"):
         connected(TextFiles(texts), length=100).setup()

@@ -181,7 +181,7 @@ def test_answers_are_right_while_adapters_are_loaded_merged_and_deleted(
     assert all(answer in pure[prompt].values() for prompt, answer in actual)
 
 
-def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
+def test_answers_are_right_while_the_model_is_distributed_again_and_saved(
     threads: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     with placed() as llm:
@@ -335,7 +335,7 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
     assert llm.generate("a", **OPTIONS) != pure
 
 
-def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_within_an_answer_releases_the_lock(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = llm.generate("a", stream=True, **OPTIONS)
     next(pieces)
     assert llm.model is not None

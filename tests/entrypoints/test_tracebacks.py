@@ -42,7 +42,7 @@ def test_a_traceback_has_no_line_of_the_library(
     assert "\nThe above" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_error_keeps_all_lines_where_that_is_asked_for(llm: LLM) -> None:
+def test_an_error_keeps_all_lines_on_request(llm: LLM) -> None:
     with pytest.raises(InvalidArgument) as caught:
         llm.generate("x", top_k=-1)
     assert len(traceback.extract_tb(caught.value.__traceback__)) > 5

@@ -51,7 +51,7 @@ def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("method", [{}, LORA], ids=["all weights", "LoRA"])
 @pytest.mark.parametrize("at", [4, 13])
-def test_a_run_goes_on_exactly_where_it_broke_off(tmp_path: Path, method: dict[str, Any], at: int) -> None:
+def test_an_aborted_run_resumes_exactly(tmp_path: Path, method: dict[str, Any], at: int) -> None:
     whole = trained(tmp_path, epochs=2, out_dir=str(tmp_path / "whole"), **method)
     with pytest.raises(InterruptedError):
         trained(tmp_path, epochs=2, reported=Reported(fail_at=at), **method)
@@ -72,14 +72,14 @@ def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_half_the_precision_learns_nearly_the_same(tmp_path: Path, precision: str) -> None:
+def test_half_precision_training_is_nearly_the_same(tmp_path: Path, precision: str) -> None:
     trained(tmp_path, max_steps=6, out_dir=str(tmp_path / "full"))
     trained(tmp_path, max_steps=6, precision=precision, out_dir=str(tmp_path / "half"))
     assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "full"), rel=0.05)
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
-def test_qlora_learns_an_adapter_on_quantized_weights(tmp_path: Path, quantize: str) -> None:
+def test_qlora_trains_an_adapter_on_quantized_weights(tmp_path: Path, quantize: str) -> None:
     done = trained(tmp_path, method="qlora", quantize=quantize, max_steps=8)
     actual = losses(tmp_path / "out")
     assert actual[-1] < actual[0]

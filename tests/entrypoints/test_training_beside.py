@@ -93,7 +93,7 @@ def test_answers_during_training_are_correct_and_do_not_affect_it() -> None:
     assert module.llm.generate("hello", **OPTIONS) == expected
 
 
-def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> None:
+def test_training_during_generation_gives_the_same_weights() -> None:
     alone, module = Lit(rate=1e-2), Lit(rate=1e-2)
     fit(alone)
     actual = beside(module)

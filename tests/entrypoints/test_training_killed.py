@@ -201,7 +201,7 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
         ]
 
 
-def test_a_damaged_checkpoint_with_no_other_beside_it_is_an_error_and_stays(tmp_path: Path) -> None:
+def test_a_damaged_only_checkpoint_is_an_error_and_is_kept(tmp_path: Path) -> None:
     (tmp_path / "step-00000004.ckpt").write_bytes(b"")
     with pytest.raises(InvalidCheckpoint, match="step-00000004"):
         checkpoint_to_resume(newest_first(tmp_path), sharded=False)

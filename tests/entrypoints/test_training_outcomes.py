@@ -195,7 +195,7 @@ def test_a_requested_style_is_trained_and_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", [precision for precision in PRECISIONS if precision != "16-mixed"])
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_every_precision_learns(tmp_path: Path, precision: str, method: str) -> None:
+def test_every_precision_lowers_the_loss(tmp_path: Path, precision: str, method: str) -> None:
     run = done(tmp_path, max_steps=6, precision=precision, method=method, warmup_steps=0)
     of_steps = [float(loss) for _, loss in losses(run.out)]
     assert min(of_steps[3:]) < of_steps[0]
@@ -214,7 +214,7 @@ def test_accumulated_batches_make_a_step(tmp_path: Path) -> None:
     assert run.trained.steps == 8
 
 
-def test_validation_and_checkpoints_come_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_validation_and_checkpoints_follow_their_intervals(tmp_path: Path) -> None:
     run = done(tmp_path, eval_every=2, save_every=3, max_steps=5, accumulate=2)
     assert [step for step, _ in validated(run.out)] == ["2", "4", "5"]  # and after the last step
     assert checkpoints(run.out) == ["step-00000005.ckpt"]

@@ -71,7 +71,7 @@ def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, 
     assert done.stderr.count("Saved to") == 1
 
 
-def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: Path, alone: Path) -> None:
+def test_two_sharded_processes_stop_resume_and_save_one_model(tmp_path: Path, alone: Path) -> None:
     options = {"method": "full", "epochs": 2, "devices": 2, "strategy": "fsdp", "save_every": 3}
     notes = stopped_within(4, signal.SIGTERM, *arguments(tmp_path, **options))
     assert "--resume last" in notes

@@ -105,7 +105,7 @@ def test_an_interrupted_run_resumes_exactly(
     assert (tmp_path / "half" / saved).read_bytes() == (Path(whole.out_dir) / saved).read_bytes()
 
 
-def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_training_resumes_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = recipe(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
     train(whole, report=null_reporter)
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))

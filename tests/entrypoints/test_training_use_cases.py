@@ -151,7 +151,7 @@ def test_a_model_saved_with_random_weights_has_its_tokenizer(as_written: Run) ->
     assert as_written.notes[0]["train_loss"] > 10  # near the logarithm of 50,304
 
 
-def test_each_use_case_goes_on_from_the_weights_of_the_one_before(learning: Run, as_written: Run) -> None:
+def test_each_use_case_starts_from_the_previous_weights(learning: Run, as_written: Run) -> None:
     untrained = as_written.notes[1]["validation_loss"]  # of other numbers; its learning rate was 0
     losses = [note["validation_loss"] for note in learning.notes]
     assert untrained > losses[0] > losses[1] > losses[2]
@@ -196,7 +196,7 @@ def alpaca(tmp_path: Path) -> Iterator[None]:
 @LIGHTNINGS_OWN
 @pytest.mark.filterwarnings("ignore:.*number of training batches.*")
 @pytest.mark.usefixtures("alpaca", "one_thread")
-def test_a_run_that_was_cut_within_an_epoch_goes_on_with_the_same_losses(tmp_path: Path) -> None:
+def test_a_run_aborted_within_an_epoch_resumes_with_the_same_losses(tmp_path: Path) -> None:
     def fit(*callbacks: Any, ckpt_path: Path | None = None) -> tuple[list[float], dict[str, torch.Tensor]]:
         module = recorded()
         data = Alpaca2k()
