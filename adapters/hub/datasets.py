@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from litgpt.adapters.hub.cache import HubCache, Snapshot
-from litgpt.adapters.hub.download import Download
+from litgpt.adapters.hub.download import download_files
 from litgpt.adapters.hub.env import endpoint_name, from_cache_or_hub, resolve_cache_dir, resolve_endpoint
 from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.store import REPOSITORY
@@ -75,7 +75,7 @@ class HubDatasets:
                 hint=f"The repository has no file {' or '.join(patterns)}; it has {names}.",
             )
         sizes = {file: repository.file_size(info.commit, file)}
-        Download(repository, info.commit, sizes, self.free_bytes).run(report)
+        download_files(repository, info.commit, sizes, self.free_bytes, report)
         return repository.cache.at_commit(repository.path, info.commit).folder / file
 
     def _repository(self, reference: ModelReference, download_dir: Path | None) -> Repository:

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from litgpt.adapters.hub.cache import HubCache, Snapshot
-from litgpt.adapters.hub.download import Download
+from litgpt.adapters.hub.download import download_files
 from litgpt.adapters.hub.env import endpoint_name, from_cache_or_hub, resolve_cache_dir, resolve_endpoint
 from litgpt.adapters.hub.file_filter import (
     ADAPTER_FILES,
@@ -200,7 +200,7 @@ class HubStore(Generic[TensorT]):
         )
         opened = self.open_folder(folder, repository.reference.name, pending=pending)
         sizes = {file: header.file_size for file, header in pending.items()}
-        download = Download(repository, info.commit, sizes, self.free_bytes)
+        download = partial(download_files, repository, info.commit, sizes, self.free_bytes)
         source = HubTensors(opened.name, opened.source, download)
         return attrs.evolve(opened, origin=_origin(repository, info.commit), source=source)
 

@@ -1,11 +1,10 @@
 """Tensors of a repository on the Hub, whose files are downloaded on demand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.adapters.hub.download import Download
 from litgpt.domain.errors import MissingFile
 from litgpt.domain.ports import TensorSource
 from litgpt.domain.progress import Reporter
@@ -20,7 +19,7 @@ class HubTensors(Generic[TensorT]):
 
     name: str
     _snapshot: TensorSource[TensorT]
-    _download: Download | None
+    _download: Callable[[Reporter], None] | None
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -29,7 +28,7 @@ class HubTensors(Generic[TensorT]):
     def fetch(self, report: Reporter) -> None:
         """Download the weight files that are missing from the cache."""
         if self._download is not None:
-            self._download.run(report)
+            self._download(report)
             self._download = None
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT:
