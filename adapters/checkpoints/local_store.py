@@ -75,9 +75,7 @@ class LocalStore:
             InvalidCheckpoint: The path is not a model, or the model cannot be used.
             UnsupportedModel: The architecture or quantization is not supported.
         """
-        path = self._find(reference.name)
-        if path is None:
-            raise ModelNotFound(reference.name, searched=(self.location,))
+        path = self.path(reference)
         if reference.revision is not None:
             raise InvalidArgument(
                 "revision",
@@ -94,9 +92,7 @@ class LocalStore:
             ModelNotFound: The path does not exist.
             InvalidCheckpoint: It has no tokenizer, or is another kind of file.
         """
-        path = self._find(reference.name)
-        if path is None:
-            raise ModelNotFound(reference.name, searched=(self.location,))
+        path = self.path(reference)
         if path.is_dir():
             files = tokenizer_files(path)
             if has_tokenizer_files(files.paths):
@@ -122,12 +118,8 @@ class LocalStore:
             return self.open(reference).config
         raise ModelNotFound(reference.name, searched=(f"a config.json in {self.location}",))
 
-    def adapter(self, reference: ModelReference) -> Path:
-        """Return the folder of an adapter.
-
-        Raises:
-            ModelNotFound: The path does not exist.
-        """
+    def path(self, reference: ModelReference) -> Path:
+        """Return the path of a model or an adapter, or raise ModelNotFound."""
         path = self._find(reference.name)
         if path is None:
             raise ModelNotFound(reference.name, searched=(self.location,))

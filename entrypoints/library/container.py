@@ -134,7 +134,7 @@ def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], LoraAdapt
     from litgpt.adapters.checkpoints.local_store import LocalStore
     from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
 
-    find = FirstMatch((LocalStore().adapter, hub.adapter))
+    find = FirstMatch((LocalStore().path, hub.adapter))
     return lambda reference: read_adapter(find(reference))
 
 

@@ -88,7 +88,7 @@ def numbers_in(folder: Path) -> set[float]:
     reference = ModelReference(str(folder))
     try:
         if (folder / "adapter_config.json").exists():
-            adapter = read_adapter(LocalStore().adapter(reference))
+            adapter = read_adapter(LocalStore().path(reference))
             pair = adapter.weights[MODULE]
             return {pair.alpha, *pair.lora_A.flatten().tolist(), *pair.lora_B.flatten().tolist()}
         opened = LocalStore().open(reference)

@@ -43,8 +43,6 @@ def open_litgpt_folder(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
             raise MissingFile(str(path / needed), why)
     settings = read_yaml(path / CONFIG_FILE)
     to_hf_config(str(path / CONFIG_FILE), settings)  # raises for unsupported settings
-    with translate_read_errors(path / WEIGHTS_FILE), (path / WEIGHTS_FILE).open("rb") as file:
-        check_archive(path / WEIGHTS_FILE, file)
     weights = _load(path / WEIGHTS_FILE)
     embedding, head = weights.get("transformer.wte.weight"), weights.get("lm_head.weight")
     # LitGPT never ties the head; a conversion from a tied model saves the same storage twice.
@@ -62,7 +60,9 @@ def open_litgpt_folder(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
 def _load(path: Path) -> dict[str, "torch.Tensor"]:
     import torch
 
-    with translate_read_errors(path, missing="it was removed after the model was opened."):
+    with translate_read_errors(path):
+        with path.open("rb") as file:
+            check_archive(path, file)
         try:
             loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         except UnpicklingError as error:

@@ -132,8 +132,7 @@ class _PlanBuilder:
         names = [*checkpoint_names(name, self.model_type)]
         if (module := name.removesuffix(_WEIGHT)) in _HEAD_NAMES:
             names += [f"{head}{name[len(module) :]}" for head in _HEAD_NAMES]
-        found = (find_tensor(name, self.tensors) for name in names)
-        return next((tensor for tensor in found if tensor is not None), None)
+        return next(filter(None, (find_tensor(name, self.tensors) for name in names)), None)
 
     def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
         """Replace the separate expert tensors of a checkpoint by slices of a stacked tensor."""
@@ -156,7 +155,7 @@ class _PlanBuilder:
         for names in unstacked_checkpoint_names(parameter, self.model_type, expert):
             tensors = [find_tensor(name, self.tensors) for name in names]
             if all(tensors):
-                return tuple(tensor for tensor in tensors if tensor is not None)
+                return tuple(filter(None, tensors))
         return ()
 
     def add(self, module: str, pair: "LoraWeights[torch.Tensor]") -> None:
