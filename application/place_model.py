@@ -41,7 +41,6 @@ class PlaceModel(Generic[TensorT]):
         Raises:
             InvalidArgument: An argument is not valid.
             UnsupportedOperation: The hardware is not available, or there is not enough memory.
-
         """
         hardware = self.strategy.hardware(replaced)
         placement = with_cpu_offload(

@@ -26,7 +26,6 @@ class RenderPrompt:
         raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
             tokens. By default, only special tokens of the style or template do.
-
     """
 
     tokenizer: Tokenizer

@@ -18,7 +18,6 @@ def python_of(peer: str) -> Path:
 
     Raises:
         subprocess.CalledProcessError: It could not be installed; pip has said why.
-
     """
     folder = BENCH / peer
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

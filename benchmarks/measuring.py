@@ -59,7 +59,6 @@ def measure(
         load: Loads a model and its tokenizer from a path, ready to generate in bf16 on the CPU.
         generate: Takes what was loaded, a prompt and a number of tokens; generates greedily and calls
             back with each token id as soon as it is known.
-
     """
     parser = ArgumentParser()
     parser.add_argument("model")

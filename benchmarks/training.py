@@ -46,7 +46,6 @@ class Clock:
 
     Args:
         tokens: How many a step learns from.
-
     """
 
     def __init__(self, tokens: int) -> None:

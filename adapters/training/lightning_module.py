@@ -79,7 +79,6 @@ class LitModel(L.LightningModule):
         step_sums: The token counts of the last optimizer step, over all micro-batches and processes.
         val_loss: The mean loss of a target in the last validation; None before the first.
         grad_norm: The gradient norm of the last step, before clipping.
-
     """
 
     def __init__(

@@ -124,7 +124,6 @@ class ModelLock:
 
         Raises:
             ModelBusy: This thread has an unfinished stream, or other streams were not read for too long.
-
         """
         me = this_thread()
         if self._changer is me:

@@ -50,7 +50,6 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         devices: The number of devices.
         generate_strategy: The strategy that distributes the model over several devices.
         fabric: Always None; exists because programs written for LitGPT read it.
-
     """
 
     @public_function(instead="Models are loaded with LLM.load('smollm2').")
@@ -98,7 +97,6 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             InvalidCheckpoint: The files cannot be used.
             UnsupportedModel: The model family, or one of its settings, is not implemented.
             HubUnreachable: The Hub does not answer and the cache does not have it.
-
         """
         if init not in ("pretrained", "random"):
             raise InvalidArgument("init", init, "'pretrained' or 'random'")
@@ -149,7 +147,6 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             NotInstalled: The quantization needs bitsandbytes.
             WorkerLost: A worker process did not start.
             ModelBusy: This thread has an unfinished stream. (Generation in other threads is awaited.)
-
         """
         options = DistributeOptions(
             accelerator=accelerator,
@@ -219,7 +216,6 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
                 quantized their parts.
             WorkerLost: A worker process has ended.
             UnsupportedModel: The prompt style does not exist.
-
         """
         style, folder = resolve_style(prompt_style), local_path("out_dir", out_dir)
         with self._lock.using():
@@ -241,7 +237,6 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
 
         It waits for generation in other threads. Unfinished streams of this thread, and streams that have
         not been read for 30 seconds, raise ModelClosed.
-
         """
         with self._lock.changing("close()", ends_answers=True):
             self._release()

@@ -13,7 +13,6 @@ class Preprocessor:
     Attributes:
         tokenizer: The model's tokenizer.
         device: The device of encoded ids.
-
     """
 
     tokenizer: Tokenizer

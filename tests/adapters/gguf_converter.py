@@ -30,7 +30,6 @@ class Converter:
 
     Attributes:
         config: The content of its `config.json`.
-
     """
 
     arch = "LLAMA"

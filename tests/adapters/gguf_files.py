@@ -58,7 +58,6 @@ def write_gguf(
         settings: Keys after the architecture's prefix to add, or to omit if None.
         more: Further calls of the writer.
         parts: Maximum number of tensors per file; 0 writes one file.
-
     """
     import gguf
 

@@ -30,7 +30,6 @@ class LitGptVariant:
         settings: The transformers settings that differ from the tiny model of the family.
         changed: The LitGPT settings that differ.
         read_as: The family that is read, where LitGPT's settings do not distinguish two.
-
     """
 
     name: str
@@ -62,7 +61,6 @@ class Written:
         folder: LitGPT's folder.
         model: The transformers model.
         reference: The tensors that transformers saves.
-
     """
 
     folder: Path

@@ -219,7 +219,6 @@ def litgpt_state(family: str, reference: dict[str, torch.Tensor], **changed: Any
         family: The `model_type`.
         reference: Its tensors, as transformers saves them.
         changed: The settings that differ from the tiny model of the family.
-
     """
     settings = settings_of(family, **changed)
     names = _LAYER | (_WITH_NORMS_AFTER if family in ("gemma2", "gemma3_text", "olmo2") else {})

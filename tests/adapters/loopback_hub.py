@@ -47,7 +47,6 @@ class LoopbackHub:
         requests: The requests in order: method, space and path.
         sent: Number of bytes sent of each file, by `org/name/file`.
         logins: Credentials sent to the Hub, or to a proxy, for which this server can be used too.
-
     """
 
     root: Path

@@ -29,7 +29,6 @@ def codes_of(weight: Array, *, bits: int, group: Array) -> tuple[Array, Array, A
         weight: (out, in).
         bits: Of a code.
         group: The group index of each input.
-
     """
     most, groups = 2**bits - 1, int(group.max()) + 1
     codes = np.zeros(weight.shape, np.int64)
@@ -106,7 +105,6 @@ def write_packed(
         pack: Packs a projection.
         settings: The `quantization_config`.
         more: Additional tensors.
-
     """
     shutil.copytree(tiny_folder("llama"), folder)
     file: dict[str, Tensor] = dict(more or {})

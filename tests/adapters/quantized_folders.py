@@ -51,7 +51,6 @@ class Case:
         config: Its `quantization_config`.
         stored_as: The format's name in `info`.
         note: The note reported when it is loaded.
-
     """
 
     pack: Callable[[str, Array], tuple[Stored, Array]]

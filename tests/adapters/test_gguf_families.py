@@ -86,7 +86,6 @@ class Case:
         converter: Its converter.
         settings: Further settings of its config.
         reported: The family of the config that is read, if another one has the same structure.
-
     """
 
     family: str

@@ -186,7 +186,6 @@ class HostileEnvironment:
         temporary: The folder of temporary files.
         was_busy: Exists once the worker's interpreter was busy, which SIGUSR1 makes it for two seconds. After
             SIGUSR2, the worker hangs.
-
     """
 
     llm: LLM

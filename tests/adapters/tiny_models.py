@@ -244,7 +244,6 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
         family: The `model_type`.
         seed: Another seed gives another model.
         settings: Override the settings of this module.
-
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -290,7 +289,6 @@ def tiny_folder(
         dtype: The stored dtype, as torch names it.
         seed: Another seed gives another model.
         tied: Whether the head is tied to the embedding; None for the family's default.
-
     """
     import torch
 

@@ -18,7 +18,6 @@ class Some(TypedDict, total=False):
         seed: A number. Its description
             has two lines.
         stop: A string.
-
     """
 
     seed: int | None
@@ -30,7 +29,6 @@ class More(Some, total=False):
 
     Attributes:
         width: In pixels.
-
     """
 
     width: int
@@ -50,7 +48,6 @@ class Painter:
 
         Raises:
             ValueError: It cannot be painted.
-
         """
         if what == "nothing":
             raise TypeError("there is nothing to paint")

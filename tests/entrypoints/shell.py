@@ -21,7 +21,6 @@ class Shell:
     Attributes:
         folder: The working directory.
         child: The terminal.
-
     """
 
     def __init__(self, folder: Path) -> None:

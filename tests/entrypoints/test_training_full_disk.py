@@ -28,7 +28,6 @@ class NoticeRecorder:
     Args:
         step: The step.
         limit: The maximum file size from then on.
-
     """
 
     def __init__(self, step: int, limit: int) -> None:

@@ -46,7 +46,6 @@ class Ran:
         answer: Its stdout.
         stderr: Its stderr.
         peak: Peak memory in bytes.
-
     """
 
     out: Path

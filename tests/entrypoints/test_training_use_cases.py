@@ -64,7 +64,6 @@ class Run:
         notes: The record after each use case.
         stderr: Its stderr.
         requests: Its requests to the Hub.
-
     """
 
     folder: Path

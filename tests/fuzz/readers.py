@@ -52,7 +52,6 @@ class Reader:
         beside: The files beside it.
         use: Reads the file, and uses the result as a caller would.
         tree: The file's value, if it is JSON or YAML; otherwise None.
-
     """
 
     file: str
@@ -300,7 +299,6 @@ def readers(home: Path) -> dict[str, Reader]:
 
     Args:
         home: A folder for valid files.
-
     """
     import torch
 

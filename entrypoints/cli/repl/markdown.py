@@ -102,7 +102,6 @@ class _Span:
     Attributes:
         needed: Number of characters of the line that must have arrived for the span to be unambiguous.
         nested: Whether it can contain spans.
-
     """
 
     text: str

@@ -21,7 +21,6 @@ class BaseLLM(nn.Module):
 
     Attributes:
         model: The network; None until `distribute` or `trainer_setup`.
-
     """
 
     model: GPT | None

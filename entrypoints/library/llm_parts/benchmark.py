@@ -43,7 +43,6 @@ class BenchmarkMixin(GenerationMixin):
         Raises:
             InvalidArgument: An argument is not valid.
             NotDistributed: The model is not on a device yet.
-
         """
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
         asked = self._prepare(prompt, sys_prompt, generate_arguments)

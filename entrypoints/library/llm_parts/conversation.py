@@ -43,7 +43,6 @@ class ConversationMixin(GenerationMixin):
             NotDistributed: The model is not on a device yet.
             InvalidArgument: An argument is not valid.
             CorruptFile: The file is not a saved chat.
-
         """
         said: list[Message] = []
         options: dict[str, Any] = {"max_new_tokens": None, **kwargs}

@@ -29,7 +29,6 @@ class TemplateKwargs(TypedDict, total=False):
             continue in place of `content`.
         apply_chat_template: False passes the prompt unchanged, if a chat template has already been applied to
             it; the beginning-of-sequence token is added unless the prompt starts with it.
-
     """
 
     tools: Tools | None
@@ -47,7 +46,6 @@ class NamedKwargs(TemplateKwargs, total=False):
         stop: A string, or several strings, that end the answer and are not part of it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
-
     """
 
     seed: int | None
@@ -65,7 +63,6 @@ class SamplingKwargs(NamedKwargs, total=False):
         top_k: Sample from the k most likely tokens; None: from all tokens.
         top_p: Sample from the most likely tokens with this total probability, from 0 to 1 (nucleus sampling);
             0 is greedy decoding.
-
     """
 
     max_new_tokens: int | None
@@ -79,7 +76,6 @@ class GenerateKwargs(SamplingKwargs, total=False):
 
     Attributes:
         sys_prompt: The system message of the conversation; None: no system message.
-
     """
 
     sys_prompt: str | None
@@ -90,7 +86,6 @@ class ChatKwargs(SamplingKwargs, total=False):
 
     Attributes:
         logprobs: Whether completions include the log-probability of each token.
-
     """
 
     logprobs: bool
@@ -113,7 +108,6 @@ def split_kwargs(kwargs: Mapping[str, Any]) -> tuple[GenerationOptions, Template
 
     Raises:
         InvalidArgument: A generation option is not valid.
-
     """
     templating: TemplateKwargs = {}
     for name in TemplateKwargs.__annotations__:

@@ -138,7 +138,6 @@ class GenerationMixin(BaseLLM):
             InvalidArgument: An argument is not valid, or the prompt is empty.
             PromptTooLong: The prompt fills the context.
             UnsupportedPrompt: The prompt style does not support the messages.
-
         """
         options: ChatKwargs = {
             "max_new_tokens": max_new_tokens,
@@ -205,7 +204,6 @@ class GenerationMixin(BaseLLM):
             stream: Return an iterator of `CompletionChunk`; the last chunk of each prompt has its completion.
 
         It raises the errors of `generate`.
-
         """
         return self._complete(self._prepare(prompt, sys_prompt, how), stream=stream)
 

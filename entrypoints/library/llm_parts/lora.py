@@ -29,7 +29,6 @@ class LoraMixin(TrainingMixin):
     Attributes:
         adapters: The names of the adapters.
         active_adapter: The active adapter; None: the base model is used.
-
     """
 
     @property
@@ -91,7 +90,6 @@ class LoraMixin(TrainingMixin):
             NotDistributed: The model is not on a device yet.
             InvalidArgument: An argument is not valid; for targets, the message lists the valid names.
             UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
-
         """
         lora = LoraConfig(
             rank=rank,
@@ -140,7 +138,6 @@ class LoraMixin(TrainingMixin):
             InvalidCheckpoint: The adapter belongs to another model.
             UnsupportedModel: The adapter is not a LoRA adapter, or has options that are not implemented.
             UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
-
         """
         with self._lock.using():
             self._require()
@@ -160,7 +157,6 @@ class LoraMixin(TrainingMixin):
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The adapter does not exist.
             UnsupportedOperation: An adapter is merged.
-
         """
         with self._lock.changing("set_adapter()"):
             self._require().activate(name)
@@ -179,7 +175,6 @@ class LoraMixin(TrainingMixin):
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The adapter does not exist.
             UnsupportedOperation: The folder is not writable.
-
         """
         return self._save_adapter(local_path("out_dir", out_dir), name, overwrite=overwrite)
 
@@ -194,7 +189,6 @@ class LoraMixin(TrainingMixin):
         Raises:
             NotDistributed: The model is not on a device yet.
             UnsupportedOperation: No adapter is active, an adapter is merged, or the weights are quantized.
-
         """
         with self._lock.changing("merge_adapter()"):
             self._require().merge(permanent=for_good)
@@ -205,7 +199,6 @@ class LoraMixin(TrainingMixin):
         Raises:
             NotDistributed: The model is not on a device yet.
             UnsupportedOperation: No adapter is merged.
-
         """
         with self._lock.changing("unmerge_adapter()"):
             self._require().unmerge()
@@ -221,7 +214,6 @@ class LoraMixin(TrainingMixin):
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The adapter does not exist.
             UnsupportedOperation: The adapter is merged.
-
         """
         with self._lock.changing("delete_adapter()"):
             self._require().delete(name)

@@ -26,7 +26,6 @@ class SavedChat:
         messages: The messages.
         tools: JSON schemas of the tools that the model may call.
         chat_template_kwargs: Further variables of the chat template.
-
     """
 
     messages: list[Message]
@@ -47,7 +46,6 @@ def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
     Raises:
         WouldOverwrite: The file has other content, and `overwrite` is False.
         UnsupportedOperation: The file cannot be written.
-
     """
     saved: dict[str, Any] = {"messages": [one.as_dict() for one in chat.messages]}
     saved |= {
@@ -84,7 +82,6 @@ def read_chat(path: str | Path) -> SavedChat:
         InvalidArgument: The path is not valid.
         MissingFile: The file does not exist.
         CorruptFile: The file is not a saved chat.
-
     """
     path = local_path("path", path)
     saved = read_json_file(path, remedy=_REMEDY)

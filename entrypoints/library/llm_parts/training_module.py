@@ -57,7 +57,6 @@ class TrainingMixin(BaseLLM):
         Raises:
             TrainerCheckpointMismatch: The tensors of the checkpoint do not match the model.
             InvalidCheckpoint: The checkpoint cannot be read.
-
         """
         path = None if trainer_ckpt is None else Path(realpath(local_path("trainer_ckpt", trainer_ckpt)))
         with self._lock.changing("trainer_setup()"):
@@ -99,7 +98,6 @@ class TrainingMixin(BaseLLM):
 
         Raises:
             NotDistributed: `trainer_setup` has not been called.
-
         """
         from litgpt.adapters.pytorch.training.fsdp import apply_fsdp
 
@@ -131,7 +129,6 @@ class TrainingMixin(BaseLLM):
             InvalidArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or
                 the sequence is longer than the context.
             UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
-
         """
         with self._using():
             model = self._check_inputs(input_ids)
@@ -161,7 +158,6 @@ class TrainingMixin(BaseLLM):
             InvalidArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
                 vocabulary, or the sequence is longer than the context.
             UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
-
         """
         with self._using():
             model = self._check_inputs(input_ids)
@@ -235,7 +231,6 @@ class TrainingMixin(BaseLLM):
 
         Raises:
             TrainerCheckpointMismatch: The tensors of the checkpoint do not match the adapter.
-
         """
         found = _adapter_tensors(adapter, self._adapter_weights)
         if not found:
