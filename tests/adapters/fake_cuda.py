@@ -78,8 +78,10 @@ def backward(loss: Tensor) -> None:
         in_python = isinstance(node, torch.autograd.function.BackwardCFunction)
         if in_python:
             gradients = [
-                torch.zeros(value.shape, dtype=value.dtype, device=value.device) if there is None else there
-                for value, there in zip(node._input_metadata, gradients, strict=True)
+                torch.zeros(value.shape, dtype=value.dtype, device=value.device)
+                if gradient is None
+                else gradient
+                for value, gradient in zip(node._input_metadata, gradients, strict=True)
             ]
             actual = node.apply(*gradients)
         else:
@@ -87,8 +89,8 @@ def backward(loss: Tensor) -> None:
         actual = actual if isinstance(actual, tuple) else (actual,)
         for gradient, (after, at) in zip(actual, node.next_functions, strict=False):
             if after is not None and gradient is not None:
-                there, more = arrived.setdefault(after, {}), _like(gradient, after._input_metadata[at])
-                there[at] = more if at not in there else there[at] + more
+                pending, addend = arrived.setdefault(after, {}), _like(gradient, after._input_metadata[at])
+                pending[at] = addend if at not in pending else pending[at] + addend
 
 
 def _like(gradient: Tensor, expected: Any) -> Tensor:
@@ -145,10 +147,10 @@ def _guard() -> Iterator[None]:
     """Give a torch build without CUDA the meta device's guard for CUDA devices."""
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
     table = (ctypes.c_void_p * (_META + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
-    there = table[_CUDA]
-    if there is None:
+    cuda_guard = table[_CUDA]
+    if cuda_guard is None:
         table[_CUDA] = table[_META]
     try:
         yield
     finally:
-        table[_CUDA] = there
+        table[_CUDA] = cuda_guard

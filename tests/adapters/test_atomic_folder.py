@@ -238,9 +238,11 @@ def test_every_file_is_on_the_disk_before_it_takes_its_name_and_then_the_names_a
 
     monkeypatch.setattr(os, "fsync", recorded)
     save_folder(folder, 3)
-    before = {inode for inode, there in flushed if not there}
+    before = {inode for inode, is_final in flushed if not is_final}
     assert {(folder / name).stat().st_ino for name in files_in(folder).keys() - users.keys()} <= before
-    assert (folder if users else folder.parent).stat().st_ino in {inode for inode, there in flushed if there}
+    assert (folder if users else folder.parent).stat().st_ino in {
+        inode for inode, is_final in flushed if is_final
+    }
 
 
 def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path: Path) -> None:

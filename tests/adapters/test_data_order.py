@@ -107,12 +107,12 @@ def test_ranks_share_an_epoch_and_resume_together() -> None:
             seen += batch[0].tolist()
             if len(seen) == 2:
                 state = loader.state_dict()
-        again = ResumableLoader(
+        second = ResumableLoader(
             data, sampler=EpochSampler[int](data, num_replicas=2, rank=rank, seed=3), batch_size=2
         )
-        again.load_state_dict(state)
-        assert again.state_dict() == state
-        rest_here = [number for batch in again for number in batch[0].tolist()]
+        second.load_state_dict(state)
+        assert second.state_dict() == state
+        rest_here = [number for batch in second for number in batch[0].tolist()]
         assert rest_here == seen[2:]
         whole += seen
         rest += rest_here

@@ -31,9 +31,9 @@ def test_pieces_of_anything_join_to_the_whole(ids: list[int], leading_spaces: in
 
 @given(text=st.text())
 def test_valid_utf8_is_decoded_and_no_piece_is_broken(text: str) -> None:
-    shown = pieces(list(text.encode()))
-    assert "".join(shown) == text
-    assert [piece for piece in shown if piece] == list(text)
+    output = pieces(list(text.encode()))
+    assert "".join(output) == text
+    assert [piece for piece in output if piece] == list(text)
 
 
 def test_each_token_is_read_once_however_long_the_text() -> None:

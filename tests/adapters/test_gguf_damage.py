@@ -22,8 +22,8 @@ def sound() -> tuple[bytes, int]:
     """Return a valid file with many features, and the offset of the end of its header."""
     path = Path(WHERE.name) / "sound.gguf"
     tensors = llama_tensors(size=32, layers=1) | {"rope_freqs.weight": llama3_factors(8.0, size=32)}
-    more = {"rope.freq_base": 500_000.0, "attention.head_count": [4, 4], "block_count": 1}
-    write_gguf(path, tensors=tensors, stored_as="Q8_0", settings=more)
+    settings = {"rope.freq_base": 500_000.0, "attention.head_count": [4, 4], "block_count": 1}
+    write_gguf(path, tensors=tensors, stored_as="Q8_0", settings=settings)
     return path.read_bytes(), min(tensor.start for tensor in read_header(path).tensors)
 
 

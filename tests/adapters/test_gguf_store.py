@@ -36,9 +36,9 @@ def test_a_tensor_stored_in_the_requested_dtype_is_a_view_of_the_file(
     stored_as: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", stored_as=stored_as), "m")
-    first, again = checkpoint.read(UP), checkpoint.read(UP)
+    first, second = checkpoint.read(UP), checkpoint.read(UP)
     assert first.dtype == dtype
-    assert first.data_ptr() == again.data_ptr()  # a copy would be elsewhere
+    assert first.data_ptr() == second.data_ptr()  # a copy would be elsewhere
     assert first.untyped_storage().data_ptr() == checkpoint.read(UP).untyped_storage().data_ptr()
     expected = torch.from_numpy(llama_tensors()["blk.0.ffn_up.weight"])
     assert torch.equal(first, expected.to(dtype))
@@ -48,9 +48,9 @@ def test_a_tensor_stored_in_the_requested_dtype_is_a_view_of_the_file(
 def test_rows_that_were_interleaved_are_never_the_file_s_own_memory(tmp_path: Path) -> None:
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf"), "m")
     name = "model.layers.0.self_attn.q_proj.weight"
-    first, again = checkpoint.read(name), checkpoint.read(name)
-    assert first.data_ptr() != again.data_ptr()
-    assert torch.equal(first, again)
+    first, second = checkpoint.read(name), checkpoint.read(name)
+    assert first.data_ptr() != second.data_ptr()
+    assert torch.equal(first, second)
 
 
 def test_a_quantized_tensor_is_read_in_float32_by_default(tmp_path: Path) -> None:

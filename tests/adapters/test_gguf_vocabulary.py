@@ -33,9 +33,9 @@ def vocabulary(path: Path, *more: Callable[[Any], object]) -> GgufVocabulary:
 
 
 def vocabulary_of(path: Path) -> GgufVocabulary:
-    found = open_gguf(path, "m").read_tokenizer()
-    assert isinstance(found, GgufVocabulary)
-    return found
+    actual = open_gguf(path, "m").read_tokenizer()
+    assert isinstance(actual, GgufVocabulary)
+    return actual
 
 
 def without(*names: str) -> Callable[[Any], object]:
@@ -90,10 +90,10 @@ def test_whether_a_bpe_text_begins_with_a_token_is_a_matter_of_its_splitting_rul
     pre: str | None, tmp_path: Path
 ) -> None:
     begins = pre in ("llama-bpe", "tekken")
-    more = [lambda writer: writer.add_tokenizer_pre(pre)] if pre else []
-    source = vocabulary(tmp_path / "m", as_bpe, *more)
+    calls = [lambda writer: writer.add_tokenizer_pre(pre)] if pre else []
+    source = vocabulary(tmp_path / "m", as_bpe, *calls)
     assert (source.pre, source.add_bos) == (pre or "default", begins)
-    second = vocabulary(tmp_path / "n", as_bpe, *more, lambda writer: writer.add_add_bos_token(not begins))
+    second = vocabulary(tmp_path / "n", as_bpe, *calls, lambda writer: writer.add_add_bos_token(not begins))
     assert second.add_bos is not begins
 
 

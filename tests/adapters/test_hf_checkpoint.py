@@ -286,8 +286,8 @@ def test_an_absent_tensor_of_the_index_is_an_error_if_needed(sharded: Path) -> N
 def test_an_unneeded_shard_may_be_missing_or_damaged(sharded: Path) -> None:
     names = open_hf_folder(sharded, "tiny").tensors
     index = sharded / "model.safetensors.index.json"
-    more = {"mtp.fc.weight": "mtp.safetensors", "mtp.norm.weight": "mtp-2.safetensors"}
-    edit(index, lambda parsed: parsed["weight_map"].update(more))
+    unused = {"mtp.fc.weight": "mtp.safetensors", "mtp.norm.weight": "mtp-2.safetensors"}
+    edit(index, lambda parsed: parsed["weight_map"].update(unused))
     (sharded / "mtp-2.safetensors").write_bytes(b"cut")
     opened = open_hf_folder(sharded, "tiny")
     assert opened.tensors == names

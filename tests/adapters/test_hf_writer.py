@@ -195,7 +195,7 @@ def test_of_two_concurrent_saves_the_last_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
 def test_a_save_leaves_another_processs_partial_files_alone(tmp_path: Path) -> None:
-    there, paused = os.pipe()
+    ready_end, paused = os.pipe()
     go, reader = os.pipe()
     child = os.fork()
     if not child:
@@ -214,7 +214,7 @@ def test_a_save_leaves_another_processs_partial_files_alone(tmp_path: Path) -> N
             os._exit(1)
         os._exit(0)
     os.close(paused)
-    assert os.read(there, 1) == b"."
+    assert os.read(ready_end, 1) == b"."
     HFWriter()(tmp_path, filled(2), null_reporter)
     assert numbers_in(tmp_path) == {2.0}
     os.write(reader, b".")

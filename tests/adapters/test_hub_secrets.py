@@ -46,7 +46,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
     caplog.set_level(logging.DEBUG)
     store = behind_a_password(hub.endpoint, tmp_path)
     tiny = ModelReference("org/tiny", token=TOKEN)
-    shown = [
+    output = [
         store.location,
         repr(store),
         repr(tiny),
@@ -54,18 +54,18 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
         error_output(store, ModelReference("org/none", token=TOKEN)),
     ]
     hub.gated.add("org/tiny")
-    shown.append(error_output(store, tiny))
+    output.append(error_output(store, tiny))
     hub.gated.clear()
     hub.broken_with = 503
-    shown.append(error_output(store, tiny))
+    output.append(error_output(store, tiny))
     gone = behind_a_password(refused_port(), tmp_path)
-    shown.append(error_output(gone, tiny))
+    output.append(error_output(gone, tiny))
     hub.broken_with = None
     checkpoint = store.open(tiny)
-    shown += [checkpoint.origin, repr(checkpoint)]
+    output += [checkpoint.origin, repr(checkpoint)]
     checkpoint.close()
-    shown += [record.getMessage() for record in caplog.records]
-    for text in shown:
+    output += [record.getMessage() for record in caplog.records]
+    for text in output:
         assert PASSWORD not in text
         assert TOKEN not in text
 
@@ -169,8 +169,8 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     close_session()  # the next request opens one, which reads the environment
     try:
         store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)
-        shown = error_output(store, ModelReference("org/tiny", token=TOKEN))
-        assert PASSWORD[:4] not in shown
+        output = error_output(store, ModelReference("org/tiny", token=TOKEN))
+        assert PASSWORD[:4] not in output
         with pytest.raises(kind):
             store.open(ModelReference("org/tiny"))
     finally:
@@ -186,6 +186,6 @@ def test_the_logs_of_other_libraries_show_no_secret(
     checkpoint = store.open(ModelReference("org/tiny", token=TOKEN))
     checkpoint.fetch(null_reporter)
     checkpoint.close()
-    shown = [record.getMessage() for record in caplog.records]
-    assert any("HTTP Request" in text and "/signed/" in text for text in shown)
-    assert [text for text in shown if PASSWORD in text or TOKEN in text] == []
+    output = [record.getMessage() for record in caplog.records]
+    assert any("HTTP Request" in text and "/signed/" in text for text in output)
+    assert [text for text in output if PASSWORD in text or TOKEN in text] == []

@@ -151,9 +151,9 @@ def test_cached_files_are_not_downloaded_again(hub: LoopbackHub, store: HubStore
 def test_a_second_load_sends_no_request(hub: LoopbackHub, store: HubStore[Any]) -> None:
     fetched(store)
     hub.requests.clear()
-    again = store.open(TINY)
-    again.fetch(null_reporter)
-    assert again.read("model.norm.weight").shape == (8,)
+    reloaded = store.open(TINY)
+    reloaded.fetch(null_reporter)
+    assert reloaded.read("model.norm.weight").shape == (8,)
     assert hub.requests == []
 
 

@@ -190,10 +190,10 @@ def adapter() -> LoraAdapter[Tensor]:
 def test_a_written_adapter_is_read_unchanged(tmp_path: Path) -> None:
     written = adapter()
     write_adapter(tmp_path / "new", written)
-    again = read_adapter(tmp_path / "new")
-    assert (again.config, again.base_model) == (written.config, written.base_model)
+    reloaded = read_adapter(tmp_path / "new")
+    assert (reloaded.config, reloaded.base_model) == (written.config, written.base_model)
     for name, pair in written.weights.items():
-        actual = again.weights[name]
+        actual = reloaded.weights[name]
         assert (actual.rank, actual.alpha) == (pair.rank, pair.alpha)
         assert torch.equal(actual.lora_A, pair.lora_A)
         assert torch.equal(actual.lora_B, pair.lora_B)

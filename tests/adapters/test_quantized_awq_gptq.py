@@ -90,14 +90,14 @@ def test_a_large_weight_is_worked_on_in_pieces(tmp_path: Path, monkeypatch: pyte
 
 
 def test_unused_zero_biases_are_ignored(tmp_path: Path) -> None:
-    more = {f"{LAYER}.bias": torch.zeros(48)}
-    expected = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
+    extra = {f"{LAYER}.bias": torch.zeros(48)}
+    expected = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=extra)
     check_weights(tmp_path / "packed", expected)
 
 
 def test_a_nonzero_bias_is_not_ignored(tmp_path: Path) -> None:
-    more = {f"{LAYER}.bias": torch.ones(48)}
-    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
+    extra = {f"{LAYER}.bias": torch.ones(48)}
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=extra)
     with pytest.raises(CorruptFile, match=rf"{LAYER}.*bias"):
         open_hf_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
 
@@ -141,8 +141,8 @@ def test_an_input_that_belongs_to_no_group_is_a_damaged_file(tmp_path: Path, wro
 
 
 def test_unused_packed_tensors_are_unexpected(tmp_path: Path) -> None:
-    more = {"model.layers.0.mlp.act.scales": torch.ones(9)}
-    write_packed(tmp_path / "packed", pack_awq(16), AWQ, more=more)
+    extra = {"model.layers.0.mlp.act.scales": torch.ones(9)}
+    write_packed(tmp_path / "packed", pack_awq(16), AWQ, more=extra)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     with pytest.raises(CheckpointMismatch, match=r"act\.scales"):
         resolve_model("tiny", checkpoint.config, checkpoint.tensors)

@@ -121,8 +121,8 @@ def test_a_stack_of_experts_has_scales_for_each(tmp_path: Path, shape: tuple[int
         scale if 1 in shape[-2:] else scale.repeat_interleave(32, 1).repeat_interleave(20, 2)[:, :70, :56]
     )
     settings = {**FP8, "weight_block_size": [32, 20]}
-    more = {"experts": weight, "experts_scale_inv": scale}
-    write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=more)
+    extra = {"experts": weight, "experts_scale_inv": scale}
+    write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=extra)
     read = open_hf_folder(tmp_path / "packed", "tiny").read("experts")
     assert torch.equal(read, weight.float() * spread)
 
@@ -195,7 +195,7 @@ def test_a_setting_that_is_not_implemented_is_named(
 
 def test_blocks_larger_than_the_weight_take_no_more_memory_than_it(tmp_path: Path) -> None:
     weight = torch.randn((70, 56), generator=torch.Generator().manual_seed(0)).to(torch.float8_e4m3fn)
-    more = {"more": weight, "more_scale_inv": torch.full((1, 1), 2.0)}
+    extra = {"more": weight, "more_scale_inv": torch.full((1, 1), 2.0)}
     settings = {**FP8, "weight_block_size": [2**24, 2**24]}
-    write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=more)
+    write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=extra)
     assert torch.equal(open_hf_folder(tmp_path / "packed", "tiny").read("more"), weight.float() * 2)

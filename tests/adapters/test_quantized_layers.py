@@ -105,8 +105,8 @@ def test_each_format_has_the_error_of_its_bits(quantization: Quantization, shape
 @pytest.mark.parametrize("shape", SHAPES)
 def test_quantization_is_idempotent(quantization: Quantization, shape: tuple[int, int]) -> None:
     once = layer(quantization, *shape).dequantize()
-    again = QUANTIZED_LINEARS[quantization].from_weight(once, quantization, None).dequantize()
-    torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
+    second = QUANTIZED_LINEARS[quantization].from_weight(once, quantization, None).dequantize()
+    torch.testing.assert_close(second, once, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

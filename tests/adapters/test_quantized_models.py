@@ -243,8 +243,8 @@ def test_an_absent_tensor_of_a_packed_index_is_an_error_only_if_needed(case: Cas
     (tmp_path / "model.safetensors").rename(shard)
     names = [*load_file(shard)]
 
-    def promise(*more: str) -> None:
-        index.write_text(json.dumps({"weight_map": dict.fromkeys([*names, *more], shard.name)}))
+    def promise(*extra: str) -> None:
+        index.write_text(json.dumps({"weight_map": dict.fromkeys([*names, *extra], shard.name)}))
 
     promise("mtp.layers.0.mlp.down_proj.weight", "mtp.layers.0.mlp.down_proj.weight_scale")
     assert open_hf_folder(tmp_path, "tiny").tensors.keys() == expected.keys()

@@ -89,9 +89,9 @@ def test_a_copy_and_a_state_dict_are_the_layer(quantization: Quantization) -> No
         layer(quantization, 64, 128),
         QUANTIZED_LINEARS[quantization].from_weight(torch.ones(64, 128), quantization, None),
     )
-    again = copy.deepcopy(linear)
-    assert torch.equal(again.dequantize(), linear.dequantize())
-    assert again.get_buffer("codes").data_ptr() != linear.get_buffer("codes").data_ptr()
+    copied = copy.deepcopy(linear)
+    assert torch.equal(copied.dequantize(), linear.dequantize())
+    assert copied.get_buffer("codes").data_ptr() != linear.get_buffer("codes").data_ptr()
     other.load_state_dict(linear.state_dict(), strict=False)
     assert torch.equal(other.dequantize(), linear.dequantize())
 

@@ -42,11 +42,14 @@ def generator(request: Any) -> TorchGenerator:
     return LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter).generator()
 
 
-def greedy_request(tokens: int, more: int) -> GenerationRequest:
+def greedy_request(tokens: int, max_new_tokens: int) -> GenerationRequest:
     """Return a greedy request with log-probabilities."""
     prompt = torch.randint(100, (tokens,), generator=torch.Generator().manual_seed(tokens)).tolist()
     return GenerationRequest(
-        prompt=prompt, max_new_tokens=more, sampling_params=SamplingParams(temperature=0), logprobs=True
+        prompt=prompt,
+        max_new_tokens=max_new_tokens,
+        sampling_params=SamplingParams(temperature=0),
+        logprobs=True,
     )
 
 

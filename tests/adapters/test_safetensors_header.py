@@ -78,10 +78,10 @@ def test_it_reads_files_of_the_formats_own_library(tmp_path: Path) -> None:
                 slice_.get_dtype(),
                 slice_.get_shape(),
             )
-            there = torch.frombuffer(
+            actual = torch.frombuffer(
                 bytearray(raw[entry.start : entry.start + entry.info.nbytes]), dtype=tensors[name].dtype
             )
-            assert torch.equal(there.view(entry.info.shape), tensors[name])
+            assert torch.equal(actual.view(entry.info.shape), tensors[name])
 
 
 INVALID_HEADERS = {
@@ -126,10 +126,10 @@ def test_an_invalid_header_is_refused_with_a_short_message(parse: Parse, content
     assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("there", [0, 7, 8, 20])
-def test_a_file_that_ends_within_its_header_is_refused(parse: Parse, there: int) -> None:
+@pytest.mark.parametrize("available", [0, 7, 8, 20])
+def test_a_file_that_ends_within_its_header_is_refused(parse: Parse, available: int) -> None:
     with pytest.raises(CorruptFile, match="header"):
-        parse(header({"a": described()})[:there], 0)
+        parse(header({"a": described()})[:available], 0)
 
 
 @pytest.mark.parametrize("length", [200, 100_000_001, 2**64 - 1])

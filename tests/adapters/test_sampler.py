@@ -94,10 +94,12 @@ SIZES = (1e-30, 1.0, 1e4, 3e38)
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-45, 1e-38, 1e-8, 9e-6])
-@pytest.mark.parametrize("more", [{}, {"top_k": 3}, {"top_p": 0.9}], ids=str)
-def test_a_temperature_next_to_zero_is_greedy(temperature: float, size: float, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.9}], ids=str)
+def test_a_temperature_next_to_zero_is_greedy(
+    temperature: float, size: float, options: dict[str, Any]
+) -> None:
     row = torch.tensor([0.2, -0.3, 0.9, 0.5, -1.0]) * size
-    assert drawn(row, temperature=temperature, **more) == {2}
+    assert drawn(row, temperature=temperature, **options) == {2}
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-4, 1e-3])

@@ -189,8 +189,8 @@ def test_ids_and_texts_are_those_of_transformers_and_stay_so_when_saved(
     assert tokenizer.backend.vocab_size == len(oracle)
     saved = tmp_path / "saved"
     saved.mkdir()
-    again = tiny.write(saved, {"config.json": MODEL, **export_tokenizer(source, name="m")})
-    check_agreement(open_tokenizer(again, name="m", vocab_size=ROWS), oracle, TEXTS)
+    reloaded = tiny.write(saved, {"config.json": MODEL, **export_tokenizer(source, name="m")})
+    check_agreement(open_tokenizer(reloaded, name="m", vocab_size=ROWS), oracle, TEXTS)
     check_agreement(tokenizer, AutoTokenizer.from_pretrained(saved), TEXTS)
 
 

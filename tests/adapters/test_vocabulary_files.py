@@ -56,14 +56,14 @@ def check(folder: Path, files: dict[str, Any], *, begins: bool = True) -> Checkp
         assert tokenizer.encode("The") == oracle("The").input_ids
     saved = folder / "saved"
     saved.mkdir()
-    again = open_tokenizer(tiny.write(saved, {**export_tokenizer(source, name="m")}), name="m")
+    reloaded = open_tokenizer(tiny.write(saved, {**export_tokenizer(source, name="m")}), name="m")
     assert not {"vocab.json", "vocab.txt", "tekken.json"} & {path.name for path in saved.iterdir()}
-    assert (again.bos_id, again.adds_bos, again.eos_ids) == (
+    assert (reloaded.bos_id, reloaded.adds_bos, reloaded.eos_ids) == (
         tokenizer.bos_id,
         tokenizer.adds_bos,
         tokenizer.eos_ids,
     )
-    for value in (again, tokenizer):
+    for value in (reloaded, tokenizer):
         check_agreement(value, AutoTokenizer.from_pretrained(saved), TEXTS)
     return tokenizer
 

@@ -224,17 +224,17 @@ class TestHandlers:
             pass
 
     def test_a_users_handler_is_called_once_after_the_step(self) -> None:
-        came: list[object] = []
-        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+        received: list[object] = []
+        signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
         with defer_sigint_between_steps():
             with defer_sigint(), defer_sigint():
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
-                assert not came
-            assert len(came) == 1
-            assert came[0][1] is not None  # type: ignore[index] # it is a pair
+                assert not received
+            assert len(received) == 1
+            assert received[0][1] is not None  # type: ignore[index] # it is a pair
             signal.raise_signal(signal.SIGINT)
-            assert len(came) == 2
+            assert len(received) == 2
 
     def test_a_handler_installed_meanwhile_stays(self) -> None:
         def handler(*_: object) -> None:
@@ -263,18 +263,18 @@ class TestHandlers:
             signal.raise_signal(signal.SIGINT)
 
     def test_a_signal_from_another_thread_waits_for_the_step_too(self) -> None:
-        came: list[bool] = []
+        received: list[bool] = []
 
         def step() -> None:
             with defer_sigint():
                 thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))
                 thread.start()
                 thread.join()
-                came.append(True)
+                received.append(True)
 
         with pytest.raises(KeyboardInterrupt):
             step()
-        assert came
+        assert received
 
     def test_ignored_stays_ignored(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -122,9 +122,9 @@ def test_four_ranks_with_two_kv_heads_generate_and_save_like_one_device(tmp_path
         assert torch.allclose(llm(ids), alone(ids), atol=1e-5)
         assert llm.generate(PROMPTS, **options) == alone.generate(PROMPTS, **options)
         llm.save(tmp_path)
-    again = LLM.load(tmp_path, distribute=None, quiet=True)
-    again.distribute(accelerator="cpu", precision="32-true")
-    assert torch.equal(again(ids), alone(ids))
+    reloaded = LLM.load(tmp_path, distribute=None, quiet=True)
+    reloaded.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(reloaded(ids), alone(ids))
 
 
 def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:

@@ -51,8 +51,8 @@ def test_a_gemma_4_follows_its_per_layer_table(table: dict[str, Any], tmp_path: 
     llm.distribute(accelerator="cpu", precision="32-true")
     assert torch.allclose(llm(ids), expected, atol=1e-4 * float(expected.abs().max()))
     llm.save(saved)
-    again = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32)
-    assert torch.allclose(again(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
+    reloaded = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32)
+    assert torch.allclose(reloaded(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
 
 
 def _gemma4(table: dict[str, Any]) -> Any:

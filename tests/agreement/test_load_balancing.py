@@ -54,10 +54,10 @@ def test_loss_and_gradients_are_those_of_transformers(
     }
     gate = next(name for name in actual if name.endswith("mlp.gate.weight"))
     layer = gate.split(".")[gate.split(".").index("h") + 1]
-    there = dict(hf.named_parameters())
+    hf_parameters = dict(hf.named_parameters())
     gradient = next(
         value.grad
-        for name, value in there.items()
+        for name, value in hf_parameters.items()
         if f"layers.{layer}." in name
         and name.endswith((".gate.weight", ".router.weight", "router.layer.weight"))
         and value.shape == actual[gate].shape

@@ -170,8 +170,8 @@ def test_adapters_are_exchanged_with_peft_in_both_directions(kind: str, saved: A
     assert close(logits(llm), expected)
     assert not close(plain, expected)
     llm.save_adapter(tmp_path)
-    again = PeftModel.from_pretrained(reference(base), str(tmp_path))
-    assert close(logits(again), expected)
+    reloaded = PeftModel.from_pretrained(reference(base), str(tmp_path))
+    assert close(logits(reloaded), expected)
     llm.set_adapter(None)
     assert torch.equal(logits(llm), plain)
 

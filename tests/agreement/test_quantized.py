@@ -144,8 +144,8 @@ class ReadMonitor:
 def alive() -> int:
     """Return the size in bytes of all tensors that are alive and not hidden by `nothing_before`."""
     tensors = [obj for obj in gc.get_objects() if type(obj) in (Tensor, nn.Parameter)]
-    there = [tensor.untyped_storage() for tensor in tensors if tensor.device.type == "cpu"]
-    return sum({value.data_ptr(): value.nbytes() for value in there}.values())
+    storages = [tensor.untyped_storage() for tensor in tensors if tensor.device.type == "cpu"]
+    return sum({value.data_ptr(): value.nbytes() for value in storages}.values())
 
 
 @pytest.fixture

@@ -63,9 +63,9 @@ def test_it_is_the_same_in_bfloat16_too_and_takes_the_room_of_its_bits(
     llm.distribute(accelerator="cpu", precision="bf16-true", quantize=quantization)
     expected = logits(llm)
     llm.save(folder)
-    again = opened(folder, quantization.removesuffix("-dq"), "bf16-true")  # type: ignore[arg-type]
+    reloaded = opened(folder, quantization.removesuffix("-dq"), "bf16-true")  # type: ignore[arg-type]
     tolerance = 0.02 if quantization.endswith("-dq") or quantization == "bnb.int8" else 0
-    torch.testing.assert_close(logits(again), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(logits(reloaded), expected, rtol=tolerance, atol=tolerance)
     smaller = (folder / "model.safetensors").stat().st_size / (plain / "model.safetensors").stat().st_size
     embedded = 2 * 288 * 128 / (plain / "model.safetensors").stat().st_size * 2
     assert smaller < embedded + (1 - embedded) * (0.52 if "8" in quantization else 0.33) + 0.02

@@ -63,8 +63,8 @@ def test_a_stop_string_ends_the_answer_before_itself() -> None:
 
 
 def test_a_partial_stop_string_is_not_emitted() -> None:
-    shown = "".join(event.text for event in events(b"one twelve", stop=("two",), at_most=10))
-    assert shown == "one twelve"
+    output = "".join(event.text for event in events(b"one twelve", stop=("two",), at_most=10))
+    assert output == "one twelve"
     pieces = [event.text for event in events(b"one two", stop=("two",), at_most=7)]
     assert "t" not in "".join(pieces)
 

@@ -173,15 +173,15 @@ def test_an_unstarted_stream_holds_no_lock_and_starts_with_the_current_model(
 
 
 def test_an_unstarted_stream_without_its_model_raises(lock: ModelLock) -> None:
-    there = [True]
+    alive = [True]
 
     def current() -> Generator:
-        if not there[0]:
+        if not alive[0]:
             raise NotDistributed
         return ScriptedGenerator([1])
 
     later = SharedGenerator(lock, current).generate([GenerationRequest(prompt=[1])])
-    change(lock, lambda: there.__setitem__(0, False))
+    change(lock, lambda: alive.__setitem__(0, False))
     with pytest.raises(NotDistributed):
         next(later)
     change(lock)
@@ -303,8 +303,8 @@ def test_a_lost_model_can_be_distributed_again_despite_open_streams(lock: ModelL
     with pytest.raises(WorkerLost):
         next(failing)
     change(lock)
-    again = stream(lock)
-    next(again)
+    second = stream(lock)
+    next(second)
     with pytest.raises(WorkerLost), lock.using():
         list(lost())
     change(lock)

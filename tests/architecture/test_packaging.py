@@ -74,8 +74,8 @@ def test_the_tests_import_this_checkout() -> None:
 def test_the_version_is_declared_once() -> None:
     declared = pyproject()["project"]["version"]
     assert version("litgpt") == declared
-    again = [path for path in files(*SOURCES) if f'"{declared}"' in path.read_text(encoding="utf-8")]
-    assert not again
+    second = [path for path in files(*SOURCES) if f'"{declared}"' in path.read_text(encoding="utf-8")]
+    assert not second
 
 
 def test_every_tool_and_library_has_a_tested_version() -> None:

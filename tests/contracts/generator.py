@@ -132,8 +132,8 @@ class GeneratorContract:
     def test_a_prefix_cache_changes_no_answer(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
         ids = [5, 6, 7, 8]
-        for more in ([9], [10, 11], [12, 13, 14]):
-            ids = [*ids, *more]
+        for addition in ([9], [10, 11], [12, 13, 14]):
+            ids = [*ids, *addition]
             request = GenerationRequest(prompt=ids, max_new_tokens=6, sampling_params=GREEDY)
             answer = tokens(generator.generate([request], prefix=cache))
             assert answer == self.answer(generator, ids)

@@ -61,9 +61,9 @@ class Painter:
 
 
 def test_a_signature_shows_every_option_with_its_type_and_default() -> None:
-    shown = inspect.signature(Painter.paint)
+    output = inspect.signature(Painter.paint)
     options = "seed: int | None = None, stop: str = '', width: int = 80"
-    assert str(shown) == f"(self, what: str, *, twice: bool = False, {options}) -> str"
+    assert str(output) == f"(self, what: str, *, twice: bool = False, {options}) -> str"
 
 
 def test_the_documentation_has_every_option_between_the_functions_own_arguments_and_its_errors() -> None:

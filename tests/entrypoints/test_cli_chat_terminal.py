@@ -70,9 +70,9 @@ def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
     """Type, wait for the expected text and for the next prompt, and return the output."""
     terminal.send(keys)
     terminal.expect(expected)
-    shown = str(terminal.before) + str(terminal.after)
+    output = str(terminal.before) + str(terminal.after)
     terminal.expect(PROMPT)
-    return shown + str(terminal.before) + str(terminal.after)
+    return output + str(terminal.before) + str(terminal.after)
 
 
 def users(terminal: "pexpect.spawn[str]", path: Path) -> list[str]:
@@ -185,11 +185,11 @@ def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[
 def test_markdown_is_shown_in_styles(state: Path) -> None:
     child = spawned(state)
     child.expect(PROMPT)
-    shown = run(child, "hello\r", ANSWERED)
+    output = run(child, "hello\r", ANSWERED)
     kill(child)
-    assert "\x1b[1;4mL\x1b[0m" in shown
-    assert "\r\nThey eat \x1b[1mgrass\x1b[0m and \x1b[36mhay\x1b[0m." in shown
-    assert "• not \x1b[3mmeat\x1b[0m" in shown
+    assert "\x1b[1;4mL\x1b[0m" in output
+    assert "\r\nThey eat \x1b[1mgrass\x1b[0m and \x1b[36mhay\x1b[0m." in output
+    assert "• not \x1b[3mmeat\x1b[0m" in output
 
 
 @pytest.fixture

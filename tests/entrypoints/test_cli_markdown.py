@@ -34,8 +34,8 @@ PIECES = [
 def rendered(*pieces: str) -> str:
     """Return the output with tags for terminal codes; adjacent runs of one style are merged."""
     stream = MarkdownStream(styled=True)
-    shown = "".join([*map(stream.feed, pieces), stream.finish()])
-    parts = re.findall(r"\x1b\[([\d;]+)m(.*?)\x1b\[0m|([^\x1b])", shown, re.DOTALL)
+    output = "".join([*map(stream.feed, pieces), stream.finish()])
+    parts = re.findall(r"\x1b\[([\d;]+)m(.*?)\x1b\[0m|([^\x1b])", output, re.DOTALL)
     characters = [
         ("+".join(sorted({NAMES[code] for code in codes.split(";")})) if codes else "", value)
         for codes, styled, plain in parts
@@ -49,7 +49,7 @@ def rendered(*pieces: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("markdown", "shown"),
+    ("markdown", "output"),
     [
         ("plain, 2 * 3 and 2*3*4", "plain, 2 * 3 and 2*3*4"),
         ("a **bold** and *italic* word", "a <b>bold</> and <i>italic</> word"),
@@ -78,17 +78,17 @@ def rendered(*pieces: str) -> str:
         (f"**{'x' * MAX_PENDING}**", f"**{'x' * MAX_PENDING}**"),
     ],
 )
-def test_markdown_is_shown_in_styles(markdown: str, shown: str) -> None:
-    assert rendered(markdown) == shown
-    assert rendered(*markdown) == shown  # character by character
+def test_markdown_is_shown_in_styles(markdown: str, output: str) -> None:
+    assert rendered(markdown) == output
+    assert rendered(*markdown) == output  # character by character
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30))
 def test_pieces_make_no_difference_and_no_text_is_lost(pieces: list[str]) -> None:
     whole = "".join(pieces)
     assert rendered(*pieces) == rendered(whole)
-    shown = re.sub(r"</?[\w+]*>", "", rendered(*pieces))
-    assert re.findall(r"[\w\n]", shown.replace("_", "")) == re.findall(r"[\w\n]", whole.replace("_", ""))
+    output = re.sub(r"</?[\w+]*>", "", rendered(*pieces))
+    assert re.findall(r"[\w\n]", output.replace("_", "")) == re.findall(r"[\w\n]", whole.replace("_", ""))
 
 
 def test_text_without_marks_is_shown_at_once_and_marks_are_held_back_only_so_long() -> None:

@@ -127,11 +127,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             if not select.select([self.descriptor], [], [], max(0, seconds))[0]:
                 return None
             try:
-                more = os.read(self.descriptor, 4096)
+                chunk = os.read(self.descriptor, 4096)
             except OSError:  # Linux's error after the program has exited
                 return b""
-            self.seen += self.decoder.decode(more)
-            return more
+            self.seen += self.decoder.decode(chunk)
+            return chunk
 
         def wait_for(self, pattern: str) -> None:
             until = time.monotonic() + PATIENCE

@@ -64,8 +64,8 @@ def test_two_interrupted_processes_stop_together_and_resume_exactly(tmp_path: Pa
     assert len(losses(out)) == done
     assert notes.count("Stopped at step ") == 1
     assert checkpoints(out) == [f"step-{done:08d}.ckpt"]
-    for name, more in (("half", ("--resume", "last")), ("whole", ())):
-        started = process(*finetune(tmp_path, name, *dropping, *more))
+    for name, options in (("half", ("--resume", "last")), ("whole", ())):
+        started = process(*finetune(tmp_path, name, *dropping, *options))
         reported, notes = started.communicate(timeout=PATIENCE)
         assert (started.returncode, reported) == (0, f"{tmp_path / name / 'adapter'}\n"), notes
         wait_for_all_of(started.pid)

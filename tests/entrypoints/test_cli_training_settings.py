@@ -72,8 +72,8 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
     assert len(losses(tmp_path / "out")) == 3
     left = read_settings(tmp_path / "out" / "recipe.yaml")
     assert (left["learning_rate"], left["lora_rank"], left["lora_targets"]) == (2e-3, 2, ["q_proj", "o_proj"])
-    again = ("--config", str(tmp_path / "out" / "recipe.yaml"), "--out-dir", str(tmp_path / "again"))
-    assert run_cli(capsys, "finetune", *again, "--quiet")[0] == 0
+    second = ("--config", str(tmp_path / "out" / "recipe.yaml"), "--out-dir", str(tmp_path / "again"))
+    assert run_cli(capsys, "finetune", *second, "--quiet")[0] == 0
     assert losses(tmp_path / "again") == losses(tmp_path / "out")
 
 

@@ -90,9 +90,9 @@ def test_alpaca2k_is_fetched_split_and_trained_on(hub: LoopbackHub, tmp_path: Pa
     requests = [request for request in hub.requests if "alpaca_2000.parquet" in request]
     assert requests
     hub.requests.clear()
-    again = Alpaca2k()
-    again.connect(Tokenizer(ByteTokenizer()), batch_size=8, max_seq_length=512)
-    again.prepare_data()
+    second = Alpaca2k()
+    second.connect(Tokenizer(ByteTokenizer()), batch_size=8, max_seq_length=512)
+    second.prepare_data()
     assert hub.requests == []
 
 

@@ -50,10 +50,10 @@ def test_a_documented_command_is_understood(command: str) -> None:
     group.commands[name].make_context(name, list(rest))  # type: ignore[attr-defined] # a group
 
 
-def expected(shown: str) -> re.Pattern[str]:
+def expected(output: str) -> re.Pattern[str]:
     """Return the pattern that matches the lines of a document."""
     parts = []
-    for line in re.sub(" +", " ", shown).splitlines():
+    for line in re.sub(" +", " ", output).splitlines():
         known = [re.escape(word).replace("…", ".+") for word in MEASURED.split(line.rstrip())]
         parts.append(r"(?:.*\n)*" if line.strip() == "…" else r"[\w.-]+(?: [GM]B)?".join(known) + r"\n")
     return re.compile("".join(parts))
@@ -74,18 +74,18 @@ def test_the_documented_output_of_a_command_is_its_output(document: Path, tmp_pa
             (tmp_path / name[1]).write_text(text, encoding="utf-8")
         elif mark == "checked":
             for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                command, _, shown = part.partition("\n")
+                command, _, output = part.partition("\n")
                 printed = re.sub(" +", " ", shell.run(command.split("  #")[0].rstrip()))
-                assert expected(shown).fullmatch(printed), f"{command}\n{printed}\nis not\n{shown}"
+                assert expected(output).fullmatch(printed), f"{command}\n{printed}\nis not\n{output}"
     kill(shell.child)
 
 
 def test_a_document_with_other_output_is_detected() -> None:
-    shown = "Using cpu\n…\nloss     1.5, … tokens/s\nPreparing …\n"
-    assert expected(shown).fullmatch("Using cpu\nmore\nloss 2.75, 14.5 tokens/s\nPreparing …\n")
+    output = "Using cpu\n…\nloss     1.5, … tokens/s\nPreparing …\n"
+    assert expected(output).fullmatch("Using cpu\nmore\nloss 2.75, 14.5 tokens/s\nPreparing …\n")
     for other in (
         "Using gpu\nloss 1.5, 3 tokens/s\nPreparing …\n",
         "Using cpu\nloss 1.5, tokens/s\nPreparing …\n",
         "Using cpu\nloss 1.5, 3 tokens/s\n",
     ):
-        assert not expected(shown).fullmatch(other)
+        assert not expected(output).fullmatch(other)

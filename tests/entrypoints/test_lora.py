@@ -121,12 +121,12 @@ def test_lora_dropout_applies_only_in_training() -> None:
 
 def test_a_saved_adapter_resumes_training_exactly(adapted: tuple[LLM, Path]) -> None:
     llm, folder = adapted
-    again = loaded()
-    again.load_adapter(folder, trainable=True)
-    assert torch.equal(logits(again), logits(llm))
-    losses = [step(value, torch.optim.SGD(trained(value).values(), lr=0.1)) for value in (llm, again)]
+    reloaded = loaded()
+    reloaded.load_adapter(folder, trainable=True)
+    assert torch.equal(logits(reloaded), logits(llm))
+    losses = [step(value, torch.optim.SGD(trained(value).values(), lr=0.1)) for value in (llm, reloaded)]
     assert losses[0] == losses[1]
-    assert torch.equal(logits(again), logits(llm))
+    assert torch.equal(logits(reloaded), logits(llm))
 
 
 def test_it_is_saved_small(adapted: tuple[LLM, Path]) -> None:
@@ -212,9 +212,9 @@ def test_a_model_is_saved_as_it_computes(adapted: tuple[LLM, Path], tmp_path: Pa
     llm, _ = adapted
     before = llm.state_dict()[BASE].clone()
     llm.save(tmp_path / "model")
-    again = LLM.load(tmp_path / "model", distribute=None, quiet=True)
-    again.distribute(accelerator="cpu", precision="32-true")
-    assert torch.allclose(logits(again), logits(llm), atol=1e-4)
+    reloaded = LLM.load(tmp_path / "model", distribute=None, quiet=True)
+    reloaded.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(reloaded), logits(llm), atol=1e-4)
     assert torch.equal(llm.state_dict()[BASE], before)
     llm.set_adapter(None)
     llm.save(tmp_path / "plain")
@@ -299,9 +299,9 @@ def test_adapters_beside_quantized_weights_are_trained(quantization: str, tmp_pa
         with pytest.raises(UnsupportedOperation, match="quantized"):
             act()
     llm.save_adapter(tmp_path / "adapter")
-    again = loaded(quantize=quantization)
-    again.load_adapter(tmp_path / "adapter")
-    assert torch.allclose(logits(again), logits(llm), atol=1e-5)
+    reloaded = loaded(quantize=quantization)
+    reloaded.load_adapter(tmp_path / "adapter")
+    assert torch.allclose(logits(reloaded), logits(llm), atol=1e-5)
 
 
 def test_gradients_through_quantized_weights_equal_the_dequantized_ones() -> None:
@@ -369,8 +369,8 @@ def test_distributing_again_removes_adapters_and_frees_the_old_model() -> None:
 
 
 def test_an_adapter_trained_by_the_trainer_is_resumed_from_its_checkpoint(tmp_path: Path) -> None:
-    llm, again = loaded(), loaded()
-    for value in (llm, again):
+    llm, reloaded = loaded(), loaded()
+    for value in (llm, reloaded):
         value.trainer_setup(quantize="int4")
         assert value.model is not None
         value.model.gradient_checkpointing = True
@@ -386,8 +386,8 @@ def test_an_adapter_trained_by_the_trainer_is_resumed_from_its_checkpoint(tmp_pa
     assert losses[-1] < 0.7 * losses[0]
     learned = {name.removeprefix("model."): tensor for name, tensor in trained(llm).items()}
     torch.save(learned, tmp_path / "learned.pt")
-    actual = again.load_state_dict(torch.load(tmp_path / "learned.pt", weights_only=True), strict=False)
+    actual = reloaded.load_state_dict(torch.load(tmp_path / "learned.pt", weights_only=True), strict=False)
     assert not actual.unexpected_keys
     llm.eval()
-    again.eval()
-    assert torch.equal(logits(again), logits(llm))
+    reloaded.eval()
+    assert torch.equal(logits(reloaded), logits(llm))

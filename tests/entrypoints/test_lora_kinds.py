@@ -61,10 +61,10 @@ def logits(llm: LLM) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_adapter_keeps_the_logits_trains_and_resumes(kind: str, tmp_path: Path) -> None:
     family, options = KINDS[kind]
-    llm, again = loaded(family), loaded(family)
+    llm, reloaded = loaded(family), loaded(family)
     before, weights = logits(llm), {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     llm.add_lora(rank=4, **options)
-    again.add_lora(rank=4, **options)
+    reloaded.add_lora(rank=4, **options)
     assert torch.allclose(logits(llm), before, atol=1e-5)
     llm.train()
     optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
@@ -80,11 +80,11 @@ def test_a_new_adapter_keeps_the_logits_trains_and_resumes(kind: str, tmp_path: 
     llm.eval()
     after = logits(llm)
     assert torch.allclose(_cost(after), llm.loss(IDS, IDS), atol=1e-5)
-    actual = again.load_state_dict(
+    actual = reloaded.load_state_dict(
         {name: tensor.detach() for name, tensor in trained(llm).items()}, strict=False
     )
     assert not actual.unexpected_keys
-    assert torch.equal(logits(again), after)
+    assert torch.equal(logits(reloaded), after)
     llm.save_adapter(tmp_path / "adapter")
     saved = loaded(family)
     saved.load_adapter(tmp_path / "adapter")
@@ -140,9 +140,9 @@ def test_adapters_of_every_kind_train_beside_quantized_weights(
         loss.backward()
         optimizer.step()
     llm.save_adapter(tmp_path)
-    again = loaded(family, quantize=quantization)
-    again.load_adapter(tmp_path)
-    assert torch.allclose(logits(again), logits(llm), atol=1e-4)
+    reloaded = loaded(family, quantize=quantization)
+    reloaded.load_adapter(tmp_path)
+    assert torch.allclose(logits(reloaded), logits(llm), atol=1e-4)
 
 
 @pytest.mark.parametrize(

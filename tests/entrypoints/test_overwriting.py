@@ -91,8 +91,8 @@ def test_another_model_is_replaced_only_on_request(
     assert isinstance(refused.value, FileExistsError)
     assert contents(folder) == before
     assert llama.save(folder, overwrite=True) == folder
-    with placed(folder) as again:
-        assert again.generate("hello", top_k=1) == llama.generate("hello", top_k=1)
+    with placed(folder) as reloaded:
+        assert reloaded.generate("hello", top_k=1) == llama.generate("hello", top_k=1)
 
 
 def test_files_of_a_replaced_model_are_removed(llama: LLM, tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_the_same_model_is_saved_onto_itself(llama: LLM, tmp_path: Path) -> None
     folder = tmp_path / "mine"
     llama.save(folder)
     llama.save(folder)
-    with placed(folder) as again:
-        again.save(folder)
-        again.add_lora()
-        again.merge_adapter(for_good=True)
-        again.save(folder)
+    with placed(folder) as reloaded:
+        reloaded.save(folder)
+        reloaded.add_lora()
+        reloaded.merge_adapter(for_good=True)
+        reloaded.save(folder)
     assert run(["convert", str(folder), str(folder), "--quiet"]) == 0
 
 
@@ -186,36 +186,36 @@ def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path
 def test_convert_requires_force_before_reading_weights_and_reports_its_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = tmp_path / "there"
-    shutil.copytree(tiny_folder("gpt_neox"), there)
-    before = contents(there)
-    assert run(["convert", str(tiny_folder("llama")), str(there)]) == 1
+    target = tmp_path / "there"
+    shutil.copytree(tiny_folder("gpt_neox"), target)
+    before = contents(target)
+    assert run(["convert", str(tiny_folder("llama")), str(target)]) == 1
     output = capsys.readouterr()
     assert output.out == ""
     assert "Using 1 device" not in output.err  # it had not been placed, nor its weights fetched
     assert output.err.splitlines()[-1] == (
-        f"error: {there} already contains a gpt_neox model, not the model to be saved. Pass --force to "
+        f"error: {target} already contains a gpt_neox model, not the model to be saved. Pass --force to "
         "replace it, or choose another path."
     )
-    assert contents(there) == before
-    assert run(["convert", str(tiny_folder("llama")), str(there), "--force"]) == 0
+    assert contents(target) == before
+    assert run(["convert", str(tiny_folder("llama")), str(target), "--force"]) == 0
     output = capsys.readouterr()
-    assert output.out == f"{there}\n"
-    written = re.search(rf"Saved to {re.escape(str(there))}: (\d+) files, ([\d.]+ [kM]B)", output.err)
+    assert output.out == f"{target}\n"
+    written = re.search(rf"Saved to {re.escape(str(target))}: (\d+) files, ([\d.]+ [kM]B)", output.err)
     assert written
-    assert int(written[1]) == len(contents(there))
+    assert int(written[1]) == len(contents(target))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_converting_a_training_checkpoint_overwrites_only_its_own_output(tmp_path: Path, method: str) -> None:
     done = train(recipe(tmp_path, max_steps=1, method=method), report=lambda _: None)
-    checkpoint, there = str(done.checkpoint), tmp_path / "there"
-    shutil.copytree(tiny_folder("gpt_neox"), there)
-    assert run(["convert", checkpoint, str(there), "--quiet"]) == 1
-    shutil.rmtree(there)
-    assert run(["convert", checkpoint, str(there), "--quiet"]) == 0
-    assert run(["convert", checkpoint, str(there), "--quiet"]) == 1  # it may have been trained further
-    assert run(["convert", checkpoint, str(there), "--quiet", "--force"]) == 0
+    checkpoint, target = str(done.checkpoint), tmp_path / "there"
+    shutil.copytree(tiny_folder("gpt_neox"), target)
+    assert run(["convert", checkpoint, str(target), "--quiet"]) == 1
+    shutil.rmtree(target)
+    assert run(["convert", checkpoint, str(target), "--quiet"]) == 0
+    assert run(["convert", checkpoint, str(target), "--quiet"]) == 1  # it may have been trained further
+    assert run(["convert", checkpoint, str(target), "--quiet", "--force"]) == 0
     assert run(["convert", checkpoint, str(done.saved), "--quiet"]) == 0
 
 
@@ -290,9 +290,9 @@ def test_a_saved_chat_replaces_only_its_own_earlier_versions(tmp_path: Path) -> 
     chat.save(path)
     chat.undo()
     chat.save(path)
-    again = llama.chat(resume=path, max_new_tokens=2, temperature=0.0)
-    again.send("Even more")
-    again.save(path)
+    second = llama.chat(resume=path, max_new_tokens=2, temperature=0.0)
+    second.send("Even more")
+    second.save(path)
     other = llama.chat(max_new_tokens=2, temperature=0.0)
     other.send("Hi there")
     before = path.read_bytes()

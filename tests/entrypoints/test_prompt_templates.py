@@ -225,8 +225,8 @@ def test_a_chat_sends_tool_results_and_is_saved_with_its_tools(
     assert expected.prompt_tokens == len(llm.tokenizer.encode(ready, bos=False))
     with llm.chat(resume=tmp_path / "chat.json", **options) as chat:
         assert [message.as_dict() for message in chat.messages] == messages
-        again = chat.complete("And tomorrow?")
-    assert (again.text, again.prompt_tokens) == (expected.text, expected.prompt_tokens)
+        second = chat.complete("And tomorrow?")
+    assert (second.text, second.prompt_tokens) == (expected.text, expected.prompt_tokens)
     with llm.chat(resume=tmp_path / "chat.json", tools=None, chat_template_kwargs=None, **options) as chat:
         assert chat.complete("And tomorrow?").prompt_tokens < expected.prompt_tokens
 

@@ -77,9 +77,9 @@ def test_token_files_are_reused_until_texts_or_tokenizer_change(tmp_path: Path) 
     connected(TextFiles(texts)).prepare_data()
     (first,) = cache.iterdir()
     written = first.stat().st_mtime_ns
-    again = connected(TextFiles(texts), length=2)
-    again.prepare_data()
-    assert len(windows(again)) == 4
+    second = connected(TextFiles(texts), length=2)
+    second.prepare_data()
+    assert len(windows(second)) == 4
     assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [written]
     connected(TextFiles(texts), tokenizer=ByteTokenizer(adds_bos=True)).prepare_data()
     assert len(list(cache.iterdir())) == 2

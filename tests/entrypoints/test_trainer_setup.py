@@ -128,8 +128,8 @@ def test_trained_weights_survive_every_stage_of_the_trainer(folder: Path, tmp_pa
     for stage in (fits.validate, fits.test):
         stage(module, batches(), verbose=False)
         assert torch.equal(logits_of(module.llm), trained)
-    again = trainer(tmp_path, max_epochs=1)
-    again.fit(module, batches())
+    second = trainer(tmp_path, max_epochs=1)
+    second.fit(module, batches())
     assert not torch.equal(logits_of(module.llm), trained)  # it went on …
     first = Lit(folder)
     trainer(tmp_path, max_epochs=1).fit(first, batches())
@@ -284,9 +284,9 @@ def test_distribute_after_training_is_refused_and_saving_keeps_the_weights(
     with pytest.raises(UnsupportedOperation, match="what was trained would be lost"):
         llm.distribute()
     llm.save(tmp_path)
-    again = LLM.load(tmp_path, distribute=None, quiet=True)
-    again.distribute(accelerator="cpu", precision="32-true")
-    torch.testing.assert_close(logits_of(again), logits_of(llm))
+    reloaded = LLM.load(tmp_path, distribute=None, quiet=True)
+    reloaded.distribute(accelerator="cpu", precision="32-true")
+    torch.testing.assert_close(logits_of(reloaded), logits_of(llm))
     llm.close()
     llm.distribute(accelerator="cpu", precision="32-true")  # that was meant
     assert torch.equal(logits_of(llm), logits_of(_untrained(folder)))

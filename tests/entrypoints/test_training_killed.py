@@ -156,8 +156,8 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
     else:
         metrics.write_bytes(content[kind])
     reported = Reported()
-    more = attrs.evolve(whole, out_dir=str(out), max_steps=10)
-    done = train(more, resume="last", report=reported)
+    longer = attrs.evolve(whole, out_dir=str(out), max_steps=10)
+    done = train(longer, resume="last", report=reported)
     assert done.steps == 10
     assert any(
         notice.startswith(f"{metrics} is continued without some steps: ") for notice in reported.notices

@@ -199,8 +199,8 @@ def test_the_reported_memory_is_the_memory_taken(log: Ran) -> None:
 def test_the_memory_of_a_real_model_is_reported_too(tmp_path: Path, method: str) -> None:
     arguments, environment = command(tmp_path)
     at = arguments.index(str(tiny_folder("llama")))
-    more = ["--method", method, "--max-steps", "2", "--max-seq-length", "64"]
-    ran = logged([*arguments[:at], "smollm2", *arguments[at + 1 :], *more], environment, tmp_path)
+    options = ["--method", method, "--max-steps", "2", "--max-seq-length", "64"]
+    ran = logged([*arguments[:at], "smollm2", *arguments[at + 1 :], *options], environment, tmp_path)
     assert reported_memory(ran) == pytest.approx(ran.peak, rel=0.1)
 
 

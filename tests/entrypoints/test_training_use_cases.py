@@ -207,9 +207,9 @@ def test_a_run_aborted_within_an_epoch_resumes_with_the_same_losses(tmp_path: Pa
     whole, weights = fit(saving)
     assert len(whole) == 12
     for done in (2, 8):  # within the first epoch, within the second
-        rest, again = fit(ckpt_path=saving.saved[done - 1])
+        rest, second = fit(ckpt_path=saving.saved[done - 1])
         torch.testing.assert_close(rest, whole[done:])
-        torch.testing.assert_close(again, weights)
+        torch.testing.assert_close(second, weights)
     assert whole[-1] < whole[0]
 
 

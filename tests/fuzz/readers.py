@@ -288,8 +288,8 @@ def _quantized(folder: Path, method: str) -> tuple[Any, dict[str, bytes]]:
         ),
         "mxfp4": (lambda name, weight: ({name: torch.from_numpy(weight)}, weight), mxfp4.MXFP4),
     }[method]
-    more = mxfp4.packed()[0] if method == "mxfp4" else {}
-    write_packed(folder, pack, settings, more=more)
+    blocks = mxfp4.packed()[0] if method == "mxfp4" else {}
+    write_packed(folder, pack, settings, more=blocks)
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     return json.loads(files["config.json"]), files
 
