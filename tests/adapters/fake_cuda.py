@@ -83,11 +83,11 @@ def backward(loss: Tensor) -> None:
                 else gradient
                 for value, gradient in zip(node._input_metadata, gradients, strict=True)
             ]
-            actual = node.apply(*gradients)
+            results = node.apply(*gradients)
         else:
-            actual = node(*gradients)
-        actual = actual if isinstance(actual, tuple) else (actual,)
-        for gradient, (after, at) in zip(actual, node.next_functions, strict=False):
+            results = node(*gradients)
+        results = results if isinstance(results, tuple) else (results,)
+        for gradient, (after, at) in zip(results, node.next_functions, strict=False):
             if after is not None and gradient is not None:
                 pending, addend = arrived.setdefault(after, {}), _like(gradient, after._input_metadata[at])
                 pending[at] = addend if at not in pending else pending[at] + addend

@@ -45,9 +45,9 @@ def in_fork(act: Callable[[], object]) -> str:
         os._exit(0)
     os.close(writes)
     with os.fdopen(reads) as pipe:
-        actual = pipe.read()
+        output = pipe.read()
     os.waitpid(child, 0)
-    return actual or "it hung"
+    return output or "it hung"
 
 
 def with_one_thread(llm: LLM) -> str:
@@ -72,9 +72,9 @@ def in_process(method: Any, llm: LLM | None) -> str:
     queue: SimpleQueue[str] = context.SimpleQueue()
     process = context.Process(target=put, args=(queue, llm))
     process.start()
-    actual = queue.get()
+    outcome = queue.get()
     process.join()
-    return actual
+    return outcome
 
 
 class Texts(Dataset[list[int]]):
@@ -92,10 +92,10 @@ def batches(llm: LLM) -> list[int]:
     loader = DataLoader(
         Texts(llm), batch_size=2, num_workers=2, multiprocessing_context="fork", collate_fn=list
     )
-    actual = [len(row) for batch in loader for row in batch]
+    lengths = [len(row) for batch in loader for row in batch]
     llm.trainer_setup()
     llm.loss(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]])).backward()
-    return [*actual, sum(len(batch) for batch in loader)]
+    return [*lengths, sum(len(batch) for batch in loader)]
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     llm = loaded()
     pieces: Any = llm.generate("hello", stream=True, top_k=1, max_new_tokens=6, return_as_token_ids=True)
     next(pieces)
-    actual = {
+    outcomes = {
         "parent": say(llm),
         "fork": in_fork(lambda: say(llm)),
         "stream": in_fork(lambda: next(pieces)),
@@ -116,9 +116,9 @@ def main() -> None:
         "fork of a fork": in_fork(lambda: in_fork(lambda: say(llm))),
     }
     pieces.close()
-    actual["parent again"] = say(llm)
-    actual["DataLoader"] = str(batches(llm))
-    sys.stdout.write(json.dumps(actual))
+    outcomes["parent again"] = say(llm)
+    outcomes["DataLoader"] = str(batches(llm))
+    sys.stdout.write(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

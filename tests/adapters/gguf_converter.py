@@ -61,7 +61,7 @@ class Converter:
 
     def keys(self) -> dict[str, Any]:
         """Return the header keys that each family has, after the architecture's prefix."""
-        actual = {
+        metadata = {
             "block_count": self.first("num_hidden_layers", "n_layer"),
             "context_length": self.first("max_position_embeddings", "n_positions"),
             "embedding_length": self.first("hidden_size", "n_embd"),
@@ -79,7 +79,7 @@ class Converter:
             "expert_used_count": self.first("num_experts_per_tok"),
             **self.extra_keys(),
         }
-        return {key: value for key, value in actual.items() if value is not None}
+        return {key: value for key, value in metadata.items() if value is not None}
 
     def extra_keys(self) -> dict[str, Any]:
         """Return the family's additional keys; None removes a key."""
@@ -208,12 +208,12 @@ class Phi2Joined(Phi2):
     """The older layout: Q, K and V in one tensor."""
 
     def stacked(self) -> dict[str, Tensor]:
-        actual = super().stacked()
-        for name in [name for name in actual if ".q_proj." in name]:
-            parts = [actual.pop(name.replace("q_proj", value)) for value in ("q_proj", "k_proj", "v_proj")]
+        tensors = super().stacked()
+        for name in [name for name in tensors if ".q_proj." in name]:
+            parts = [tensors.pop(name.replace("q_proj", value)) for value in ("q_proj", "k_proj", "v_proj")]
             kind = name.rpartition(".")[2]
-            actual[f"blk.{name.split('.')[2]}.attn_qkv.{kind}"] = torch.cat(parts)
-        return actual
+            tensors[f"blk.{name.split('.')[2]}.attn_qkv.{kind}"] = torch.cat(parts)
+        return tensors
 
 
 class Phi3(Converter):
@@ -221,7 +221,7 @@ class Phi3(Converter):
 
     def extra_keys(self) -> dict[str, Any]:
         share = self.rope.get("partial_rotary_factor", 1.0)
-        actual = {
+        metadata = {
             "rope.dimension_count": int(share * self.head_size),
             "rope.scaling.original_context_length": self.config["original_max_position_embeddings"],
             "attention.sliding_window": self.config.get("sliding_window") or 0,
@@ -231,15 +231,15 @@ class Phi3(Converter):
 
             original = self.config["original_max_position_embeddings"]
             scale = self.config["max_position_embeddings"] / original
-            actual["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
-        return actual
+            metadata["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
+        return metadata
 
     def named_tensors(self) -> dict[str, Tensor]:
-        actual = super().named_tensors()
+        tensors = super().named_tensors()
         for name in ("long", "short"):
             if factors := self.rope.get(f"{name}_factor"):
-                actual[f"rope_factors_{name}.weight"] = torch.tensor(factors)
-        return actual
+                tensors[f"rope_factors_{name}.weight"] = torch.tensor(factors)
+        return tensors
 
 
 class PhiMoe(Phi3):
@@ -390,19 +390,19 @@ class GptOss(Converter):
     arch = "GPT_OSS"
 
     def extra_keys(self) -> dict[str, Any]:
-        actual = {
+        metadata = {
             "attention.sliding_window": self.config["sliding_window"],
             "expert_feed_forward_length": self.config["intermediate_size"],
         }
         if self.rope["rope_type"] == "yarn":
-            actual |= {
+            metadata |= {
                 "rope.scaling.type": "yarn",
                 "rope.scaling.factor": self.rope["factor"],
                 "rope.scaling.original_context_length": self.rope["original_max_position_embeddings"],
                 "rope.scaling.yarn_beta_fast": self.rope["beta_fast"],
                 "rope.scaling.yarn_beta_slow": self.rope["beta_slow"],
             }
-        return actual
+        return metadata
 
     def convert(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("_bias"):
@@ -792,7 +792,7 @@ class Gemma4(Converter):
         windowed = [kind == "sliding_attention" for kind in kinds]
         first = len(kinds) - config["num_kv_shared_layers"]
         middle, groups = config["intermediate_size"], config["num_key_value_heads"]
-        actual: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             "attention.shared_kv_layers": config["num_kv_shared_layers"],
             "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
             "attention.sliding_window": config["sliding_window"],
@@ -807,15 +807,15 @@ class Gemma4(Converter):
             "final_logit_softcapping": config["final_logit_softcapping"],
         }
         if config["use_double_wide_mlp"]:
-            actual["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
+            metadata["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
         if (others := self.full_attention.get("num_key_value_heads")) is not None:
-            actual["attention.head_count_kv"] = [
+            metadata["attention.head_count_kv"] = [
                 groups if is_windowed else others for is_windowed in windowed
             ]
         if config["enable_moe_block"]:
-            actual["expert_used_count"] = config["top_k_experts"]
-            actual["expert_feed_forward_length"] = config["moe_intermediate_size"]
-        return actual
+            metadata["expert_used_count"] = config["top_k_experts"]
+            metadata["expert_feed_forward_length"] = config["moe_intermediate_size"]
+        return metadata
 
     def convert(self, name: str, tensor: Tensor) -> Changed:
         layer = name.split(".")[2]

@@ -29,8 +29,8 @@ def outcomes() -> dict[str, str]:
         env=environment,
     )
     assert run.returncode == 0, run.stderr
-    actual: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
-    return actual
+    outcomes_by_case: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
+    return outcomes_by_case
 
 
 @pytest.mark.parametrize("method", REFUSED)

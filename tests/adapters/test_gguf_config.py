@@ -49,12 +49,12 @@ def gemma3() -> dict[str, Array]:
 
 
 def biases(tensors: Mapping[str, Array], roles: tuple[str, ...]) -> dict[str, Array]:
-    actual = dict(tensors)
+    tensors_by_name = dict(tensors)
     for name, weight in tensors.items():
         if name.removesuffix(".weight").rpartition(".")[2] in roles:
             bias = name.replace(".weight", ".bias")
-            actual[bias] = random_array(weight.shape[:1], len(actual))
-    return actual
+            tensors_by_name[bias] = random_array(weight.shape[:1], len(tensors_by_name))
+    return tensors_by_name
 
 
 GEMMA3 = {"attention.key_length": 16, "attention.value_length": 16, "attention.sliding_window": 8}

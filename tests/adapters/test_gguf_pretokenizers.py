@@ -32,8 +32,8 @@ def spelled(steps: list[Any]) -> list[str]:
 def reference() -> Mapping[str, str]:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    actual: dict[str, str] = GGUF_PRE_TOKENIZER_SPLITS
-    return actual
+    splits: dict[str, str] = GGUF_PRE_TOKENIZER_SPLITS
+    return splits
 
 
 @pytest.mark.parametrize("name", sorted(set(PRE_TOKENIZERS) & set(reference())))
@@ -125,20 +125,20 @@ def test_a_gemma_4_vocabulary_encodes_as_in_transformers() -> None:
     pairs: list[Any] = [tuple(merge.split(" ")) for merge in MERGES]
     own = GemmaTokenizer(vocab=ids, merges=pairs)
     own.add_tokens(["<|turn>"])
-    actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    tokenizer = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     expected = own.backend_tokenizer.encode(GEMMA4_TEXT, add_special_tokens=False).ids
-    assert actual.encode(GEMMA4_TEXT) == [2, *expected]
+    assert tokenizer.encode(GEMMA4_TEXT) == [2, *expected]
     # The letter that stands for a space is indistinguishable from a space.
-    assert actual.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
+    assert tokenizer.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
 
 
 def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> None:
     vocabulary = gemma4()
     saved = Tokenizer.from_buffer(export_tokenizer(vocabulary, name="gemma4")["tokenizer.json"])
-    actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    tokenizer = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     ids = saved.encode(GEMMA4_TEXT).ids
-    assert ids == actual.encode(GEMMA4_TEXT)
-    assert saved.decode(ids) == actual.decode(ids)
+    assert ids == tokenizer.encode(GEMMA4_TEXT)
+    assert saved.decode(ids) == tokenizer.decode(ids)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> Non
 def test_pretokenizers_unknown_to_transformers_split_by_their_rule(
     name: str, text: str, expected: list[str]
 ) -> None:
-    actual = [text]
+    words = [text]
     for pattern in PRE_TOKENIZERS[name].patterns:
         step = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-        actual = [value for word in actual for value, _ in step.pre_tokenize_str(word)]
-    assert actual == expected
+        words = [value for word in words for value, _ in step.pre_tokenize_str(word)]
+    assert words == expected

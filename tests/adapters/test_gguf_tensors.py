@@ -72,11 +72,11 @@ class FusedGates(converters.Qwen3Moe):
     """Gate and up projections fused, as `--fuse-gate-up-exps` writes them."""
 
     def named_tensors(self) -> dict[str, Tensor]:
-        actual = super().named_tensors()
-        for name in [name for name in actual if "ffn_gate_exps" in name]:
-            both = [actual.pop(name), actual.pop(name.replace("gate", "up"))]
-            actual[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
-        return actual
+        tensors = super().named_tensors()
+        for name in [name for name in tensors if "ffn_gate_exps" in name]:
+            both = [tensors.pop(name), tensors.pop(name.replace("gate", "up"))]
+            tensors[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
+        return tensors
 
 
 def test_fused_gate_and_up_projections_are_split(tmp_path: Path) -> None:

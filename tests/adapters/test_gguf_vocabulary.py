@@ -33,9 +33,9 @@ def vocabulary(path: Path, *more: Callable[[Any], object]) -> GgufVocabulary:
 
 
 def vocabulary_of(path: Path) -> GgufVocabulary:
-    actual = open_gguf(path, "m").read_tokenizer()
-    assert isinstance(actual, GgufVocabulary)
-    return actual
+    parsed = open_gguf(path, "m").read_tokenizer()
+    assert isinstance(parsed, GgufVocabulary)
+    return parsed
 
 
 def without(*names: str) -> Callable[[Any], object]:

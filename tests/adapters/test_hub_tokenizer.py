@@ -28,10 +28,10 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 
 def test_only_the_tokenizers_files_are_requested(hub: LoopbackHub, store: HubStore[Any]) -> None:
-    actual = store.tokenizer(TINY)
-    assert set(actual.paths) == FILES
+    files = store.tokenizer(TINY)
+    assert set(files.paths) == FILES
     assert {key.removeprefix("org/tiny/") for key in hub.sent} == FILES
-    assert json.loads(actual.paths["tokenizer.json"].read_bytes())["padding"]
+    assert json.loads(files.paths["tokenizer.json"].read_bytes())["padding"]
     about_files = [request for request in hub.requests if "/resolve/" in request]
     assert {
         about_file.rpartition("/")[2] for about_file in about_files

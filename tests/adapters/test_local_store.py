@@ -233,8 +233,8 @@ def test_a_tokenizer_is_found_by_its_folders_path_or_name(root: Path, tmp_path: 
         (folder / "tokenizer.json").write_text("{}")
         (folder / "model.safetensors").write_text("of no interest")
         requested = name if parent == root else str(folder)
-        actual = LocalStore(root).tokenizer(ModelReference(requested))
-        assert actual == TokenizerFiles({"tokenizer.json": folder / "tokenizer.json"})
+        files = LocalStore(root).tokenizer(ModelReference(requested))
+        assert files == TokenizerFiles({"tokenizer.json": folder / "tokenizer.json"})
 
 
 def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:

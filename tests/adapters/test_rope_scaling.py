@@ -54,10 +54,10 @@ def greedy_request(tokens: int, max_new_tokens: int) -> GenerationRequest:
 
 
 def answers(generator: TorchGenerator, *requests: GenerationRequest, prefix: Any = None) -> list[list[float]]:
-    actual: list[list[float]] = [[] for _ in requests]
+    results: list[list[float]] = [[] for _ in requests]
     for event in generator.generate(requests, prefix=prefix):
-        actual[event.index] += [event.token, event.logprob or 0.0]
-    return actual
+        results[event.index] += [event.token, event.logprob or 0.0]
+    return results
 
 
 def test_rows_within_and_beyond_the_original_context_equal_each_alone(

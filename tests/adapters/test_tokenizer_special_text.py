@@ -42,8 +42,8 @@ def test_without_special_tokens_a_text_is_one_part() -> None:
 @given(text=st.text("<s>[INT]^"))
 def test_it_splits_like_a_pattern_of_all_tokens(text: str) -> None:
     longest_first = sorted(MARKS.ids, key=len, reverse=True)
-    actual = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
-    assert list(MARKS.split(text)) == [MARKS.ids.get(part, part) for part in actual if part]
+    parts = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
+    assert list(MARKS.split(text)) == [MARKS.ids.get(part, part) for part in parts if part]
 
 
 @pytest.mark.parametrize(

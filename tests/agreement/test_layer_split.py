@@ -49,15 +49,15 @@ class Tagged(TorchFunctionMode):
             return torch.device("cpu", self.tags.get(args[0], 0))
         result = function(*args, **kwargs)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        actual = {self.tags[tensor] for tensor in tensors if tensor in self.tags and tensor.ndim}
+        devices = {self.tags[tensor] for tensor in tensors if tensor in self.tags and tensor.ndim}
         tensors_in = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
         if tensors_in:
             tag: int | None = tensors_in[0].index or 0
-            self.crossings += bool(actual and actual != {tag})
-        elif len(actual) > 1:
-            raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(actual)}")
+            self.crossings += bool(devices and devices != {tag})
+        elif len(devices) > 1:
+            raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(devices)}")
         else:
-            tag = next(iter(actual), None)
+            tag = next(iter(devices), None)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and tag is not None:
                 self.tags[leaf] = tag

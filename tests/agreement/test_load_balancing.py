@@ -47,12 +47,12 @@ def test_loss_and_gradients_are_those_of_transformers(
     plain.loss(IDS, IDS).backward()
     hf.zero_grad()
     expected.backward()
-    actual = {
+    gradients = {
         name: (value.grad - other.grad) / 0.5
         for (name, value), other in zip(llm.named_parameters(), plain.parameters(), strict=True)
         if value.grad is not None and other.grad is not None
     }
-    gate = next(name for name in actual if name.endswith("mlp.gate.weight"))
+    gate = next(name for name in gradients if name.endswith("mlp.gate.weight"))
     layer = gate.split(".")[gate.split(".").index("h") + 1]
     hf_parameters = dict(hf.named_parameters())
     gradient = next(
@@ -60,10 +60,10 @@ def test_loss_and_gradients_are_those_of_transformers(
         for name, value in hf_parameters.items()
         if f"layers.{layer}." in name
         and name.endswith((".gate.weight", ".router.weight", "router.layer.weight"))
-        and value.shape == actual[gate].shape
+        and value.shape == gradients[gate].shape
     )
     assert gradient is not None
-    torch.testing.assert_close(actual[gate], gradient, rtol=1e-2, atol=1e-4)
+    torch.testing.assert_close(gradients[gate], gradient, rtol=1e-2, atol=1e-4)
 
 
 def test_a_step_adds_the_balancing_loss_once_for_any_accumulation(tmp_path: Path) -> None:

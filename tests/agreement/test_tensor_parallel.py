@@ -49,9 +49,9 @@ class Meeting:
     def exchange(self, rank: int, x: Tensor) -> list[Tensor]:
         self.tensors[rank] = x
         self.barrier.wait()
-        actual = [self.tensors[i].clone() for i in range(self.ranks)]
+        tensors = [self.tensors[i].clone() for i in range(self.ranks)]
         self.barrier.wait()
-        return actual
+        return tensors
 
 
 @attrs.frozen
@@ -101,24 +101,24 @@ def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | No
 
 def on_all_ranks(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
     """Return each rank's result; the error of one rank is raised by all."""
-    actual: list[Any] = [None] * ranks
+    results: list[Any] = [None] * ranks
 
     def run(rank: int) -> None:
         try:
             with torch.inference_mode():
-                actual[rank] = work(rank)
+                results[rank] = work(rank)
         except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
-            actual[rank] = error
+            results[rank] = error
 
     threads = [Thread(target=run, args=(rank,)) for rank in range(ranks)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for value in actual:
+    for value in results:
         if isinstance(value, BaseException):
             raise value
-    return actual
+    return results
 
 
 # A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.

@@ -94,8 +94,8 @@ def losses(script: Path, folder: Path, way: str, precision: str = "32-true") -> 
     folder.mkdir()
     command = [sys.executable, *map(str, (script, tiny_folder("llama"), folder, way, precision))]
     subprocess.run(command, check=True, timeout=300)
-    actual: list[float] = json.loads((folder / "losses.json").read_text())
-    return actual
+    losses: list[float] = json.loads((folder / "losses.json").read_text())
+    return losses
 
 
 @pytest.fixture(scope="module")

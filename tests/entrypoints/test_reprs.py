@@ -86,10 +86,10 @@ def reachable(value: object, seen: dict[int, object]) -> None:
 def test_an_llm_and_everything_that_its_public_attributes_lead_to(llm: LLM) -> None:
     seen: dict[int, object] = {}
     reachable(llm, seen)
-    actual = [value for value in seen.values() if of_litgpt(value)]
-    for value in actual:
+    objects = [value for value in seen.values() if of_litgpt(value)]
+    for value in objects:
         check(value)
-    kinds = {type(value).__name__ for value in actual}
+    kinds = {type(value).__name__ for value in objects}
     assert {"LLM", "GPT", "Config", "Tokenizer", "Preprocessor", "PromptStyle", "LayerSpec"} <= kinds
 
 

@@ -98,13 +98,13 @@ def run(folder: Path, commands: list[list[str]], python: str = "", **environment
 def leaks(folder: Path, *texts: str) -> list[str]:
     """Return the secrets in texts or in the files of a folder, and their locations."""
     files = [path for path in (folder / "work").rglob("*") if path.is_file()]
-    actual = {str(path): path.read_bytes() for path in files} | {str(path): b"" for path in files}
-    actual |= {f"output {number}": text.encode() for number, text in enumerate(texts)}
-    actual |= {path: actual[path] + path.encode() for path in actual}
+    contents = {str(path): path.read_bytes() for path in files} | {str(path): b"" for path in files}
+    contents |= {f"output {number}": text.encode() for number, text in enumerate(texts)}
+    contents |= {path: contents[path] + path.encode() for path in contents}
     login = {f"{name}, as a header": _basic(secret) for name, secret in SECRETS.items()}
     return [
         f"{name} in {where}: …{content[max(0, at - 150) : at + 60]!r}"
-        for where, content in actual.items()
+        for where, content in contents.items()
         for name, secret in (SECRETS | login).items()
         if (at := content.find(secret.encode())) >= 0
     ]

@@ -34,9 +34,9 @@ TORCHS_OWN = {"LLM.load_state_dict"}
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    actual = dict(inspect.signature(function).parameters)
-    actual.pop("self", None)
-    return actual
+    parameters = dict(inspect.signature(function).parameters)
+    parameters.pop("self", None)
+    return parameters
 
 
 def test_all_functions_that_users_call_are_looked_at() -> None:

@@ -38,10 +38,10 @@ def little_garbage() -> Iterator[None]:
 @cache
 def two_layers() -> Path:
     """Return a model of few layers: threads compete for the interpreter at each operation."""
-    actual = Path(_HOME.name)
-    tiny_model("llama", num_hidden_layers=2).save_pretrained(actual)
-    save_byte_tokenizer(actual)
-    return actual
+    folder = Path(_HOME.name)
+    tiny_model("llama", num_hidden_layers=2).save_pretrained(folder)
+    save_byte_tokenizer(folder)
+    return folder
 
 
 _HOME = TemporaryDirectory(prefix="threads-")
@@ -56,7 +56,7 @@ def placed(**options: Any) -> LLM:
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return two adapters that change the model's answers."""
-    llm, actual = placed(), {}
+    llm, folders = placed(), {}
     for seed, name in enumerate("ab"):
         llm.add_lora(rank=4, targets="all-linear", name=name)
         torch.manual_seed(seed)
@@ -64,10 +64,10 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             for parameter in llm.parameters():
                 if parameter.requires_grad:
                     parameter.normal_(0, 0.3)
-        actual[name] = tmp_path_factory.mktemp(name)
-        llm.save_adapter(actual[name], name)
+        folders[name] = tmp_path_factory.mktemp(name)
+        llm.save_adapter(folders[name], name)
         llm.set_adapter(None)
-    return actual
+    return folders
 
 
 @pytest.fixture

@@ -174,9 +174,11 @@ def test_each_step_of_a_short_run_has_a_line_with_the_figures_of_its_row(log: Ra
 
 
 def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran) -> None:
-    actual = re.findall(r"^Validation: step (\d+) of 5, validation loss ([\d.]+)$", log.stderr, re.MULTILINE)
-    assert actual == [(step, f"{float(loss):.4f}") for step, loss in validated(log.out)]
-    assert [step for step, _ in actual] == ["3", "5"]
+    validations = re.findall(
+        r"^Validation: step (\d+) of 5, validation loss ([\d.]+)$", log.stderr, re.MULTILINE
+    )
+    assert validations == [(step, f"{float(loss):.4f}") for step, loss in validated(log.out)]
+    assert [step for step, _ in validations] == ["3", "5"]
 
 
 def reported_memory(ran: Ran) -> float:
@@ -226,7 +228,7 @@ def test_estimated_activations_equal_those_saved_by_autograd(family: str, trains
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=mixed)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
             loss = llm.loss(ids, ids)
-        actual = sum(value.untyped_storage().nbytes() for value in storages.values())
+        storage_bytes = sum(value.untyped_storage().nbytes() for value in storages.values())
         del loss
     expected = training_footprint(
         architecture,
@@ -240,7 +242,7 @@ def test_estimated_activations_equal_those_saved_by_autograd(family: str, trains
     ).activations
     logits = 4 * 4 * rows * length * architecture.vocab_size
     head = 0 if adapts else 4 * architecture.vocab_size * architecture.hidden_size
-    assert (expected - logits - head) / GAPS == pytest.approx(actual, rel=0.2)
+    assert (expected - logits - head) / GAPS == pytest.approx(storage_bytes, rel=0.2)
 
 
 def test_pretraining_ends_with_a_table_whose_command_works(

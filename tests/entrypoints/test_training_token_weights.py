@@ -178,9 +178,9 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
 def documented(name: str) -> str:
     """Return a class from docs/training.md."""
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    actual = re.search(rf"^class {name}\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
-    assert actual is not None
-    return actual[0]
+    match = re.search(rf"^class {name}\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
+    assert match is not None
+    return match[0]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(path: Path, **settings: object) -> None:
-    actual = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(actual | settings))
+    config = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(config | settings))
 
 
 def test_a_model_of_a_known_family_runs_without_its_code(folder: Path) -> None:

@@ -162,8 +162,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         [sys.executable, "-c", RUNNER], cwd=here, env=environment | settings, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    actual: dict[str, Ended] = json.loads(done.stdout)
-    return actual
+    results: dict[str, Ended] = json.loads(done.stdout)
+    return results
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
