@@ -59,11 +59,9 @@ class InstalledStore:
         return f"models in installed packages ({', '.join(model.name for model in self.models)})"
 
     def names(self) -> Iterator[str]:
-        """Yield the known names, installed or not."""
         return (model.name for model in self.models)
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
-        """Open a model by its short name."""
         for model in self.models:
             if model.name == reference.name:
                 break

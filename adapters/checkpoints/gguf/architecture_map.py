@@ -192,7 +192,6 @@ def _interleaved_halves(stored: GgufTensor, heads: int) -> StridedView:
 
 
 def _common_config(model: GgufModel) -> Config:
-    """Return the settings that are derived in the same way for all architectures."""
     metadata, tensors = model.metadata, model.tensors
     # Layers are built before tensors are compared, so an absurd layer count must be rejected here.
     if (model.integer("block_count") or 0) > len(tensors):

@@ -47,7 +47,6 @@ class GgufModel:
         return None if count is None else max(0, count - mtp_layers)
 
     def is_mtp_layer(self, layer: str | None) -> bool:
-        """Return whether a layer is used only for multi-token prediction."""
         mtp_layers, count = self.integer("nextn_predict_layers"), self.num_layers
         return bool(mtp_layers) and layer is not None and count is not None and int(layer) >= count
 
@@ -67,7 +66,6 @@ class GgufModel:
 
     @property
     def rotary_dim(self) -> int:
-        """The number of dimensions of a head that are rotated."""
         return self.integer("rope.dimension_count") or self.head_dim
 
     @property

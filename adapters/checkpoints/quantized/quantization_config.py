@@ -39,7 +39,6 @@ class QuantizationConfig:
         return str(layouts[0][1]).lower() if layouts else allowed[0]
 
     def require_unset(self, *names: str) -> None:
-        """Check that settings are absent or falsy."""
         for name in names:
             if value := self.values.get(name):
                 self.raise_unsupported(name, value)

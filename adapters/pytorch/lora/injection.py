@@ -82,7 +82,6 @@ class LoraLayers:
             self._add_part(name, own.layer, target.leaf, pair)
 
     def tie_pair(self, name: str, embedding: LoraTarget, head: LoraTarget) -> None:
-        """Share the pair of an embedding with a tied head."""
         (own,), (other,) = head.rows, embedding.rows
         first = self.pair(name, embedding, other.layer)
         pair = LoraPair(

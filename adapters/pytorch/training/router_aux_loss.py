@@ -20,7 +20,6 @@ class RouterAuxLoss:
         self._collected: list[Tensor] | None = None
 
     def watch(self, model: nn.Module) -> None:
-        """Register hooks on the routers of a model."""
         for module in model.modules():
             if isinstance(module, Router):
                 self.top_k = module.top_k

@@ -162,7 +162,6 @@ def _reject_large(value: object, *, than: int = _MAX_INTEGER) -> None:
 
 
 def _charge_numbers(values: Iterable[object]) -> None:
-    """Charge widths and counts."""
     charge(sum(abs(value) for value in values if isinstance(value, int)))
 
 

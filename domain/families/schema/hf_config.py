@@ -142,7 +142,6 @@ class HFConfig:
         return float(value)
 
     def number_or_zero(self, key: ConfigField) -> float:
-        """Return a non-negative number setting."""
         return 0.0 if self.get(key) == 0 else self.number(key)
 
     def numbers(self, key: ConfigField) -> tuple[float, ...]:

@@ -27,7 +27,6 @@ _STREAMS, _ACTIVE, _ROUND = 4, 0, 5
 
 
 def _per_layer_config(model: GgufModel) -> Config:
-    """Return MLP sizes, KV sharing and activation sparsity."""
     key = model.key("activation_sparsity_scale")
     scales = model.metadata.values.get(key)
     if not isinstance(scales, HeaderArray) or scales.kind != FLOAT32 or len(scales) != model.num_layers:
@@ -40,7 +39,6 @@ def _per_layer_config(model: GgufModel) -> Config:
 
 
 def _altup_config(model: GgufModel) -> Config:
-    """Return the settings of AltUp and the rank of LAuReL."""
     left = model.tensors.get("blk.0.laurel_l.weight")
     return {
         "altup_num_inputs": model.integer("altup.num_inputs") or _STREAMS,

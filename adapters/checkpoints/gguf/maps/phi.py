@@ -70,7 +70,6 @@ _MSCALE = 1.243163121016122
 
 
 def _phimoe_rope_scaling(model: GgufModel) -> Config | None:
-    """Return the RoPE scaling with this family's mscale settings."""
     scaling = rope_scaling(model)
     if scaling is None:
         return None

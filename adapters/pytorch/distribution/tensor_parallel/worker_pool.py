@@ -170,7 +170,6 @@ class WorkerPool:
 
     @property
     def _worker_failure(self) -> WorkerFailed | None:
-        """The failure that a worker reported for the current step."""
         steps = ((worker.rank, worker.failed_step) for worker in self.workers)
         return next(
             (WorkerFailed(rank, step[1]) for rank, step in steps if step and step[0] == self._num_reconnects),
