@@ -106,9 +106,7 @@ def test_gradients_are_those_of_float32_rounded_once(
         torch.testing.assert_close(actual.grad.double(), expected.grad, rtol=2**-8, atol=1e-4)
 
 
-def test_a_layers_output_supports_in_place_addition(
-    processor_has: Callable[[frozenset[str]], None],
-) -> None:
+def test_a_layers_output_supports_in_place_addition(processor_has: Callable[[frozenset[str]], None]) -> None:
     processor_has(OLD)
     for layer in (
         linear(torch.bfloat16),

@@ -177,9 +177,7 @@ def test_any_ids_give_the_same_text_in_pieces_as_at_once(
     agree()
 
 
-def test_invalid_utf8_is_shown_as_soon_as_it_is_certain(
-    gemma3: CheckpointTokenizer,
-) -> None:
+def test_invalid_utf8_is_shown_as_soon_as_it_is_certain(gemma3: CheckpointTokenizer) -> None:
     first, a = gemma3.token_to_id("<0xF0>"), gemma3.token_to_id("a")
     assert first is not None
     assert a is not None

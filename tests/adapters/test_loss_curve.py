@@ -50,11 +50,7 @@ def test_the_title_has_model_and_method_unescaped(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(("steps", "marked"), [(1, True), (2, False)])
 def test_a_single_step_is_visible(
-    tmp_path: Path,
-    steps: int,
-    *,
-    marked: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, steps: int, *, marked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = {line.get_label(): line for line in plotted_axes(tmp_path, steps, monkeypatch).get_lines()}
     smoothed = lines["training, smoothed"]

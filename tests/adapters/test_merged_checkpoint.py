@@ -44,10 +44,8 @@ class TestAdaptedStore(ModelStoreContract):
 
 
 def test_an_adapter_changes_only_its_targets(tmp_path: Path) -> None:
-    first, base = (
-        adapter(str(tiny_folder("llama"))),
-        LocalStore().open(ModelReference(str(tiny_folder("llama")))),
-    )
+    first = adapter(str(tiny_folder("llama")))
+    base = LocalStore().open(ModelReference(str(tiny_folder("llama"))))
     write_adapter(tmp_path / "it", first)
     merged = store_of(tmp_path).open(ModelReference("it"))
     changed = {name for name in merged.tensors if not torch.equal(merged.read(name), base.read(name))}

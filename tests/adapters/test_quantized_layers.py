@@ -137,9 +137,7 @@ def test_rows_of_zeros_and_of_one_sign_are_quantized_too(kind: type[Int8Linear |
     torch.testing.assert_close(layer, weights, rtol=0, atol=2 / 15 / 2 * 1.02)
 
 
-def test_missing_bitsandbytes_is_reported_with_the_install_command(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_bitsandbytes_is_reported_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     for quantization in ("bnb.nf4", "bnb.int8"):
         with pytest.raises(NotInstalled, match="pip install bitsandbytes"):

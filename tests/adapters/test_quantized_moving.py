@@ -85,10 +85,8 @@ def test_a_change_of_dtype_changes_what_a_layer_computes_in_and_not_its_weight(
 
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_a_copy_and_a_state_dict_are_the_layer(quantization: Quantization) -> None:
-    linear, other = (
-        layer(quantization, 64, 128),
-        QUANTIZED_LINEARS[quantization].from_weight(torch.ones(64, 128), quantization, None),
-    )
+    linear = layer(quantization, 64, 128)
+    other = QUANTIZED_LINEARS[quantization].from_weight(torch.ones(64, 128), quantization, None)
     copied = copy.deepcopy(linear)
     assert torch.equal(copied.dequantize(), linear.dequantize())
     assert copied.get_buffer("codes").data_ptr() != linear.get_buffer("codes").data_ptr()

@@ -60,9 +60,7 @@ def answers(generator: TorchGenerator, *requests: GenerationRequest, prefix: Any
     return results
 
 
-def test_rows_within_and_beyond_the_original_context_equal_each_alone(
-    generator: TorchGenerator,
-) -> None:
+def test_rows_within_and_beyond_the_original_context_equal_each_alone(generator: TorchGenerator) -> None:
     requests = greedy_request(5, 4), greedy_request(20, 9), greedy_request(12, 20)
     alone = [answers(generator, request)[0] for request in requests]
     for row, expected in zip(answers(generator, *requests), alone, strict=True):

@@ -36,9 +36,7 @@ def test_a_planted_link_is_not_written_through_and_stays(tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == sorted([path, precious])
 
 
-def test_killed_between_any_two_steps_the_newest_checkpoint_is_the_old_or_the_new_one(
-    tmp_path: Path,
-) -> None:
+def test_killed_between_any_two_steps_the_newest_checkpoint_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     first, second = tmp_path / "step-00000001.ckpt", tmp_path / "step-00000002.ckpt"
     save(first, OLD)
     (tmp_path / "x.coming").write_text("mine", encoding="utf-8")

@@ -132,9 +132,7 @@ def test_a_fork_that_ends_leaves_the_workers_to_its_parent(
     assert answer(caller) == expected
 
 
-def test_processes_suspended_within_a_step_are_waited_for(
-    caller: subprocess.Popen[str],
-) -> None:
+def test_processes_suspended_within_a_step_are_waited_for(caller: subprocess.Popen[str]) -> None:
     tokens = 40
     (worker,) = psutil.Process(caller.pid).children()
     ask(caller, tokens)
@@ -146,9 +144,7 @@ def test_processes_suspended_within_a_step_are_waited_for(
     assert answer(caller) == one_device().generate("again", max_new_tokens=tokens, top_k=1)
 
 
-def test_a_killed_caller_leaves_no_worker_and_no_folder_even_if_its_fork_lives(
-    tmp_path: Path,
-) -> None:
+def test_a_killed_caller_leaves_no_worker_and_no_folder_even_if_its_fork_lives(tmp_path: Path) -> None:
     fork = "import time\nif not (child := os.fork()):\n    time.sleep(600)\nprint('fork', child, flush=True)"
     environment = {"GLOO_SOCKET_IFNAME": other_interface(), "TP_SOCKET_IFNAME": other_interface()}
     environment |= {"HOSTNAME": "an.other.host", "MASTER_ADDR": "0.0.0.0", "MASTER_PORT": "0"}  # noqa: S104
@@ -285,9 +281,7 @@ def test_the_error_of_a_failed_worker_start_has_its_last_stderr_lines(
     assert raised.value.__notes__ == ["Last lines of stderr of rank 1:\nfirst\nsecond\nlast"]
 
 
-def test_a_process_that_fails_to_start_is_a_litgpt_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_process_that_fails_to_start_is_a_litgpt_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/interpreter")
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not start: .*No such file"):
         over(2)

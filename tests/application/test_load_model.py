@@ -74,11 +74,9 @@ def test_end_tokens_of_every_source_end_an_answer() -> None:
 
 def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> None:
     bare = OpenBytes(ByteTokenizer(has_chat_template=False))
-    saved, template, plain = (
-        load(checkpoint(prompt_style="Alpaca")),
-        load(checkpoint()),
-        load(checkpoint(), opens=bare),
-    )
+    saved = load(checkpoint(prompt_style="Alpaca"))
+    template = load(checkpoint())
+    plain = load(checkpoint(), opens=bare)
     assert saved.prompt_style is not None
     assert saved.prompt_style.name == "alpaca"
     assert template.prompt_style is None

@@ -161,9 +161,7 @@ def test_a_change_within_a_step_is_an_error(lock: ModelLock) -> None:
     change(lock)
 
 
-def test_an_unstarted_stream_holds_no_lock_and_starts_with_the_current_model(
-    lock: ModelLock,
-) -> None:
+def test_an_unstarted_stream_holds_no_lock_and_starts_with_the_current_model(lock: ModelLock) -> None:
     script = [1]
     later = shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=3)])
     change(lock, lambda: script.__setitem__(0, 2))

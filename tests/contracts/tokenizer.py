@@ -167,10 +167,8 @@ class TokenizerContract:
             with pytest.raises(UnsupportedPrompt, match="chat template"):
                 tokenizer.render(QUESTION)
             return
-        rendered, reported = (
-            tokenizer.render(QUESTION),
-            tokenizer.render(QUESTION, add_generation_prompt=False),
-        )
+        rendered = tokenizer.render(QUESTION)
+        reported = tokenizer.render(QUESTION, add_generation_prompt=False)
         assert QUESTION[0].text in reported
         assert rendered.startswith(reported)
         assert len(rendered) > len(reported)

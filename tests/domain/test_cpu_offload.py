@@ -55,9 +55,7 @@ def test_a_cpu_and_several_devices_are_left_alone() -> None:
     assert with_cpu_offload(spread, DEEP, gpu(1)) == spread
 
 
-def test_memory_is_computed_a_few_times_and_not_per_layer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_memory_is_computed_a_few_times_and_not_per_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     deep = attrs.evolve(DEEP, layers=DEEP.layers * 32)
     counted = []
 

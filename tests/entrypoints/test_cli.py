@@ -333,9 +333,7 @@ def test_info_of_a_repository_downloads_no_weights(
             assert run_cli(capsys, "generate", "org/tiny", "--prompt", "x", "--max-new-tokens", "1")[0] == 0
 
 
-def test_the_list_can_be_filtered_and_is_marked_as_incomplete(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_list_can_be_filtered_and_is_marked_as_incomplete(capsys: pytest.CaptureFixture[str]) -> None:
     status, names, note = run_cli(capsys, "download", "list")
     assert status == 0
     assert "Qwen/Qwen2.5-0.5B" in names

@@ -90,9 +90,7 @@ def test_nothing_is_read_after_a_farewell(monkeypatch: pytest.MonkeyPatch, farew
     assert len(session.chat.messages) == 2
 
 
-def test_clearing_a_chat_keeps_the_system_prompt_unless_replaced(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_clearing_a_chat_keeps_the_system_prompt_unless_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     system = [Message("system", "Be brief.")]
     assert talk(monkeypatch, "one", "/reset", chat=begin("Be brief.")).chat.messages == system
     assert talk(monkeypatch, "one", "/system Be brief.").chat.messages == system
