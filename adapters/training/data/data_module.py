@@ -107,8 +107,8 @@ class BaseDataModule(LightningDataModule):
         if length is not None:
             integer("max_seq_length", length, 2)
         self.tokenizer, self.batch_size, self.max_seq_length = port, batch_size, length
-        own = getattr(tokenizer, "prompt_style", None)  # the style that was set on the model
-        self.prompt_style = training_style(port, self._requested_prompt_style or own)
+        model_style = getattr(tokenizer, "prompt_style", None)
+        self.prompt_style = training_style(port, self._requested_prompt_style or model_style)
         self._sets = None
 
     def report_to(self, report: Reporter) -> None:
@@ -186,19 +186,19 @@ class BaseDataModule(LightningDataModule):
         if getattr(rank_zero_only, "rank", None) in (None, 0):
             self._report(event)
 
-    def _numbered(self, examples: Iterable[Example], what: str) -> list[Record]:
+    def _numbered(self, examples: Iterable[Example], kind: str) -> list[Record]:
         """Return records with a location for messages; records of files already have one."""
         numbered = [
             example
             if isinstance(example, Record)
-            else Record(f"{self.display_name}, {what} {number}", example)
+            else Record(f"{self.display_name}, {kind} {number}", example)
             for number, example in enumerate(examples, 1)
         ]
         if not numbered:
-            raise InvalidData(self.display_name, f"it has no {what}s.")
+            raise InvalidData(self.display_name, f"it has no {kind}s.")
         return numbered
 
-    def _encode(self, examples: list[Record], what: str) -> SFTDataset:
+    def _encode(self, examples: list[Record], purpose: str) -> SFTDataset:
         style = self.prompt_style
         options = (self.mask_prompt, self._options, self.parse_special_tokens)
         encode = EncodeExample(self.require_tokenizer(), style, *options)
@@ -218,12 +218,12 @@ class BaseDataModule(LightningDataModule):
             if truncated.has_targets:
                 dataset.append(truncated)
             if number % 100 == 0 or number == len(examples):
-                self.emit(Progress(f"Encoding for {what}", number, len(examples), unit="examples"))
+                self.emit(Progress(f"Encoding for {purpose}", number, len(examples), unit="examples"))
         summary = stats.summary(self.max_seq_length)
         if not len(dataset):
-            raise InvalidData(self.display_name, f"no example is left for {what}. {summary}")
+            raise InvalidData(self.display_name, f"no example is left for {purpose}. {summary}")
         if summary:
-            self.emit(Notice(f"{self.display_name}, {what}: {summary}"))
+            self.emit(Notice(f"{self.display_name}, {purpose}: {summary}"))
         return dataset
 
     def _datasets(self) -> Datasets:

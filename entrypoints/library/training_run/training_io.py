@@ -129,8 +129,8 @@ def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
     """Return files that describe an adapter's prompt style: its name and a tokenizer with a template."""
     loaded, services = llm._loaded, llm._services  # noqa: SLF001 - own package
     name, config = loaded.checkpoint.name, loaded.checkpoint.config
-    found = services.export_tokenizer(loaded.tokenizer_source, name=name)
-    tokenizer = {file: content for file, content in found.items() if file not in CONFIG_FILES}
+    exported = services.export_tokenizer(loaded.tokenizer_source, name=name)
+    tokenizer = {file: content for file, content in exported.items() if file not in CONFIG_FILES}
     files = with_chat_template(tokenizer, export_chat_template(loaded.tokenizer, style))
     files[PROMPT_STYLE] = prompt_style_file(style.litgpt_name)
     ends = exported_stop_token_ids(loaded.tokenizer, style, trained=True)
