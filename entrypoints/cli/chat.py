@@ -67,7 +67,7 @@ def chat(  # noqa: PLR0913 - one per option
             AdapterSwitch(llm),
             details={"model": str(reference), "prompts": _style(llm)},
             files=ChatFiles(set() if resume is None else {Path(resume)}),
-            shows_speed=not quiet,
+            quiet=quiet,
         )
         if console.stdin_is_terminal() and not quiet:
             console.note(f"Chat with {reference}. /help lists the commands; Ctrl-D quits.")

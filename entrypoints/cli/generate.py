@@ -8,7 +8,7 @@ from litgpt.cli import console, options
 from litgpt.cli.arguments import one_prompt
 from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
 from litgpt.cli.model_loading import DistributeArguments, load_model
-from litgpt.cli.repl.answer_speed import AnswerSpeed
+from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def generate(  # noqa: PLR0913 - one per option
             )
             completion = write_answer(pace.measure(chunks), streamed=streamed)
             if not quiet and completion.finish_reason == "length":
-                console.note(_truncation_notice(completion, max_new_tokens))
+                console.note(truncation_notice(completion, max_new_tokens, "--max-new-tokens"))
             if not quiet and console.stderr_is_terminal():
                 console.note(pace.summary())
 
@@ -102,9 +102,3 @@ def write_answer(chunks: "Iterator[CompletionChunk]", *, streamed: bool) -> "Com
     assert completion is not None  # noqa: S101 - the last chunk always has it
     console.show("" if streamed else completion.text)
     return completion
-
-
-def _truncation_notice(completion: "Completion", max_new_tokens: int) -> str:
-    if completion.completion_tokens < max_new_tokens:
-        return "(Stopped at the end of the model's context.)"
-    return f"(Stopped after {max_new_tokens} tokens; --max-new-tokens raises the limit.)"

@@ -19,6 +19,12 @@ def _top_k(text: str | int) -> int:
         raise typer.BadParameter(message) from error
 
 
+def _is_quiet(option: bool) -> bool:  # noqa: FBT001 - called by typer
+    from litgpt.progress_report import quiet_by_environment
+
+    return option or quiet_by_environment()
+
+
 def sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
     """Return the sampling options that are set, as keyword arguments of `LLM.generate`."""
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -140,5 +146,10 @@ AccessToken: TypeAlias = Annotated[
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Overwrite another model or an earlier run in the output directory.")
 ]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print only the result and errors.")]
+Quiet: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", callback=_is_quiet, help="Print only the result and errors, as with LITGPT_QUIET=1."
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -171,11 +171,14 @@ def _format_progress(event: Progress) -> str:
     return f"{event.completed:.0f} of {event.total} {event.unit}"
 
 
+def quiet_by_environment() -> bool:
+    """Return whether LITGPT_QUIET is set, to a value other than 0."""
+    return os.environ.get("LITGPT_QUIET", "") not in ("", "0")
+
+
 def default_reporter(quiet: bool | None, write: Write = write_line) -> Reporter:  # noqa: FBT001 - passed on by LLM.load
     """Return a reporter to stderr, or a null reporter if `quiet` (None: LITGPT_QUIET) or not on rank 0."""
-    if quiet is None:
-        quiet = os.environ.get("LITGPT_QUIET", "") not in ("", "0")
-    if quiet or not is_first_process():
+    if (quiet_by_environment() if quiet is None else quiet) or not is_first_process():
         return null_reporter
     return BarReporter(write) if sys.stderr.isatty() or _in_notebook() else LogReporter(write)
 

@@ -173,6 +173,29 @@ def test_a_file_of_another_kind_is_refused_and_its_folder_named(root: Path) -> N
         opened(root, "mine/model.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        ("m 1.gguf.part00", "m 1.gguf.part01", "m 1.gguf.part'* > '{root}/m 1.gguf'"),
+        ("m.part1of2", "m.part2of2", "m.part* > {root}/m.gguf"),
+        ("m.gguf-split-a", "m.gguf-split-b", "m.gguf-split-* > {root}/m.gguf"),
+    ],
+)
+def test_pieces_of_a_file_are_refused_with_the_command_that_joins_them(
+    root: Path, first: str, second: str, joined: str
+) -> None:
+    whole = root / "whole.gguf"
+    root.mkdir(exist_ok=True)
+    write_tiny_gguf(whole)
+    content = whole.read_bytes()
+    for name, piece in ((first, content[:-100]), (second, content[-100:])):
+        (root / name).write_bytes(piece)
+        with pytest.raises(InvalidCheckpoint) as caught:
+            LocalStore(root).open(ModelReference(str(root / name)))
+        assert str(caught.value).endswith(joined.format(root=root))
+        assert "Download" not in str(caught.value)
+
+
 def test_a_gguf_file_is_recognized_by_its_magic_under_any_name(root: Path) -> None:
     write_tiny_gguf(root / "blob")
     assert opened(root, "blob").config["model_type"] == "llama"

@@ -51,7 +51,7 @@ def test_weights_are_dequantized_codes(
     assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
     method, bits = stored_as.removesuffix("-bit").split()
     reported = (
-        f"it is quantized by {method} to {bits} bits; its weights are dequantized while they are loaded."
+        f"the weights are quantized by {method} to {bits} bits; they are dequantized while they are loaded."
     )
     assert checkpoint.notes == (reported,)
 

@@ -110,7 +110,9 @@ def test_weights_are_their_floats_times_their_scales(
     check_weights(tmp_path / "packed", expected)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == "F8_E4M3"
-    assert checkpoint.notes == ("it is quantized to FP8; its weights are dequantized while they are loaded.",)
+    assert checkpoint.notes == (
+        "the weights are quantized to FP8; they are dequantized while they are loaded.",
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (4, 1, 56), (4, 3, 3)])

@@ -83,6 +83,9 @@ def test_stdout_is_only_the_answer(capsys: pytest.CaptureFixture[str], folder: s
     assert answer.endswith("\n")
     assert notes.startswith("Using 1 device(s): cpu, ")
     assert run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LITGPT_QUIET", "1")
+        assert run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY) == (0, answer, "")
     assert (
         run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet", "--stream")[1] == answer
     )

@@ -2,12 +2,20 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
+from litgpt.cli import console
+from litgpt.cli.repl import keyboard
+from litgpt.cli.repl.keyboard import Keyboard
 from tests.entrypoints import chat_program
 from tests.entrypoints.keyboard import wait_until_it_reads
 
@@ -171,6 +179,32 @@ def test_the_history_of_earlier_sessions_is_searched_and_without_an_editor_the_l
     run(child, " and more\r", ANSWERED)
     assert users(child, tmp_path / "talk.json") == ["first line\nsecond line\n/exit and more"]
     kill(child)
+
+
+def test_ctrl_c_after_a_line_typed_ahead_is_complete_discards_that_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted(InMemoryHistory):
+        def store_string(self, string: str) -> None:
+            super().store_string(string)
+            if string == "typed ahead":
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(keyboard, "_history", Interrupted)
+    monkeypatch.setattr(keyboard, "_can_edit", lambda: True)
+    monkeypatch.setattr(console, "stdin_is_terminal", lambda: True)
+    with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
+        keys.send_text("typed ahead\rnext\r")
+        assert Keyboard(()).read() == "next"
+
+
+def test_sigint_clears_a_half_typed_line(terminal: "pexpect.spawn[str]") -> None:
+    terminal.send("half typed")
+    terminal.expect("half typed")
+    terminal.kill(signal.SIGINT)
+    terminal.expect(PROMPT)
+    assert "Press Ctrl-C again" not in str(terminal.before) + str(terminal.after)
+    assert "half typed" not in run(terminal, "something\r", ANSWERED)
 
 
 def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[str]") -> None:

@@ -15,7 +15,8 @@ from litgpt.application.generate_text import GenerateText
 from litgpt.application.render_prompt import RenderPrompt
 from litgpt.chat import Chat
 from litgpt.cli.repl.adapter_switch import AdapterSwitch
-from litgpt.cli.repl.session import CONTEXT_FULL_HINT, Session
+from litgpt.cli.repl.chat_settings import PARAMETERS
+from litgpt.cli.repl.session import COMMANDS, CONTEXT_FULL_HINT, Session
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.errors import InvalidArgument, ModelNotFound
 from litgpt.domain.generation.request import GenerationRequest
@@ -67,11 +68,14 @@ def talk(
     *lines: str,
     chat: Chat | None = None,
     settings: dict[str, Any] | None = None,
+    quiet: bool = False,
 ) -> Session:
     """Run a conversation through a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     adapters = AdapterSwitch(TwoAdapters())
-    session = Session(lambda messages, _: begin(messages=messages), chat or begin(), settings or {}, adapters)
+    session = Session(
+        lambda messages, _: begin(messages=messages), chat or begin(), settings or {}, adapters, quiet=quiet
+    )
     session.run()
     return session
 
@@ -221,6 +225,29 @@ def test_an_answer_that_is_drawn_again_has_another_seed(monkeypatch: pytest.Monk
     assert session.settings == {"seed": 6}
     assert [message.content for message in session.chat.messages] == ["one", "yes"]
     assert talk(monkeypatch, "/regenerate", settings={"seed": 4}).settings == {"seed": 4}
+
+
+def test_a_truncated_answer_is_reported_unless_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk(monkeypatch, "one", chat=begin(script=(*b"yes",)), settings={"max_new_tokens": 3})
+    assert (
+        capsys.readouterr().err == "(Stopped after 3 tokens; /set max_new_tokens NUMBER raises the limit.)\n"
+    )
+    talk(monkeypatch, "one", chat=begin(script=(*b"yes",)), settings={"max_new_tokens": None})
+    assert capsys.readouterr().err == "(Stopped at the end of the model's context.)\n"
+    talk(monkeypatch, "one", chat=begin(script=(*b"yes",)), quiet=True)
+    talk(monkeypatch, "one")
+    assert capsys.readouterr().err == ""
+
+
+def test_help_lists_every_setting_and_how_to_get_line_editing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk(monkeypatch, "/help")
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in (*PARAMETERS, "/set system", *COMMANDS[:-2]))
+    assert shown.endswith("pip install prompt_toolkit\n")
 
 
 def test_adapters_are_loaded_once_and_switched(

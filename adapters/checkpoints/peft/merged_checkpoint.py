@@ -83,7 +83,7 @@ def _merged(
         config=plan.merged_config(base.config, base.tensors),
         generation_config=read_optional_json(folder / "generation_config.json") or base.generation_config,
         prompt_style=read_prompt_style(folder) or base.prompt_style,
-        notes=(*base.notes, f"it is {base.origin}, with the adapter merged into it."),
+        notes=(*base.notes, f"the adapter is merged into {base.origin}."),
         read_tokenizer=(lambda: tokenizer) if has_tokenizer_files(tokenizer.paths) else base.read_tokenizer,
         source=MergedTensors(base.source, plan),
     )

@@ -69,7 +69,7 @@ def dequantized(checkpoint: "Checkpoint[torch.Tensor]") -> "Checkpoint[torch.Ten
         return expected_shapes(name, config, names)
 
     packed = packing.packed_weights(StoredTensors(where, tensors, expected))
-    note = f"it is {packing.description}; its weights are dequantized while they are loaded."
+    note = f"the weights are {packing.description}; they are dequantized while they are loaded."
     return attrs.evolve(
         checkpoint,
         config=config,

@@ -32,7 +32,7 @@ class LitGptInt:
 
     @property
     def description(self) -> str:
-        return f"quantized by this library to {self.bits} bits"
+        return f"quantized to {self.bits} bits (litgpt-int{self.bits})"
 
     @classmethod
     def read_int8(cls, settings: QuantizationConfig) -> "LitGptInt":  # noqa: ARG003 - the format has fixed settings

@@ -41,7 +41,7 @@ class QuantFormat(Protocol):
 
     @property
     def description(self) -> str:
-        """The format as a predicate of "it is": `quantized by AWQ to 4 bits`."""
+        """The format as a predicate of "the weights are": `quantized by AWQ to 4 bits`."""
         ...
 
     @property

@@ -59,7 +59,7 @@ def read_parquet(path: Path) -> Iterator[Record]:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise NotInstalled("Reading Parquet", "pyarrow", "pip install 'litgpt[train]'") from error
+        raise NotInstalled("Reading Parquet", "pyarrow", "pip install pyarrow") from error
     number = taken = 0
     most = max(_FREE, _FACTOR * path.stat().st_size)
     try:

@@ -1,4 +1,4 @@
-"""Generation speed: tokens, tokens per second and time to first token."""
+"""Notes after an answer: its speed, and why it was truncated."""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from litgpt.domain.generation.request import CompletionChunk
+    from litgpt.domain.generation.request import Completion, CompletionChunk
 
 
 @attrs.define
@@ -36,3 +36,10 @@ class AnswerSpeed:
         if self.first_token_at is not None and tokens:
             parts.append(f"{self.first_token_at - self.started_at:.2f} s to the first token")
         return ", ".join(parts)
+
+
+def truncation_notice(completion: "Completion", limit: int | None, remedy: str) -> str:
+    """Return a note for the finish reason `length`; `remedy` is the setting that raises the limit."""
+    if limit is None or completion.completion_tokens < limit:
+        return "(Stopped at the end of the model's context.)"
+    return f"(Stopped after {limit} tokens; {remedy} raises the limit.)"

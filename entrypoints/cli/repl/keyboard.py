@@ -28,6 +28,11 @@ class Keyboard:
         self._editor = _editor(commands) if _can_edit() else None
         self._interrupted = False
 
+    @property
+    def edits_lines(self) -> bool:
+        """Whether prompt_toolkit reads the lines."""
+        return self._editor is not None
+
     def read(self) -> str:
         """Return the next message, or its first line.
 
@@ -41,7 +46,7 @@ class Keyboard:
             except KeyboardInterrupt:
                 if not console.stdin_is_terminal():
                     raise
-                if not self._editor and console.pending_input():
+                if self._unfinished():
                     self._interrupted = False
                     continue
                 if self._interrupted:
@@ -61,10 +66,19 @@ class Keyboard:
                 console.note("")  # ends the line with ^C
             raise
 
+    def _unfinished(self) -> str:
+        """Return the line that Ctrl-C interrupted."""
+        return self._editor.default_buffer.text if self._editor else console.pending_input()
+
     def _edited(self, prompt: str, prefilled: str) -> str:
         assert self._editor is not None  # noqa: S101 - the caller asked
+        # prompt_toolkit's handler of SIGINT loses a signal that arrives when a line typed ahead is complete.
+        # Without it, asyncio raises KeyboardInterrupt.
         return self._editor.prompt(
-            prompt, default=prefilled, key_bindings=self._keys(is_message=prompt == PROMPT)
+            prompt,
+            default=prefilled,
+            key_bindings=self._keys(is_message=prompt == PROMPT),
+            handle_sigint=False,
         )
 
     def _keys(self, *, is_message: bool) -> "KeyBindings":
@@ -92,7 +106,6 @@ class Keyboard:
             event.current_buffer.insert_text("\n")
 
         @keys.add("c-c")
-        @keys.add("<sigint>")
         def _clear(event: "KeyPressEvent") -> None:
             if event.app.current_buffer.text:
                 event.app.current_buffer.reset()

@@ -9,7 +9,7 @@ import attrs
 from litgpt.cli import console
 from litgpt.cli.arguments import decode_input
 from litgpt.cli.repl.adapter_switch import AdapterSwitch
-from litgpt.cli.repl.answer_speed import AnswerSpeed
+from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
 from litgpt.cli.repl.chat_files import ChatFiles
 from litgpt.cli.repl.chat_settings import show_settings, update_settings
 from litgpt.cli.repl.editor import NO_EDITOR_HINT, edit_text, editor_command
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HELP = '''\
 /set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none or default
+                 /set system TEXT is /system TEXT
 /show            show the model, the settings and the conversation
 /system TEXT     start a new conversation with TEXT as the system prompt
 /clear, /reset   start a new conversation with the same system prompt
@@ -37,9 +38,13 @@ HELP = '''\
 /help            show this
 /exit, /bye      quit; so do Ctrl-D, and Ctrl-C twice on an empty line
 Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines; \\ at the end of a
-line continues it. A space before / or """ makes it part of the message. With prompt_toolkit
-(pip install 'litgpt[chat]'), a paste is one message, Alt-Enter begins a new line, Ctrl-R searches the history
-and Ctrl-X Ctrl-E opens the message in the editor.'''
+line continues it. A space before / or """ makes it part of the message.'''
+EDITOR_HELP = """\
+A paste is one message, Alt-Enter begins a new line, Ctrl-R searches the history and Ctrl-X Ctrl-E opens the
+message in the editor."""
+NO_EDITOR_HELP = (
+    "For history, completion and pastes of several lines, install prompt_toolkit: pip install prompt_toolkit"
+)
 
 COMMANDS = (
     *("/set", "/show", "/system", "/clear", "/reset", "/undo", "/regenerate", "/edit", "/adapter"),
@@ -64,7 +69,7 @@ class Session:
     adapters: AdapterSwitch
     details: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     files: ChatFiles = attrs.field(factory=ChatFiles, kw_only=True)
-    shows_speed: bool = attrs.field(default=True, kw_only=True)
+    quiet: bool = attrs.field(default=False, kw_only=True)
     failed: bool = attrs.field(default=False, init=False)
     _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
 
@@ -93,7 +98,7 @@ class Session:
             case "":
                 pass
             case "/help":
-                console.note(HELP)
+                console.note(f"{HELP}\n{EDITOR_HELP if self._keyboard.edits_lines else NO_EDITOR_HELP}")
             case "/set":
                 self._set(text)
             case "/show":
@@ -146,8 +151,10 @@ class Session:
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
         pace = AnswerSpeed()
         markdown = MarkdownStream(styled=console.supports_styles())
+        completion = None
         try:
             for event in pace.measure(self.chat.events(message)):
+                completion = event.completion
                 if event.text:
                     console.show_rendered(event.text, markdown.feed)
                 if stopped():
@@ -155,7 +162,12 @@ class Session:
         finally:
             console.show_rendered("", lambda _: markdown.finish())
         console.show("")
-        if pace.tokens and self.shows_speed and console.stdin_is_terminal() and console.stdout_is_terminal():
+        if self.quiet:
+            return
+        if completion is not None and completion.finish_reason == "length":
+            limit = self.settings.get("max_new_tokens")
+            console.note(truncation_notice(completion, limit, "/set max_new_tokens NUMBER"))
+        if pace.tokens and console.stdin_is_terminal() and console.stdout_is_terminal():
             console.note(f"({pace.summary()})")
 
     def _regenerate(self, text: "str | None") -> None:

@@ -76,7 +76,7 @@ class Alpaca(DataModule):
 class Alpaca2k(Alpaca):
     """2,000 instructions of Alpaca, 100 of them for validation, for short training runs.
 
-    The data set `mhenrichsen/alpaca_2k_test` on the Hub, in Parquet: pip install 'litgpt[train]'.
+    The data set `mhenrichsen/alpaca_2k_test` on the Hub, in Parquet: pip install pyarrow.
 
     Args:
         mask_prompt: Whether only the answers contribute to the loss.
