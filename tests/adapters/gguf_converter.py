@@ -835,6 +835,6 @@ class Gemma4(Converter):
         return super().named_tensors() | {"rope_freqs.weight": factors}
 
 
-def of(arch: str) -> type[Converter]:
+def converter_for(arch: str) -> type[Converter]:
     """Return the converter of an architecture whose tensors are stored unchanged."""
     return type(arch, (Converter,), {"arch": arch})
