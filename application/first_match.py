@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.domain.errors import ModelNotFound
+from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.reference import ModelReference
 
 FoundT = TypeVar("FoundT")
@@ -25,6 +25,10 @@ class FirstMatch(Generic[FoundT]):
                 return source(reference)
             except ModelNotFound as error:
                 errors.append(error)
+            except HubUnreachable as error:
+                error.searched = tuple(location for found in errors for location in found.searched)
+                error.hint = " ".join(found.hint for found in errors if found.hint)
+                raise
         raise ModelNotFound(
             reference.name,
             searched=tuple(location for error in errors for location in error.searched),

@@ -24,9 +24,11 @@ class InvalidArgument(LitGPTError, ValueError):
     name: str
     value: object
     expected: str
+    similar: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return f"{self.name} must be {self.expected}, not {short_repr(self.value, limit=200)}."
+        similar = f" Did you mean {' or '.join(self.similar)}?" if self.similar else ""
+        return f"{self.name} must be {self.expected}, not {short_repr(self.value, limit=200)}.{similar}"
 
 
 class MissingArgument(InvalidArgument):
@@ -106,11 +108,15 @@ class HubUnreachable(LitGPTError, ConnectionError):
     name: str
     reason: str
     cached: str = "is not in the local cache"
+    searched: Sequence[str] = ()
+    hint: str = ""
 
     def __str__(self) -> str:
+        where = f" Also looked in: {'; '.join(self.searched)}." if self.searched else ""
+        hint = f" {self.hint}" if self.hint else ""
         return (
             f"{self.name!r} {self.cached} and the Hub cannot be reached: {self.reason} "
-            "Check the network connection, or pass a local folder."
+            f"Check the network connection, or pass a local folder.{where}{hint}"
         )
 
 
@@ -211,10 +217,15 @@ class UnsupportedPrompt(LitGPTError, ValueError):
         return f"The prompt style {self.style} does not support this: {self.reason}"
 
 
+@attrs.define(eq=False)
 class NotDistributed(LitGPTError, AttributeError):
-    """The model is not on a device yet."""
+    """The model is not on a device: not yet, or not any more because it was closed."""
+
+    is_closed: bool = False
 
     def __str__(self) -> str:
+        if self.is_closed:
+            return "The model was closed; call .distribute() to use it again."
         how = "use the .distribute() or .trainer_setup() method to initialize the model"
         return f"The model is not initialized yet; {how}."
 

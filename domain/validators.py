@@ -9,7 +9,8 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -155,9 +156,16 @@ def one_of(*allowed: object) -> Any:
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value not in allowed:
-            raise InvalidArgument(field.name, value, f"one of {', '.join(map(repr, allowed))}")
+            expected = f"one of {', '.join(map(repr, allowed))}"
+            raise InvalidArgument(field.name, value, expected, similar_choices(value, allowed))
 
     return check
+
+
+def similar_choices(value: object, allowed: Iterable[object]) -> tuple[str, ...]:
+    """Return the choice that a misspelled value resembles most, if any."""
+    names = [name for name in allowed if isinstance(name, str)]
+    return tuple(get_close_matches(value.lower(), names, n=1)) if isinstance(value, str) else ()
 
 
 def text(*, none: bool = False) -> Any:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.domain.errors import LitGPTError, ModelNotFound
+from litgpt.domain.errors import HubUnreachable, LitGPTError, ModelNotFound
 from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
 
@@ -50,6 +50,9 @@ class ChainStore(Generic[TensorT_co]):
             except ModelNotFound as error:
                 searched.extend(error.searched or (store.location,))
                 hints.extend([error.hint] if error.hint else [])
+            except HubUnreachable as error:
+                error.searched, error.hint = tuple(searched), " ".join(hints)
+                raise
         raise ModelNotFound(reference.name, tuple(searched), self._similar(reference.name), " ".join(hints))
 
     def _similar(self, name: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from litgpt.adapters.checkpoints.files.file_checks import (
     is_lfs_pointer,
     lfs_pointer_error,
     missing_file,
+    similar_path,
 )
 from litgpt.adapters.checkpoints.hf.checkpoint import PICKLE_PATTERNS, open_hf_folder
 from litgpt.adapters.checkpoints.hf.config_files import read_json, tokenizer_files
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import torch
 
     from litgpt.domain.ports import Checkpoint
+
+RUN_CONFIG = "recipe.yaml"
+"""The configuration of a training run in its output folder."""
 
 MAX_NAMES = 1000
 """Maximum number of entries of the root that are searched for suggestions."""
@@ -124,7 +128,9 @@ class LocalStore:
         """Return the path of a model or an adapter, or raise ModelNotFound."""
         path = self._find(reference.name)
         if path is None:
-            raise ModelNotFound(reference.name, searched=(self.location,))
+            similar = similar_path(reference.name)
+            hint = f"A path with a similar name is {similar}." if similar else ""
+            raise ModelNotFound(reference.name, searched=(self.location,), hint=hint)
         return path
 
     def _find(self, name: str) -> Path | None:
@@ -171,10 +177,23 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
         )
     if (path / "config.json").is_file() or any(path.glob("*.safetensors")) or any(_pickles(path)):
         return open_hf_folder(path, name)  # raises an error that names the missing file
+    if (path / RUN_CONFIG).is_file():
+        raise InvalidCheckpoint(f"The folder {path} is a training run. {_trained(path)}")
     raise InvalidCheckpoint(
         f"The folder {path} is not a model: it has no config.json with safetensors, no "
         f"{WEIGHTS_FILE} and no GGUF file. If {name!r} is elsewhere, move the folder away."
     )
+
+
+def _trained(run: Path) -> str:
+    """Return the advice for the folder of a training run: its model, adapter or checkpoint to use."""
+    folders = [run / name for name in ("adapter", "model") if any((run / name).glob("*.json"))]
+    if folders:
+        return f"Use {' or '.join(map(str, folders))}."
+    if checkpoint := max((run / "checkpoints").glob("step-*.ckpt"), default=None):
+        advice = f"or `litgpt convert {checkpoint} FOLDER` to make a model of its checkpoint."
+        return f"It has no trained model yet; use --resume last to complete it, {advice}"
+    return "It has no trained model yet."
 
 
 def _pickles(path: Path) -> Iterator[Path]:

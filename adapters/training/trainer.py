@@ -99,7 +99,7 @@ def fit(
             trainer.fit(module, data, ckpt_path=resume, weights_only=True if resume else None)
     except TrainingInterrupted:
         if trainer.is_global_zero:
-            report(Notice(f"Stopped at step {trainer.global_step}; continue with --resume last."))
+            report(Notice(f"Stopped at step {trainer.global_step}; continue with resume='last'."))
         return False
     return True
 

@@ -14,7 +14,7 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
-from litgpt.domain.validators import integer, is_integer
+from litgpt.domain.validators import integer, is_integer, similar_choices
 from litgpt.domain.weights.tensor_info import DType
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
@@ -243,7 +243,9 @@ def _quantization(
         return None
     quantize = next((name for name in QUANTIZATIONS if name == options.quantize), None)
     if quantize is None:
-        raise InvalidArgument("quantize", options.quantize, f"None or one of {', '.join(QUANTIZATIONS)}")
+        expected = f"None or one of {', '.join(QUANTIZATIONS)}"
+        similar = similar_choices(options.quantize, QUANTIZATIONS)
+        raise InvalidArgument("quantize", options.quantize, expected, similar)
     if not quantize.startswith("bnb."):
         return quantize
     if accelerator == "mps":

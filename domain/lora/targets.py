@@ -23,7 +23,6 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
-_MAX_SUGGESTIONS = 3
 # LitGPT's layers that compute queries and values, or their latents.
 _QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
 _VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
@@ -140,9 +139,9 @@ def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> t
     modules = [module for module in available if module.kind in ("linear", "head", "embedding")]
     for target in targets:
         if not any(module.matches(target) for module in modules):
-            raise InvalidArgument(
-                "targets", target, f"{_EXPECTED} {', '.join(_similar_names(target, modules))}"
-            )
+            leaves = list(dict.fromkeys(module.leaf for module in modules))
+            similar = get_close_matches(target.rpartition(".")[2], leaves, n=1)
+            raise InvalidArgument("targets", target, f"{_EXPECTED} {', '.join(leaves)}", similar)
     return tuple(module for module in modules if any(module.matches(target) for target in targets))
 
 
@@ -232,10 +231,3 @@ def _query_and_value_targets(available: Sequence[LoraTarget]) -> Iterator[LoraTa
 def _is_last(rows: TargetRows, available: Sequence[LoraTarget]) -> bool:
     ends = (own.stop for module in available for own in module.rows if own.layer == rows.layer)
     return rows.stop == max(ends)
-
-
-def _similar_names(target: str, available: Sequence[LoraTarget]) -> list[str]:
-    """Return all module names, similar ones first."""
-    leaves = list(dict.fromkeys(module.leaf for module in available))
-    close = get_close_matches(target.rpartition(".")[2], leaves, n=_MAX_SUGGESTIONS)
-    return list(dict.fromkeys([*close, *leaves]))

@@ -150,6 +150,7 @@ def _message(turn: Mapping[str, object], location: str) -> Message:
             _text(turn, "content", location)  # raises a shorter message
         if isinstance(turn.get("content"), list):
             raise InvalidData(location, f"its 'content' is of type list, and {error}") from error
+        error.name = error.name.removeprefix("it.")
         raise InvalidData(location, str(error)) from error
 
 

@@ -19,9 +19,10 @@ def validation_size(num_records: int, fraction: float | None, *, location: str) 
     check_fraction(fraction)
     if not fraction:
         return 0
-    size = max(1, int(num_records * fraction))
-    if size >= num_records:
+    if num_records == 1:
         raise InvalidData(
-            location, f"of its {num_records} record(s), {size} would be for validation and none for training."
+            location,
+            "its only record would be for validation, and none for training. Add records, or pass "
+            "val_split_fraction=0 to train without validation.",
         )
-    return size
+    return max(1, int(num_records * fraction))

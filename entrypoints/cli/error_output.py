@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,11 @@ _PARSER_MESSAGES = (
 """Messages of the option parser, and their replacements."""
 
 
-def show_usage_error(error: Any) -> None:
-    """Write a usage error, with the usage of the command and a suggestion for a misspelled option."""
+def show_usage_error(error: Any, command: str) -> None:
+    """Write a usage error, with the usage of the command and a suggestion for a misspelled option.
+
+    `command` is the command as it was typed.
+    """
     if hasattr(error, "possibilities"):
         options = {
             option.lstrip("-").replace("-", "_"): option
@@ -54,11 +58,27 @@ def show_usage_error(error: Any) -> None:
         error.message += f" Did you mean {options[close]}?" if close else ""
     elif error.ctx and error.ctx.info_name == "generate" and "unexpected extra" in error.message:
         error.message += ". Put a prompt of several words in quotes."
+    elif error.message.startswith("No such command") and _is_model(command):
+        model = shlex.quote(command)
+        error.message += f" To use a model, run `litgpt chat {model}` or `litgpt generate {model} PROMPT`."
     for pattern, replacement in _PARSER_MESSAGES:
         error.message = pattern.sub(replacement, error.message)
     written = io.StringIO()
     error.show(file=written)
     sys.stderr.write(redact(written.getvalue()).replace("\nError: ", "\nerror: "))
+
+
+def _is_model(name: str) -> bool:
+    """Return whether a word names a model: a path, a repository on the Hub, or a known short name."""
+    from pathlib import Path
+
+    from litgpt.adapters.checkpoints.files.file_checks import existing_paths
+    from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS
+    from litgpt.domain.catalogue import repository_for
+
+    installed = any(name == model.name for model in INSTALLED_MODELS)
+    path = next(existing_paths(name, Path("checkpoints")), None)
+    return bool(installed or "/" in name or repository_for(name) or path)
 
 
 def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
@@ -92,5 +112,5 @@ def as_typed(text: str, options: Mapping[str, str]) -> str:
     return re.sub(r"\bout_dir\b", options.get("out_dir", "out_dir"), _KEYWORD.sub(typed, text))
 
 
-_NAMES = {"overwrite": "force", "targets": "lora_targets"}
+_NAMES = {"overwrite": "force", "targets": "lora_targets", "val_split_fraction": "val_split"}
 """Python arguments whose option has a different name."""

@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return 1
     except UsageError as error:
-        show_usage_error(error)
+        show_usage_error(error, command_name(arguments))
         return 2
     except Exception as error:
         from litgpt.domain.errors import LitGPTError

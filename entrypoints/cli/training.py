@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.error_output import UsageError
+from litgpt.cli.error_output import UsageError, as_typed
 
 Task = Literal["finetune", "pretrain"]
 
@@ -21,6 +21,24 @@ _EXCLUDED_OPTIONS: Mapping[Task, tuple[str, ...]] = {
         *("lora_rank", "lora_alpha", "lora_dropout", "lora_targets"),
     ),
 }
+_HELP: Mapping[Task, Mapping[str, str]] = {
+    "finetune": {
+        "data": "Training data: a file or folder of examples; `alpaca` or `alpaca_2k`.",
+        "method": "full trains all weights, lora a LoRA adapter, qlora a LoRA adapter on quantized weights.  "
+        "[default: lora]",
+        "learning_rate": "Peak learning rate.  [default: 2e-4 for LoRA, 2e-5 for full training]",
+    },
+    "pretrain": {
+        "data": "Training data: a file or folder of texts.",
+        "out_dir": "Output directory for checkpoints, metrics and the trained model.",
+        "init": "Initial weights: pretrained or random.  [default: random]",
+        "learning_rate": "Peak learning rate.  [default: 4e-4 from random, 2e-5 from pretrained weights]",
+        "parse_special_tokens": "Encode special tokens written in the data, such as <|im_end|>, as control "
+        "tokens.",
+    },
+}
+"""Help texts of settings whose general text mentions other commands."""
+
 _INTERRUPTED = 130
 _SETTING = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
@@ -75,7 +93,10 @@ def _option(task: Task, name: str) -> Any:
 
     field = CONFIG_FIELDS[name]
     default = _defaults(task).get(name, field.default)
-    help_text = _SETTING.sub(lambda match: _typed(match[0]), field.metadata["help"])
+    help_text = _HELP[task].get(name, field.metadata["help"])
+    if field.metadata.get("missing") and name not in _defaults(task):
+        help_text += "  [required, unless --config has it]"
+    help_text = _SETTING.sub(lambda match: _typed(match[0]), help_text)
     if default is not None and type(default) in (str, int, float) and "[default" not in help_text:
         help_text += f"  [default: {default}]"
     kind = next((base for base in (bool, int, float) if _mentions(field.type, base)), str)
@@ -106,7 +127,8 @@ def _train(
 ) -> None:
     from litgpt.cli.model_loading import StatusLine
     from litgpt.domain.errors import MissingArgument
-    from litgpt.domain.training.config import config_from_settings
+    from litgpt.domain.progress import Notice, Progress
+    from litgpt.domain.training.config import CONFIG_FIELDS, config_from_settings
     from litgpt.training_run.run_folder import check_paths
 
     overrides = {name: value for name, value in options.items() if value is not None}
@@ -135,7 +157,11 @@ def _train(
             container.load_model()(ModelReference(recipe.model)).checkpoint.close()
         from litgpt.training import train
 
-        result = train(recipe, resume=resume, overwrite=force, report=work.report)
+        def report(event: Notice | Progress) -> None:
+            work.report(Notice(as_typed(event.text, typed)) if isinstance(event, Notice) else event)
+
+        typed = {name: f"--{name.replace('_', '-')}" for name in (*CONFIG_FIELDS, "resume")}
+        result = train(recipe, resume=resume, overwrite=force, report=report)
     if result.saved is None:
         raise typer.Exit(_INTERRUPTED)
     console.show(str(result.saved))

@@ -240,6 +240,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         """
         with self._lock.changing("close()", ends_answers=True):
             self._release()
+            self._is_closed = True
             self._loaded.checkpoint.close()
             torch.cuda.empty_cache()  # does nothing without CUDA
 

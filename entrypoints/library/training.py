@@ -42,6 +42,7 @@ from litgpt.training_run.run_folder import (
     check_paths,
     pretraining_paths,
     remove_checkpoints,
+    report_finished,
     resume_path,
 )
 from litgpt.training_run.run_summary import StartSummary, describe_method, end_table
@@ -116,6 +117,7 @@ def train(
     began, out = time.perf_counter(), local_path("out_dir", config.out_dir)
     check_paths(config, resume=resume, overwrite=overwrite)
     path = resume_path(config, out, resume, report)
+    is_finished = report_finished(out, path, config.max_steps, report)
     seed_everything(config.seed)
     llm = LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
     llm._report = report  # noqa: SLF001 - own package; reading the weights reports progress too
@@ -128,6 +130,9 @@ def train(
     data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)
     data.setup("fit")
     train_set: Any = data._datasets()[0]  # noqa: SLF001 - own package
+    if not is_finished:
+        batches = data.batches_in_epoch(config.devices * config.nodes)
+        report_finished(out, path, config.num_steps(batches), report)
     memory.check(train_set.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)

@@ -133,8 +133,8 @@ def test_a_target_is_a_name_or_the_end_of_one_from_a_dot_on() -> None:
         select_modules(targets, ("attn.q_proj",))
 
 
-def test_an_unknown_target_is_an_error_with_the_similar_ones_first() -> None:
-    with pytest.raises(InvalidArgument, match="There are q_proj, k, v, not 'qproj'"):
+def test_an_unknown_target_is_an_error_with_a_similar_one() -> None:
+    with pytest.raises(InvalidArgument, match=r"not 'qproj'\. Did you mean q_proj\?"):
         select_modules(find_targets([SPLIT], LINEAR), ("qproj",))
 
 

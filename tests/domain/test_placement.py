@@ -70,7 +70,11 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"generate_strategy": "parallel"}, InvalidArgument, "'sequential' or 'tensor_parallel'"),
         ({"precision": "bf16"}, InvalidArgument, "bf16-true"),
         ({"precision": "bf16-mixed"}, InvalidArgument, "Trainer"),
-        ({"quantize": "nf4"}, InvalidArgument, r"None or one of int8, int4, bnb\.nf4, .*, bnb\.int8"),
+        (
+            {"quantize": "nf4"},
+            InvalidArgument,
+            r"None or one of int8, int4, bnb\.nf4, .*, bnb\.int8, not 'nf4'\. Did you mean bnb\.nf4\?",
+        ),
         ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, InvalidArgument, "such as 'bf16-true'"),
         ({"quantize": "bnb.nf4", "precision": "32"}, InvalidArgument, "a '-true' precision"),
         ({"fixed_kv_cache_size": 0}, InvalidArgument, "fixed_kv_cache_size"),

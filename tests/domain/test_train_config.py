@@ -24,7 +24,7 @@ def recipe(**settings: Any) -> TrainConfig:
         ({"task": "evaluate"}, "one of 'finetune', 'pretrain'"),
         ({"method": "adapter"}, "one of 'full', 'lora', 'qlora'"),
         ({"init": "zero"}, "one of 'pretrained', 'random'"),
-        ({"method": "qlora", "quantize": "int3"}, "'bnb.nf4'"),
+        ({"method": "qlora", "quantize": "nf4-dq"}, "not 'nf4-dq'. Did you mean bnb.nf4-dq?"),
         ({"precision": "8-true"}, "'bf16-mixed'"),
         ({"strategy": "deepspeed"}, "one of 'auto', 'ddp', 'fsdp'"),
         ({"accelerator": "tpu"}, "one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'"),

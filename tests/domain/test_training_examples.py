@@ -96,7 +96,11 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ),
         (
             {"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]},
-            "message 1 cannot be used for training: it.tool_calls must be a list of calls",
+            "message 1 cannot be used for training: tool_calls must be a list of calls",
+        ),
+        (
+            {"messages": [{"role": "usr", "content": "x"}]},
+            "message 1 cannot be used for training: role must be",
         ),
         ({"messages": [{"role": "assistant", "content": None}]}, "its 'content' is null"),
         ({"messages": [{"role": "user", "contnet": "x"}]}, "it has no 'content'"),
@@ -199,10 +203,10 @@ def test_the_validation_size_is_litgpts(records: int, fraction: float | None, ex
 
 
 def test_a_fraction_leaves_something_to_learn_from() -> None:
-    with pytest.raises(
-        InvalidData, match=r"of its 1 record\(s\), 1 would be for validation and none for training"
-    ):
+    message = "only record would be for validation, and none for training.*val_split_fraction=0"
+    with pytest.raises(InvalidData, match=message):
         validation_size(1, 0.5, location=WHERE)
+    assert validation_size(2, 0.99, location=WHERE) == 1
     wrong: tuple[Any, ...] = (1, -0.1, "0.1", True)
     for fraction in wrong:
         with pytest.raises(InvalidArgument, match="val_split_fraction"):

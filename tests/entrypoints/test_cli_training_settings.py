@@ -164,6 +164,15 @@ def test_help_lists_every_setting(
     assert "MODEL" in reported
 
 
+def test_help_describes_the_settings_of_its_own_task(capsys: pytest.CaptureFixture[str]) -> None:
+    pretrain, finetune = (
+        " ".join(run_cli(capsys, task, "--help")[1].split()) for task in ("pretrain", "finetune")
+    )
+    assert not [word for word in ("LoRA", "prompt style", "examples;", "adapter") if word in pretrain]
+    for text in (pretrain, finetune):
+        assert "[required, unless --config has it]" in text.partition("--data")[2].partition("--out-dir")[0]
+
+
 def test_options_of_the_other_task_are_not_taken(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     assert run_cli(capsys, "pretrain", folder, "--method", "lora")[0] == 2
     assert run_cli(capsys, "finetune", folder, "--init", "random")[0] == 2

@@ -268,5 +268,6 @@ def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> No
     assert result.saved is None
     assert notes[0].startswith("Training ")
     assert notes[1] == "Stopping after this step and saving a checkpoint."
+    assert notes[-1] == f"Stopped at step {result.steps}; continue with resume='last'."
     assert not any(handled)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

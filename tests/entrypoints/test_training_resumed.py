@@ -21,6 +21,7 @@ from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
+from tests.entrypoints.training_runs import Reported
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,10 +159,16 @@ def test_an_exception_between_steps_keeps_the_last_steps_weights(
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
 
 
-def test_a_finished_run_cannot_be_resumed(whole: TrainConfig) -> None:
-    before = losses(Path(whole.out_dir))
-    done = train(whole, resume="last", report=null_reporter)
+@pytest.mark.parametrize("names_its_steps", [False, True])
+def test_a_finished_run_has_nothing_to_train(whole: TrainConfig, *, names_its_steps: bool) -> None:
+    before, reported = losses(Path(whole.out_dir)), Reported()
+    steps = int(before[-1][0])
+    config = attrs.evolve(whole, epochs=None, max_steps=steps) if names_its_steps else whole
+    done = train(config, resume="last", report=reported)
     assert done.saved is not None
+    finished = f"{whole.out_dir} is already at step {steps} of {steps}; nothing to train."
+    assert reported.notices.count(finished) == 1
+    assert set(reported.steps) <= {steps}  # no further step
     assert losses(Path(whole.out_dir)) == before
 
 

@@ -79,13 +79,30 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     "bad_quantization": (
         BEGIN + "llm.distribute('cpu', quantize='nf4')",
         "InvalidArgument",
-        "quantize must be",
+        "Did you mean bnb.nf4?",
     ),
     "not_placed": (
         "LLM.load('tiny', distribute=None).generate('Hi')",
         "NotDistributed",
         "is not initialized yet",
     ),
+    "closed": (BEGIN + "llm.close()\nllm.generate('Hi')", "NotDistributed", "The model was closed"),
+    "model_as_adapter": (
+        BEGIN + "llm.load_adapter('tiny')",
+        "MissingFile",
+        "tiny is a model, not an adapter",
+    ),
+    "misspelt_adapter": (
+        BEGIN + "llm.load_adapter('./tin', offline=True)",
+        "ModelNotFound",
+        "A path with a similar name is tiny.",
+    ),
+    "misspelt_repository_or_path": (
+        BEGIN + "llm.load_adapter('run/adaptr', offline=True)",
+        "HubUnreachable",
+        "under checkpoints. A path with a similar name is run/adapter.",
+    ),
+    "run_as_model": ("LLM.load('run')", "InvalidCheckpoint", "run is a training run. Use run/adapter."),
     "no_memory": (
         "LLM.load('huge', init='random', tokenizer_dir='tiny', distribute=None).distribute('cpu')",
         "InsufficientSpace",
@@ -123,6 +140,21 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
         "InvalidData",
         "bad.jsonl",
     ),
+    "one_record": (
+        TRAIN + "train(TrainConfig(model='tiny', data='one.jsonl', out_dir='o'))",
+        "InvalidData",
+        "one.jsonl cannot be used for training: its only record would be for validation",
+    ),
+    "one_record_with_a_misspelt_key": (
+        TRAIN + "train(TrainConfig(model='tiny', data='misspelt.jsonl', out_dir='o'))",
+        "InvalidData",
+        "misspelt.jsonl, line 1 cannot be used for training: it has no 'output'",
+    ),
+    "unknown_targets": (
+        TRAIN + "train(TrainConfig(model='tiny', data='two.jsonl', out_dir='o', lora_targets=['q_prj']))",
+        "InvalidArgument",
+        "Did you mean q_proj?",
+    ),
     "no_tokenizer": ("from litgpt import Tokenizer\nTokenizer('empty')", "MissingFile", "has no tokenizer"),
 }
 
@@ -150,8 +182,15 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     size = {"vocab_size": 2**22, "hidden_size": 2**17, "num_hidden_layers": 1}  # two terabytes in float32
     (here / "huge" / "config.json").write_text(json.dumps({**config, **size}))
     (here / "empty").mkdir()
+    (here / "run" / "adapter").mkdir(parents=True)
+    for file in ("recipe.yaml", "adapter/adapter_config.json"):
+        (here / "run" / file).write_text("{}")
     (here / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
     (here / "bad.jsonl").write_text('{"prompt": "a"\n')
+    record = '{"instruction": "a", "output": "b"}\n'
+    (here / "one.jsonl").write_text(record)
+    (here / "two.jsonl").write_text(2 * record)
+    (here / "misspelt.jsonl").write_text('{"instruction": "a", "outptu": "b"}\n')
     (here / "scripts").mkdir()
     for name, (text, _, _) in SCRIPTS.items():
         (here / "scripts" / f"{name}.py").write_text(f"from litgpt import LLM\n\n{text}\n")

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile
 
 MAX_POINTER_BYTES = 1024
 """Bytes. A pointer is smaller: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md."""
+
+_MAX_ENTRIES = 1000
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -20,6 +24,17 @@ def existing_paths(name: str, root: Path) -> Iterator[Path]:
             path = candidate.expanduser()
             if path.exists() or path.is_symlink():
                 yield path
+
+
+def similar_path(name: str) -> str:
+    """Return an existing folder or GGUF file beside a path that does not exist, if it has a similar name."""
+    with suppress(OSError, RuntimeError, ValueError):  # as above
+        path = Path(name).expanduser()
+        entries = {entry.name: entry for entry in islice(path.parent.iterdir(), _MAX_ENTRIES)}
+        close = get_close_matches(path.name, entries, n=1, cutoff=0.75)
+        if close and (entries[close[0]].is_dir() or entries[close[0]].suffix == ".gguf"):
+            return str(entries[close[0]])
+    return ""
 
 
 def missing_file(path: Path, why: str) -> MissingFile:

@@ -53,6 +53,14 @@ def is_adapter(folder: Path) -> bool:
     return not any(next(folder.glob(pattern), None) for pattern in _MODELS)
 
 
+def _not_an_adapter(folder: Path) -> str:
+    if any(next(folder.glob(pattern), None) for pattern in _MODELS):
+        return f"{folder} is a model, not an adapter. Load it with LLM.load."
+    nested = folder / "adapter"
+    instead = f" Use {nested}." if (nested / CONFIG_FILE).is_file() else ""
+    return f"{folder} is not an adapter.{instead}"
+
+
 def read_adapter(folder: Path) -> "LoraAdapter[torch.Tensor]":
     """Return the adapter in a folder. Its tensors are views of the file.
 
@@ -64,6 +72,8 @@ def read_adapter(folder: Path) -> "LoraAdapter[torch.Tensor]":
         UnsafeFile: The weights are a pickle.
         UnsupportedModel: It is not a LoRA adapter, or uses an unsupported variant.
     """
+    if not (folder / CONFIG_FILE).exists() and not (folder / CONFIG_FILE).is_symlink():
+        raise MissingFile(str(folder / CONFIG_FILE), _not_an_adapter(folder))
     settings = parse_peft_config(read_json(folder / CONFIG_FILE), location=str(folder / CONFIG_FILE))
     file, entries = _open_weights(folder)
     parts, embeddings, others = _group_tensors(entries, str(file.path))

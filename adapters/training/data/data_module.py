@@ -136,11 +136,11 @@ class BaseDataModule(LightningDataModule):
         sampler = EpochSampler[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
         return ResumableLoader(train, sampler=sampler, **self._loader_kwargs())
 
-    def batches_in_epoch(self) -> int:
-        """Return the number of training batches per epoch and device."""
+    def batches_in_epoch(self, ranks: int | None = None) -> int:
+        """Return the number of training batches per epoch and device; `ranks` if there is no trainer yet."""
         self.setup()
         train, _ = self._datasets()
-        ranks, _ = self._rank()
+        ranks = ranks or self._rank()[0]
         samples = -(-len(train) // ranks)  # type: ignore[arg-type] # all datasets here have a length
         return -(-samples // self.batch_size)
 
@@ -158,8 +158,10 @@ class BaseDataModule(LightningDataModule):
         train = self._numbered(self.train_examples(), "example")
         val_examples = self.val_examples()
         val = [] if val_examples is None else self._numbered(val_examples, "validation example")
+        with naming_record(train[0].where):
+            self._parse(train[0])  # a misspelled key is reported before a split that leaves no records
         val_size = (
-            validation_size(len(train), self.val_split_fraction, location=self.display_name)
+            validation_size(len(train), self.val_split_fraction, location=self.source_name)
             if val_examples is None
             else 0
         )
@@ -181,6 +183,11 @@ class BaseDataModule(LightningDataModule):
     @property
     def display_name(self) -> str:
         return type(self).__name__
+
+    @property
+    def source_name(self) -> str:
+        """The name of the data in error messages, such as their file."""
+        return self.display_name
 
     def emit(self, event: Notice | Progress) -> None:
         if getattr(rank_zero_only, "rank", None) in (None, 0):
@@ -205,7 +212,7 @@ class BaseDataModule(LightningDataModule):
         dataset, stats = SFTDataset(self.ignore_index), TruncationStats()
         for number, example in enumerate(examples, 1):
             with naming_record(example.where):
-                messages = parse_conversation(example.value, location=example.where, style=style)
+                messages = self._parse(example)
                 template = parse_template_options(example.value, self._options, location=example.where)
                 if number <= _NUM_CHECKED:
                     encode.warn_if_rendered(messages)
@@ -221,10 +228,13 @@ class BaseDataModule(LightningDataModule):
                 self.emit(Progress(f"Encoding for {purpose}", number, len(examples), unit="examples"))
         summary = stats.summary(self.max_seq_length)
         if not len(dataset):
-            raise InvalidData(self.display_name, f"no example is left for {purpose}. {summary}")
+            raise InvalidData(self.source_name, f"no example is left for {purpose}. {summary}")
         if summary:
             self.emit(Notice(f"{self.display_name}, {purpose}: {summary}"))
         return dataset
+
+    def _parse(self, example: Record) -> Messages:
+        return parse_conversation(example.value, location=example.where, style=self.prompt_style)
 
     def _datasets(self) -> Datasets:
         if self._sets is None:

@@ -12,7 +12,7 @@ from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.memory.preflight import check_bytes
 from litgpt.domain.training.errors import InvalidData
 from litgpt.domain.validation.call_signatures import public_function
-from litgpt.domain.validation.untrusted_files import translate_read_errors
+from litgpt.domain.validation.untrusted_files import printable, translate_read_errors
 from litgpt.domain.validators import local_path
 
 
@@ -72,6 +72,10 @@ class JSON(DataModule):
     def train_examples(self) -> Iterator[Record]:
         """Return the records of the file, or of the folder's `train` file."""
         return _records(self._train)
+
+    @property
+    def source_name(self) -> str:
+        return printable(self._train)
 
     def val_examples(self) -> Iterator[Record] | None:
         """Return the records of the folder's `val` file; None if it does not exist."""

@@ -33,6 +33,7 @@ class BaseLLM(nn.Module):
         self._services = services
         self._lock = ModelLock()
         self._placed: PlacedModel[Tensor] | None = None
+        self._is_closed = False
         self._adapters: ModelAdapters | None = None
         self._trainer_ckpt: Path | None = None
         self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
@@ -51,6 +52,10 @@ class BaseLLM(nn.Module):
 
     def _place(self, loaded: LoadedModel[Tensor], placed: PlacedModel[Tensor]) -> None:
         self._loaded, self._placed, self.model = loaded, placed, placed.network
+        self._is_closed = False
+
+    def _not_distributed(self) -> NotDistributed:
+        return NotDistributed(is_closed=self._is_closed)
 
     def _release(self) -> None:
         if self._placed is not None:
@@ -60,7 +65,7 @@ class BaseLLM(nn.Module):
 
     def _require_full_model(self, operation: str) -> PlacedModel[Tensor]:
         if self._placed is None:
-            raise NotDistributed
+            raise self._not_distributed()
         if self.is_sharded:
             reason = (
                 "each has a part. Load the model that `litgpt convert` makes of the Trainer's checkpoint."

@@ -9,7 +9,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.application.load_model import LoadedModel
-from litgpt.domain.errors import InvalidArgument, NotDistributed
+from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of
 from litgpt.domain.lora.config import BiasMode, LoraConfig, TargetModules
 from litgpt.domain.overwrite_check import adapter_content
@@ -249,7 +249,7 @@ class LoraMixin(TrainingMixin):
     def _require(self) -> ModelAdapters:
         check_fork()
         if self.model is None:
-            raise NotDistributed
+            raise self._not_distributed()
         found = self._current
         if found is None:
             written, model_type = written_as(self._loaded)

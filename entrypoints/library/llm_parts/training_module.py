@@ -17,7 +17,7 @@ from litgpt.adapters.pytorch.ops.dtypes import default_dtype
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.application.load_model import LoadedModel
-from litgpt.domain.errors import NotDistributed, UnsupportedOperation
+from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
@@ -103,7 +103,7 @@ class TrainingMixin(BaseLLM):
 
         with self._lock.changing("shard()"):
             if self.model is None:
-                raise NotDistributed
+                raise self._not_distributed()
             if not self.is_sharded:
                 apply_fsdp(self.model, mesh)
 
@@ -180,7 +180,7 @@ class TrainingMixin(BaseLLM):
     def _check_inputs(self, input_ids: Tensor) -> GPT:
         """Validate a batch of token ids and return the network."""
         if self.model is None:
-            raise NotDistributed
+            raise self._not_distributed()
         check_shape("input_ids", input_ids)
         check_length(input_ids, self.model.architecture.context_length)
         check_ids("input_ids", input_ids, self.model.architecture.vocab_size)

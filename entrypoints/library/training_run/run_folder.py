@@ -1,5 +1,6 @@
 """The data, the output directory and the checkpoints of a run; imports torch only to resume one."""
 
+import re
 from pathlib import Path
 
 from litgpt.adapters.training.config_file import read_settings
@@ -7,7 +8,7 @@ from litgpt.adapters.training.data.documents import document_files
 from litgpt.adapters.training.data.record_files import split_files
 from litgpt.domain.errors import InvalidArgument, LitGPTError
 from litgpt.domain.overwrite_check import WouldOverwrite
-from litgpt.domain.progress import Reporter
+from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.training.config import CONFIG_FIELDS, TrainConfig, config_from_settings
 from litgpt.domain.validators import local_path
 
@@ -15,6 +16,8 @@ CONFIG_FILE = "recipe.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
 HUB_DATASETS = ("alpaca", "alpaca2k", "alpaca_2k")
 """Names of data sets on the Hub, which are not paths."""
+
+_CHECKPOINT_NAME = re.compile(r"step-(\d+)\.ckpt")
 
 
 def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> None:
@@ -67,6 +70,15 @@ def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Repo
 
     candidates = _resume_candidates(out, resume)
     return checkpoint_to_resume(candidates, sharded=config.strategy == "fsdp", report=report)
+
+
+def report_finished(out: Path, checkpoint: Path | None, num_steps: int | None, report: Reporter) -> bool:
+    """Report, and return, whether a resumed run has no steps left, by the name of its checkpoint."""
+    match = None if checkpoint is None else _CHECKPOINT_NAME.fullmatch(checkpoint.name)
+    if match is None or num_steps is None or int(match[1]) < num_steps:
+        return False
+    report(Notice(f"{out} is already at step {int(match[1])} of {num_steps}; nothing to train."))
+    return True
 
 
 def _resume_candidates(out: Path, resume: str) -> list[Path]:

@@ -42,7 +42,11 @@ def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: 
     llm.model.gradient_checkpointing = config.gradient_checkpointing
     if config.uses_lora:
         lora = config.lora_config
-        llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
+        try:
+            llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
+        except InvalidArgument as error:
+            error.name = {"targets": "lora_targets"}.get(error.name, error.name)
+            raise
     if mesh is not None:
         llm.shard(mesh)
 
