@@ -193,6 +193,17 @@ class LitModel(L.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step))  # noqa: PLW0108 - see above
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """Restore the learning rate of this run's schedule.
+
+        A checkpoint has that of the run that wrote it, whose number of steps or peak may have been another.
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            scheduler.base_lrs = [self._config.peak_learning_rate] * len(scheduler.base_lrs)
+            for group, factor in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+                group["lr"] = self._config.peak_learning_rate * factor(scheduler.last_epoch)
+
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Divide the gradients by the number of targets of the step, and clip their norm."""
         self.step_sums, self._micro_sums = self._micro_sums.all_reduce(self.trainer), TokenCounts()

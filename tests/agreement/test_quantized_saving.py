@@ -26,10 +26,10 @@ def opened(folder: Path, quantization: Quantization | None, precision: str = "32
     return llm
 
 
-def wide(folder: Path) -> Path:
+def wide(folder: Path, **config: Any) -> Path:
     """Return a folder with a model whose sizes are multiples of 64."""
     shutil.copytree(tiny_folder("llama"), folder)
-    tiny_model("llama", hidden_size=128, intermediate_size=256).save_pretrained(folder)
+    tiny_model("llama", hidden_size=128, intermediate_size=256, **config).save_pretrained(folder)
     return folder
 
 
@@ -72,13 +72,18 @@ def test_it_is_the_same_in_bfloat16_too_and_takes_the_room_of_its_bits(
     assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "bfloat16"
 
 
-@pytest.mark.parametrize("quantization", ["bnb.nf4", "bnb.fp4", "bnb.nf4-dq"])
+@pytest.mark.parametrize(
+    ("quantization", "tied"),
+    [("bnb.nf4", False), ("bnb.fp4", False), ("bnb.nf4-dq", False), ("bnb.nf4", True)],
+)
 def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
-    quantization: Quantization, tmp_path: Path
+    quantization: Quantization,
+    tied: bool,  # noqa: FBT001 - pytest passes by name
+    tmp_path: Path,
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    llm = opened(wide(tmp_path / "wide"), quantization)
+    llm = opened(wide(tmp_path / "wide", tie_word_embeddings=tied), quantization)
     llm.save(tmp_path / "saved")
     reference = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     assert llm.model is not None

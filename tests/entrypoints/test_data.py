@@ -246,6 +246,11 @@ def test_no_remaining_targets_are_an_error(tmp_path: Path) -> None:
         ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3, column 1 \(record 2\) .* not JSON"),
         ("data.json", f"[\n{GOOD},\n{GOOD}\n{GOOD}]", r"line 3 \(record 2\) .* not JSON: neither a comma"),
         ("data.json", f"[\n{GOOD},\n{{1}}]", r"json, line 3, column 2 \(record 2\) .* not JSON: [^:(]+\.$"),
+        (
+            "data.jsonl",
+            f"{GOOD}\n{GOOD[:-1]}\n{GOOD}\n",
+            rf"jsonl, line 2, column {len(GOOD)} cannot .* not JSON: Expecting ',' delimiter",
+        ),
         ("data.jsonl", f"{GOOD}\n{{1}}\n", r"jsonl, line 2, column 2 cannot .* not JSON: [^:(]+\.$"),
         ("data.json", f"[\n{GOOD}\n]\n\n[]", r"line 3 cannot .* not JSON: something follows"),
         ("data.json", f"[\n{GOOD},\n" + "[" * 100_000, r"line 3 \(record 2\) .* not JSON: maximum recursion"),

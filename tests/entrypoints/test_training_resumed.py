@@ -20,7 +20,7 @@ from litgpt.domain.training.config import TrainConfig
 from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
+from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
 from tests.entrypoints.training_runs import Reported
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,6 +104,16 @@ def test_an_interrupted_run_resumes_exactly(
     assert done.steps == len(losses(tmp_path / "half"))
     saved = "adapter/adapter_model.safetensors"
     assert (tmp_path / "half" / saved).read_bytes() == (Path(whole.out_dir) / saved).read_bytes()
+
+
+def test_a_run_that_is_extended_has_the_learning_rates_of_the_longer_schedule(tmp_path: Path) -> None:
+    config = recipe(tmp_path, max_steps=4, save_every=2, learning_rate=1e-3)
+    train(config, report=null_reporter)
+    longer = attrs.evolve(config, max_steps=8, learning_rate=2e-3)
+    train(longer, resume="last", report=null_reporter)
+    schedule = longer.lr_schedule(8)
+    actual = [float(row["learning_rate"]) for row in rows(tmp_path / "out") if row["learning_rate"]]
+    assert actual[4:] == pytest.approx([2e-3 * schedule(step) for step in range(4, 8)], rel=1e-3)
 
 
 def test_full_training_resumes_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,10 @@ def stored_tensors(
     return {name: StoredTensor(info, read)}
 
 
+_OUTPUT_HEADS = ("lm_head", "embed_out")
+"""The names of output heads in transformers."""
+
+
 def quantization_config(
     quantization: Quantization, modules_to_not_convert: Sequence[str]
 ) -> dict[str, object]:
@@ -74,7 +78,11 @@ def quantization_config(
         "bnb_4bit_quant_type": quantization.removeprefix("bnb.").removesuffix("-dq"),
         "bnb_4bit_use_double_quant": False,  # the scales of `-dq` are stored dequantized
         "bnb_4bit_quant_storage": "uint8",
-        "llm_int8_skip_modules": [name.removesuffix(".weight") for name in modules_to_not_convert],
+        # The output head is never quantized. A tied one has no tensor of its own, but transformers would
+        # quantize it after loading.
+        "llm_int8_skip_modules": sorted(
+            {*_OUTPUT_HEADS, *(name.removesuffix(".weight") for name in modules_to_not_convert)}
+        ),
     }
 
 

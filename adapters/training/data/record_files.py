@@ -154,7 +154,8 @@ def _lines(path: Path) -> Iterator[Record]:
             if len(line) > LONGEST_LINE:
                 raise InvalidData(where, f"the line has more than {LONGEST_LINE:,} bytes. Divide the record.")
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                # Without the line break: an incomplete record would be reported at the next line.
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if text.strip():
                     yield Record(where, json.loads(text))
             except UnicodeDecodeError as error:
