@@ -58,27 +58,19 @@ def show_usage_error(error: Any, command: str) -> None:
         error.message += f" Did you mean {options[close]}?" if close else ""
     elif error.ctx and error.ctx.info_name == "generate" and "unexpected extra" in error.message:
         error.message += ". Put a prompt of several words in quotes."
-    elif error.message.startswith("No such command") and _is_model(command):
-        model = shlex.quote(command)
-        error.message += f" To use a model, run `litgpt chat {model}` or `litgpt generate {model} PROMPT`."
+    elif error.message.startswith("No such command"):
+        from litgpt.cli.models import names_model
+
+        if names_model(command):
+            model = shlex.quote(command)
+            error.message += (
+                f" To use a model, run `litgpt chat {model}` or `litgpt generate {model} PROMPT`."
+            )
     for pattern, replacement in _PARSER_MESSAGES:
         error.message = pattern.sub(replacement, error.message)
     written = io.StringIO()
     error.show(file=written)
     sys.stderr.write(redact(written.getvalue()).replace("\nError: ", "\nerror: "))
-
-
-def _is_model(name: str) -> bool:
-    """Return whether a word names a model: a path, a repository on the Hub, or a known short name."""
-    from pathlib import Path
-
-    from litgpt.adapters.checkpoints.files.file_checks import existing_paths
-    from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS
-    from litgpt.domain.catalogue import repository_for
-
-    installed = any(name == model.name for model in INSTALLED_MODELS)
-    path = next(existing_paths(name, Path("checkpoints")), None)
-    return bool(installed or "/" in name or repository_for(name) or path)
 
 
 def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:

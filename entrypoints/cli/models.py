@@ -84,6 +84,16 @@ def remove(
     console.note(f"Removed {match.name} from {match.where}.")
 
 
+def names_model(word: str) -> bool:
+    """Return whether a word names a model: a path, a repository on the Hub, or a known short name."""
+    from litgpt.adapters.checkpoints.files.file_checks import existing_paths
+    from litgpt.domain.catalogue import repository_for
+
+    if "/" in word or repository_for(word) or any(existing_paths(word, Path("checkpoints"))):
+        return True
+    return any(model.name == word for model in _local_models())
+
+
 def _remove(path: Path) -> None:
     """Remove a file or a folder. Folders are renamed first: an interruption leaves no partial model."""
     if path.is_symlink() or path.is_file():

@@ -160,6 +160,38 @@ def test_a_folder_without_a_model_lists_the_expected_files(root: Path) -> None:
         opened(root, "mine")
 
 
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        ("model/config.json", r"Use .*mine/model\.$"),
+        (
+            "checkpoints/step-00000003.ckpt",
+            r"no trained model yet; .*litgpt convert .*step-00000003\.ckpt FOLDER",
+        ),
+        ("metrics.csv", r"no trained model yet\.$"),
+    ],
+)
+def test_the_folder_of_a_training_run_names_what_to_load(root: Path, file: str, advice: str) -> None:
+    path = root / "mine" / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (root / "mine" / "recipe.yaml").touch()
+    with pytest.raises(InvalidCheckpoint, match=f"mine is a training run. .*{advice}"):
+        opened(root, "mine")
+
+
+def test_a_folder_or_gguf_file_with_a_similar_name_is_suggested(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "adapter").mkdir(parents=True)
+    (tmp_path / "run" / "model-q8.gguf").touch()
+    (tmp_path / "run" / "training.log").touch()
+    expected = {"adaptr": "adapter.", "model-q4.gguf": "model-q8.gguf.", "training.lg": "", "zzz": ""}
+    for name, similar in expected.items():
+        with pytest.raises(ModelNotFound) as caught:
+            opened(root, str(tmp_path / "run" / name))
+        suggestion = f"A path with a similar name is {tmp_path / 'run' / similar}"
+        assert caught.value.hint == (suggestion if similar else "")
+
+
 def test_a_folder_with_several_ggufs_lists_them(root: Path) -> None:
     write_gguf(root / "mine")
     shutil.copy(root / "mine" / "tiny-q8_0.gguf", root / "mine" / "other.gguf")

@@ -57,6 +57,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (("smollm2", "hi"), "No such command 'smollm2'. To use a model, run `litgpt chat smollm2` or"),
         (("org/model",), "or `litgpt generate org/model PROMPT`"),
         (("nonsense",), "No such command 'nonsense'.\n"),
+        ((300 * "x",), "No such command 'xxx"),
         (("info", "smollm2", "--zzz"), "No such option: --zzz.\n"),
         (("run", "smollm2"), "`litgpt chat MODEL` starts a chat, `litgpt generate MODEL PROMPT` completes"),
         (("generate", "smollm2", "tell", "me", "a", "story"), "Put a prompt of several words in quotes."),
