@@ -77,20 +77,16 @@ def test_a_step_adds_the_balancing_loss_once_for_any_accumulation(tmp_path: Path
         out = str(tmp_path / f"{batch}")
         trained(tmp_path, batch_size=batch, accumulate=accumulate, out_dir=out, reported=reported, **options)
     assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), rel=1e-3)
-    assert not [notice for notice in reported.notices if "balances" in notice]
+    assert not [notice for notice in reported.notices if "load-balancing" in notice]
 
 
 def test_a_family_without_it_is_reported(tmp_path: Path) -> None:
     reported = Reported()
     trained(tmp_path, model=str(tiny_folder("deepseek_v3")), max_steps=1, reported=reported)
-    assert [
-        notice
-        for notice in reported.notices
-        if "without a loss that balances the load of its experts" in notice
-    ]
+    assert [notice for notice in reported.notices if "without a load-balancing loss of its experts" in notice]
     reported = Reported()
     trained(tmp_path, max_steps=1, reported=reported, out_dir=str(tmp_path / "dense"))
-    assert not [notice for notice in reported.notices if "balances" in notice]
+    assert not [notice for notice in reported.notices if "load-balancing" in notice]
 
 
 def test_the_coefficient_is_the_configs() -> None:
