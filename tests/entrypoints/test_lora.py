@@ -328,7 +328,7 @@ def test_an_adapter_of_another_model_is_refused_with_all_mismatches(adapted: tup
 def test_an_invalid_adapter_request_changes_nothing() -> None:
     llm = loaded()
     with pytest.raises(
-        InvalidArgument, match=r"There are q_proj, .*, lm_head, not 'qproj'\. Did you mean q_proj\?"
+        InvalidArgument, match=r"There are .*q_proj, .*, lm_head, not 'qproj'\. Did you mean q_proj\?"
     ):
         llm.add_lora(targets=["qproj"])
     with pytest.raises(InvalidArgument, match="rank"):
