@@ -90,9 +90,6 @@ class FSDPStrategy(ModelParallelStrategy):
         for index, optimizer in enumerate(self.optimizers):
             moments = self.optimizer_state(optimizer)
             read_into({f"optimizer_{index}": {"state": moments["state"]}}, reader)
-            rates = values["lr_schedulers"][index]["_last_lr"]
-            for group, rate in zip(moments["param_groups"], rates, strict=True):
-                group["lr"] = rate
             set_optimizer_state_dict(model, optimizer, optim_state_dict=moments)
         return values
 

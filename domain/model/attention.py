@@ -120,7 +120,7 @@ class AttentionSpec(MixerSpec):
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         rows, queries, groups, size = self.qkv_sizes, self._query_heads, self.num_kv_heads, self.head_dim
-        # With a shared KV cache there are no rows for keys and values, and with K=V none for values.
+        # A shared KV cache needs zero rows of keys and values, K=V zero rows of values.
         kv = (attrs.evolve(self._kv_heads, size=size if count else 0) for count in rows[1:])
         qkv, by_head, columns = Sharding(0, (queries, *kv)), Sharding(0, (queries,)), Sharding(1, (queries,))
         for parameter in linear(f"{name}.qkv", sum(rows), hidden_size, bias=self.qkv_bias, sharding=qkv):

@@ -14,6 +14,9 @@ from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.domain.weights.tensor_view import TensorView
 
+HEAD_MODULES = ("lm_head", "embed_out")
+"""The names of the output head in Hugging Face models."""
+
 
 @attrs.frozen
 class SourceSlice:

@@ -154,7 +154,7 @@ def _train(
             from litgpt.container import container
             from litgpt.domain.reference import ModelReference
 
-            container.load_model()(ModelReference(recipe.model)).checkpoint.close()
+            container.store().open(ModelReference(recipe.model)).close()
         from litgpt.training import train
 
         def report(event: Notice | Progress) -> None:

@@ -96,20 +96,29 @@ def pack_gptq(
 
 
 def write_packed(
-    folder: Path, pack: Pack, settings: object, *, more: Mapping[str, Tensor] | None = None
+    folder: Path,
+    pack: Pack,
+    settings: object,
+    *,
+    family: str = "llama",
+    rename: Callable[[str], str] = str,
+    more: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Write tiny Llama with packed projections, and return all weights dequantized.
+    """Write a tiny model with packed projections, and return all weights dequantized.
 
     Args:
         folder: Destination.
         pack: Packs a projection.
         settings: The `quantization_config`.
+        family: The `model_type`.
+        rename: Returns the name under which a tensor is written.
         more: Additional tensors.
     """
-    shutil.copytree(tiny_folder("llama"), folder)
+    shutil.copytree(tiny_folder(family), folder)
     file: dict[str, Tensor] = dict(more or {})
     expected = {}
-    for name, tensor in load_file(folder / "model.safetensors").items():
+    for stored, tensor in load_file(folder / "model.safetensors").items():
+        name = rename(stored)
         parts, weight = {name: tensor}, tensor.numpy()
         if name.endswith("_proj.weight"):
             packed, weight = pack(name, weight)

@@ -1,7 +1,6 @@
 """Tests of quantized folders of other families: with biases, and multimodal ones."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,29 +14,9 @@ from torch import Tensor
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.domain.errors import InvalidArgument, UnsupportedModel
 from litgpt.domain.families import resolve_model
-from tests.adapters.packed_weights import Pack, pack_gptq, write_folder
+from tests.adapters.packed_weights import pack_gptq, write_folder, write_packed
 from tests.adapters.test_quantized_awq_gptq import GPTQ
 from tests.adapters.test_quantized_bitsandbytes import BNB, pack_bnb
-from tests.adapters.tiny_models import tiny_folder
-
-
-def write(
-    folder: Path, family: str, pack: Pack, settings: Any, *, named: Callable[[str], str] = str
-) -> dict[str, Tensor]:
-    """Write a tiny model with packed projections under other names; return all weights dequantized."""
-    shutil.copytree(tiny_folder(family), folder)
-    file: dict[str, Tensor] = {}
-    expected = {}
-    for usual, tensor in load_file(folder / "model.safetensors").items():
-        name = named(usual)
-        parts, weight = {name: tensor}, tensor.numpy()
-        if name.endswith("_proj.weight"):
-            packed, weight = pack(name, weight)
-            parts = dict(packed)
-        file |= parts
-        expected[name] = torch.tensor(weight)
-    write_folder(folder, file, settings)
-    return expected
 
 
 def multimodal_config(folder: Path, settings: Any, *, inside: bool) -> None:
@@ -57,7 +36,7 @@ def check(folder: Path, expected: dict[str, Tensor]) -> None:
 
 
 def test_biases_that_a_family_has_are_kept(tmp_path: Path) -> None:
-    expected = write(tmp_path / "packed", "qwen2", pack_gptq(16), GPTQ)
+    expected = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, family="qwen2")
     assert any(name.endswith("q_proj.bias") and tensor.any() for name, tensor in expected.items())
     check(tmp_path / "packed", expected)
 
@@ -74,7 +53,7 @@ def test_the_text_part_of_a_multimodal_model_is_dequantized(
     tmp_path: Path, named: Callable[[str], str], *, inside: bool
 ) -> None:
     folder = tmp_path / "packed"
-    expected = write(folder, "gemma3_text", pack_bnb(nested=True), BNB, named=named)
+    expected = write_packed(folder, pack_bnb(nested=True), BNB, family="gemma3_text", rename=named)
     seeing, _ = pack_bnb()("vision_tower.q_proj.weight", np.ones((64, 64), np.float32))
     write_folder(folder, {**load_file(folder / "model.safetensors"), **seeing}, BNB)
     multimodal_config(folder, BNB, inside=inside)
@@ -83,7 +62,7 @@ def test_the_text_part_of_a_multimodal_model_is_dequantized(
 
 
 def test_a_tensor_that_is_not_there_is_named(tmp_path: Path) -> None:
-    write(tmp_path / "packed", "llama", pack_gptq(16), GPTQ)
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     for name in ("no.such.tensor", "model.layers.0.mlp.down_proj.qweight"):
         with pytest.raises(InvalidArgument, match=name):
@@ -91,7 +70,7 @@ def test_a_tensor_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_family_that_is_not_implemented_is_refused_by_its_name(tmp_path: Path) -> None:
-    write(tmp_path / "packed", "llama", pack_bnb(), BNB)
+    write_packed(tmp_path / "packed", pack_bnb(), BNB)
     config = json.loads((tmp_path / "packed" / "config.json").read_text())
     (tmp_path / "packed" / "config.json").write_text(json.dumps({**config, "model_type": "unheard_of"}))
     with pytest.raises(UnsupportedModel, match="unheard_of"):

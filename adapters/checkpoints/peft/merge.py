@@ -21,6 +21,7 @@ from litgpt.domain.lora.expert_targets import (
     checkpoint_names,
     unstacked_checkpoint_names,
 )
+from litgpt.domain.weights.mapping import HEAD_MODULES
 from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, TensorInfo
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 
 _WEIGHT = ".weight"
 _EMBEDDING, _HEAD = "transformer.wte.weight", "lm_head.weight"
-# transformers' names of output heads, and of modules with one row per token.
-_HEAD_NAMES = ("lm_head", "embed_out")
-_VOCABULARY_MODULES = (*_HEAD_NAMES, "embed_tokens", "wte", "embed_in", "word_embeddings")
+# transformers' names of modules with one row per token.
+_VOCABULARY_MODULES = (*HEAD_MODULES, "embed_tokens", "wte", "embed_in", "word_embeddings")
 # Families whose linear weights are stored as (in, out), regardless of `fan_in_fan_out`.
 _TRANSPOSED_FAMILIES = ("gpt2",)
 
@@ -117,7 +117,7 @@ class _PlanBuilder:
 
     def replace(self, saved: str, value: "torch.Tensor") -> None:
         tensor = self._find(saved)
-        if tensor is None and saved.removesuffix(_WEIGHT) in _HEAD_NAMES:
+        if tensor is None and saved.removesuffix(_WEIGHT) in HEAD_MODULES:
             self.head_replaced[saved] = value
         elif tensor is None:
             self._replace_experts(saved, value)
@@ -130,8 +130,8 @@ class _PlanBuilder:
     def _find(self, name: str) -> str | None:
         """Return the checkpoint's name of a transformers tensor; a head may have any head name."""
         names = [*checkpoint_names(name, self.model_type)]
-        if (module := name.removesuffix(_WEIGHT)) in _HEAD_NAMES:
-            names += [f"{head}{name[len(module) :]}" for head in _HEAD_NAMES]
+        if (module := name.removesuffix(_WEIGHT)) in HEAD_MODULES:
+            names += [f"{head}{name[len(module) :]}" for head in HEAD_MODULES]
         return next(filter(None, (find_tensor(name, self.tensors) for name in names)), None)
 
     def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
@@ -165,14 +165,14 @@ class _PlanBuilder:
         elif (stacked := self._find(module)) is not None:
             self._add_stacked(module, stacked, pair, scaling)
         elif not self._add_unstacked(module, pair, scaling):
-            if module in _HEAD_NAMES:
+            if module in HEAD_MODULES:
                 self.head_updates[module] = [AddPair(pair, scaling, transposed=False)]
             else:
                 self.unknown.append(module)
 
     def set_rows(self, module: str, tokens: "TrainedTokens[torch.Tensor]") -> None:
         tensor = self._find(f"{module}{_WEIGHT}")
-        if tensor is None and module in _HEAD_NAMES:
+        if tensor is None and module in HEAD_MODULES:
             self.head_updates[module] = [SetRows(tokens)]
         elif tensor is None:
             self.unknown.append(module)

@@ -19,7 +19,7 @@ from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor
 from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.domain.quantization import BNB_BLOCK_SIZE, GROUP_SIZE, Quantization
-from litgpt.domain.weights.mapping import TensorTarget
+from litgpt.domain.weights.mapping import HEAD_MODULES, TensorTarget
 from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.domain.weights.tensor_view import TensorView
 
@@ -59,10 +59,6 @@ def stored_tensors(
     return {name: StoredTensor(info, read)}
 
 
-_OUTPUT_HEADS = ("lm_head", "embed_out")
-"""The names of output heads in transformers."""
-
-
 def quantization_config(
     quantization: Quantization, modules_to_not_convert: Sequence[str]
 ) -> dict[str, object]:
@@ -81,7 +77,7 @@ def quantization_config(
         # The output head is never quantized. A tied one has no tensor of its own, but transformers would
         # quantize it after loading.
         "llm_int8_skip_modules": sorted(
-            {*_OUTPUT_HEADS, *(name.removesuffix(".weight") for name in modules_to_not_convert)}
+            {*HEAD_MODULES, *(name.removesuffix(".weight") for name in modules_to_not_convert)}
         ),
     }
 

@@ -137,7 +137,7 @@ class BaseDataModule(LightningDataModule):
         return ResumableLoader(train, sampler=sampler, **self._loader_kwargs())
 
     def batches_in_epoch(self, ranks: int | None = None) -> int:
-        """Return the number of training batches per epoch and device; `ranks` if there is no trainer yet."""
+        """Return the number of training batches per epoch and device; `ranks` devices without a trainer."""
         self.setup()
         train, _ = self._datasets()
         ranks = ranks or self._rank()[0]

@@ -45,8 +45,8 @@ class BenchmarkMixin(GenerationMixin):
             NotDistributed: The model is not on a device yet.
         """
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
-        asked = self._prepare(prompt, sys_prompt, generate_arguments)
+        prepared = self._prepare(prompt, sys_prompt, generate_arguments)
         profiler = self._services.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         with self._lock.using():  # waiting for the lock is not measured
-            return run.repeat(times, asked.requests, self._report, stop_strings=asked.stop_strings)
+            return run.repeat(times, prepared.requests, self._report, stop_strings=prepared.stop_strings)

@@ -147,15 +147,16 @@ class GenerationMixin(BaseLLM):
             "logprobs": logprobs,
             **how,
         }
-        asked = self._prepare(prompt, sys_prompt, options)
+        prepared = self._prepare(prompt, sys_prompt, options)
         if logprobs:
-            return self._complete(asked, stream=stream)
+            return self._complete(prepared, stream=stream)
         if stream:
             return format_chunks(
-                self._stream(asked), is_batch=asked.is_batch, as_token_ids=return_as_token_ids
+                self._stream(prepared), is_batch=prepared.is_batch, as_token_ids=return_as_token_ids
             )
-        found = [format_answer(one, as_token_ids=return_as_token_ids) for one in self._complete_all(asked)]
-        return found if asked.is_batch else found[0]
+        completions = self._complete_all(prepared)
+        answers = [format_answer(completion, as_token_ids=return_as_token_ids) for completion in completions]
+        return answers if prepared.is_batch else answers[0]
 
     @overload
     def complete(

@@ -142,9 +142,9 @@ class LoraMixin(TrainingMixin):
         with self._lock.using():
             self._require()
         where = str(path) if isinstance(path, Path) else path
-        found = self._services.read_adapter(ModelReference(where, revision, offline, access_token))
+        adapter = self._services.read_adapter(ModelReference(where, revision, offline, access_token))
         with self._lock.changing("load_adapter()"):
-            self._require().load(name, found, trainable=trainable)
+            self._require().load(name, adapter, trainable=trainable)
 
     @public_function()
     def set_adapter(self, name: str | None) -> None:
