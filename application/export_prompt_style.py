@@ -11,7 +11,7 @@ from litgpt.domain.ports import Tokenizer
 
 def stop_token_ids(tokenizer: Tokenizer, style: PromptStyle | None) -> frozenset[int]:
     """Return the stop tokens of the prompt style (None: the chat template) and the tokenizer's files."""
-    stops = frozenset[int]() if style is None else style.split_stops(tokenizer)[0]
+    stops = frozenset[int]() if style is None else style.split_stops(tokenizer.token_to_id)[0]
     eos = tokenizer.eos_id
     return tokenizer.stop_token_ids | stops | (frozenset() if eos is None else {eos})
 
@@ -50,7 +50,7 @@ def exported_stop_token_ids(
     """
     if trained or style is None:
         return stop_token_ids(tokenizer, style)
-    return style.split_stops(tokenizer)[0]
+    return style.split_stops(tokenizer.token_to_id)[0]
 
 
 def with_stop_token_ids(

@@ -128,7 +128,7 @@ class LoadModel(Generic[TensorT]):
 def _stop_conditions(
     checkpoint: CheckpointInfo, tokenizer: Tokenizer, style: PromptStyle | None
 ) -> tuple[frozenset[int], tuple[str, ...]]:
-    ids, strings = style.split_stops(tokenizer) if style is not None else (frozenset(), ())
+    ids, strings = style.split_stops(tokenizer.token_to_id) if style is not None else (frozenset(), ())
     return tokenizer.stop_token_ids | ids | eos_token_ids(
         checkpoint.config, checkpoint.generation_config
     ), strings

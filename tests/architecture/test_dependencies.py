@@ -33,9 +33,9 @@ PLANTS = {
         "litgpt/adapters/checkpoints/quantized/__init__.py",
         "import litgpt.adapters.checkpoints.hf.config_files",
     ),
-    "A specification does not know what is derived from it": (
-        "litgpt/domain/model/mlp.py",
-        "import litgpt.domain.weights.mapping",
+    "The packages of the domain are layered": (
+        "litgpt/domain/chat/styles/prompt_style.py",
+        "from litgpt.domain.ports import Tokenizer",
     ),
     "The network does not know what uses it": (
         "litgpt/adapters/pytorch/model/gpt.py",

@@ -1,6 +1,6 @@
 """A prompt style: the text format of a conversation for a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -8,7 +8,6 @@ from litgpt.domain.chat.messages import Message, Messages
 from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.errors import UnsupportedPrompt
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.ports import Tokenizer
 
 
 @attrs.frozen(kw_only=True)
@@ -83,9 +82,9 @@ class PromptStyle:
             + (self.generation_prompt if add_generation_prompt else "")
         )
 
-    def split_stops(self, tokenizer: Tokenizer) -> tuple[frozenset[int], tuple[str, ...]]:
-        """Return the ids of stops that are tokens of this tokenizer, and the other stops as strings."""
-        ids = {stop: tokenizer.token_to_id(stop) for stop in self.stop_sequences}
+    def split_stops(self, token_to_id: Callable[[str], int | None]) -> tuple[frozenset[int], tuple[str, ...]]:
+        """Return the ids of stops that are tokens of the tokenizer, and the other stops as strings."""
+        ids = {stop: token_to_id(stop) for stop in self.stop_sequences}
         tokens = frozenset(token for token in ids.values() if token is not None)
         return tokens, tuple(stop for stop, token in ids.items() if token is None)
 
