@@ -77,15 +77,15 @@ def test_the_first_store_with_the_model_opens_it() -> None:
     empty, first, second = holding(), holding("m"), holding("m")
     opened = ChainStore((empty, first, second)).open(ModelReference("m"))
     assert opened.source is first.models["m"].source
-    assert len(empty.asked) == 1
-    assert second.asked == []
+    assert len(empty.references) == 1
+    assert second.references == []
 
 
 def test_each_store_gets_the_callers_request() -> None:
     store = holding("m")
     reference = ModelReference("m", revision="v1", offline=True, token="secret")  # noqa: S106
     ChainStore((holding(), store)).open(reference)
-    assert store.asked == [reference]
+    assert store.references == [reference]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_error_other_than_not_found_ends_the_search(error: LitGPTError) -> No
     with pytest.raises(type(error)) as caught:
         ChainStore((holding(), FailingStore(error), later)).open(ModelReference("m"))
     assert caught.value is error
-    assert later.asked == []
+    assert later.references == []
 
 
 def test_a_missing_package_is_reported_before_the_hub_is_contacted() -> None:
@@ -112,7 +112,7 @@ def test_a_missing_package_is_reported_before_the_hub_is_contacted() -> None:
     hub = holding("m")
     with pytest.raises(NotInstalled, match="pip install m"):
         ChainStore((InstalledStore((model,)), hub)).open(ModelReference("m"))
-    assert hub.asked == []
+    assert hub.references == []
 
 
 def test_the_not_found_error_lists_the_places_of_all_stores() -> None:

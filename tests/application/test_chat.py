@@ -36,7 +36,7 @@ def test_both_sides_are_remembered() -> None:
     assert [say(conversation, "one?"), say(conversation, "two?")] == ["yes", "yes"]
     expected = [("user", "one?"), ("assistant", "yes"), ("user", "two?"), ("assistant", "yes")]
     assert [(message.role, message.content) for message in conversation.messages] == expected
-    prompt = bytes(value for value in generator.asked[1].prompt if value < 256).decode()
+    prompt = bytes(value for value in generator.requests[1].prompt if value < 256).decode()
     assert prompt == "one?yestwo?"
 
 
@@ -44,7 +44,7 @@ def test_earlier_turns_are_not_prefilled_again() -> None:
     conversation, generator = talk()
     say(conversation, "one?")
     say(conversation, "two?")
-    first = len(generator.asked[0].prompt)
+    first = len(generator.requests[0].prompt)
     # All of the first turn but its last token, which the model never looked back at.
     assert generator.reused == [0, first + len(b"yes")]
 

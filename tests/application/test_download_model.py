@@ -36,7 +36,7 @@ def test_a_download_requests_the_newest_revision_unless_offline(
 ) -> None:
     store = MemoryStore({"tiny": tiny()})
     DownloadModel(store)(ModelReference("tiny", "v1", offline=requested, token="secret"), null_reporter)  # noqa: S106
-    assert store.asked == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
+    assert store.references == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
 
 
 def test_an_unknown_model_is_not_downloaded() -> None:

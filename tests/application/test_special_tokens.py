@@ -64,7 +64,7 @@ def test_the_conversation_treats_both_sides_as_text() -> None:
         )
         for _ in conversation.send(text, turn):
             pass
-    prompt = generator.asked[1].prompt
+    prompt = generator.requests[1].prompt
     assert prompt.count(END) == 3
     assert [value for value in prompt if value > 255] == [USER, END, 260, END, USER, END, 260]
     assert conversation.messages[1] == Message("assistant", "yes <|end|>")

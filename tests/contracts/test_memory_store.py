@@ -21,7 +21,7 @@ def test_the_fake_remembers_what_was_done_to_it() -> None:
     checkpoint = store.open(ModelReference("tiny", revision="v1"))
     checkpoint.read("lm_head.weight")
     checkpoint.close()
-    assert store.asked == [ModelReference("tiny", revision="v1")]
+    assert store.references == [ModelReference("tiny", revision="v1")]
     assert store.models["tiny"].source.was_read == ["lm_head.weight"]
     assert store.models["tiny"].source.closed
 

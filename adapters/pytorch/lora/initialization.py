@@ -64,7 +64,7 @@ def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter
     )
 
 
-def trained_numbers(
+def count_lora_parameters(
     architecture: Architecture, sources: Sequence[ParameterSource], model_type: str, lora: LoraConfig
 ) -> tuple[int, bool]:
     """Return the number of parameters of an adapter's pairs, and whether an MLP is among the targets.

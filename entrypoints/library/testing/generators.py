@@ -28,12 +28,12 @@ class ScriptedPrefixCache:
 class ScriptedGenerator:
     """Answers every prompt with the same token ids, repeated up to the maximum length.
 
-    `asked` has all requests, `reused` the number of cached prompt tokens of each generation with a prefix.
+    `requests` lists all requests, `reused` the number of cached prompt tokens per generation with a prefix.
     """
 
     script: Sequence[int]
     context: int = 1024
-    asked: list[GenerationRequest] = attrs.field(factory=list, init=False)
+    requests: list[GenerationRequest] = attrs.field(factory=list, init=False)
     reused: list[int] = attrs.field(factory=list, init=False)
 
     def prefix_cache(self) -> ScriptedPrefixCache:
@@ -47,7 +47,7 @@ class ScriptedGenerator:
                 raise PromptTooLong(len(request.prompt), self.context)
         if prefix is not None:
             self._take(requests, prefix)
-        self.asked += requests
+        self.requests += requests
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
         return ScriptedGeneration(self.script, requests, self.context, cache)
 

@@ -89,10 +89,10 @@ class MemoryCheckpoint(Checkpoint[Any]):
 
 @attrs.define
 class MemoryStore:
-    """A store of models by name that records its calls; `asked` has all references, found or not."""
+    """A store of models by name; `references` lists the references that were opened, found or not."""
 
     models: Mapping[str, MemoryCheckpoint] = attrs.field(factory=dict)
-    asked: list[ModelReference] = attrs.field(factory=list, init=False)
+    references: list[ModelReference] = attrs.field(factory=list, init=False)
 
     @property
     def location(self) -> str:
@@ -103,7 +103,7 @@ class MemoryStore:
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
         """Return the model under the requested name. Its `source` records the calls."""
-        self.asked.append(reference)
+        self.references.append(reference)
         if reference.name not in self.models:
             raise ModelNotFound(reference.name, searched=(self.location,))
         name = reference.name

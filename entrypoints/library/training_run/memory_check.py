@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import torch
 
-from litgpt.adapters.pytorch.lora.initialization import trained_numbers
+from litgpt.adapters.pytorch.lora.initialization import count_lora_parameters
 from litgpt.domain.distribution.placement import training_placement
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.memory.preflight import allocated_bytes, check_training
@@ -35,7 +35,7 @@ class TrainingMemory:
     def __attrs_post_init__(self) -> None:
         loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - own package
         if self.recipe.uses_lora:
-            count, everywhere = trained_numbers(
+            count, everywhere = count_lora_parameters(
                 loaded.architecture, *written_as(loaded), self.recipe.lora_config
             )
         else:
