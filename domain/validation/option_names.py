@@ -45,7 +45,7 @@ _OTHER_NAMES = {
 def suggest_name(unknown: str, names: Collection[str]) -> str | None:
     """Return the name that is meant by an unknown one, with underscores; None if none is similar."""
     other = _OTHER_NAMES.get(unknown)
-    candidates = (other, other and other.removeprefix("lora_"))  # LLM.add_lora has rank, a recipe lora_rank
+    candidates = (other, other and other.removeprefix("lora_"))  # add_lora has rank, TrainConfig lora_rank
     if known := next((name for name in candidates if name in names), None):
         return known
     return next(iter(get_close_matches(unknown, names, n=1)), None)

@@ -1,4 +1,4 @@
-"""`litgpt finetune` and `litgpt pretrain`: one option per setting of a training recipe."""
+"""`litgpt finetune` and `litgpt pretrain`: one option per setting of `TrainConfig`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -113,7 +113,7 @@ def _typed(name: str) -> str:
 
 
 def _defaults(task: Task) -> dict[str, object]:
-    """Return the defaults of a command for settings that a recipe must specify."""
+    """Return the defaults of a command for settings that `TrainConfig` requires."""
     model = {"model": options.DEFAULT_MODEL} if task == "finetune" else {}
     return {"out_dir": f"out/{task}", **model}
 
@@ -140,28 +140,28 @@ def _train(
 
         settings |= read_settings(config)
     try:
-        recipe = config_from_settings({**settings, **overrides, "task": task}, str(config or ""))
+        train_config = config_from_settings({**settings, **overrides, "task": task}, str(config or ""))
     except MissingArgument as error:
         positional = error.name in _POSITIONAL
         error.name = error.name.upper() if positional else f"--{error.name.replace('_', '-')}"
         raise UsageError(str(error)) from error
     # The paths and the model are checked before torch is imported, which takes seconds.
-    check_paths(recipe, resume=resume, overwrite=force)
-    with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
+    check_paths(train_config, resume=resume, overwrite=force)
+    with StatusLine(f"Preparing to train {train_config.model} …", quiet=quiet) as work:
         if not (work.is_quiet or console.stderr_is_terminal()):
             console.note(work.text)  # importing torch takes seconds; a log should show the start
-        if recipe.init == "pretrained":
+        if train_config.init == "pretrained":
             from litgpt.container import container
             from litgpt.domain.reference import ModelReference
 
-            container.store().open(ModelReference(recipe.model)).close()
+            container.store().open(ModelReference(train_config.model)).close()
         from litgpt.training import train
 
         def report(event: Notice | Progress) -> None:
             work.report(Notice(as_typed(event.text, typed)) if isinstance(event, Notice) else event)
 
         typed = {name: f"--{name.replace('_', '-')}" for name in (*CONFIG_FIELDS, "resume")}
-        result = train(recipe, resume=resume, overwrite=force, report=report)
+        result = train(train_config, resume=resume, overwrite=force, report=report)
     if result.saved is None:
         raise typer.Exit(_INTERRUPTED)
     console.show(str(result.saved))

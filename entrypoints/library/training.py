@@ -124,7 +124,7 @@ def train(
     check_output(llm, config, output_folder(config, out), overwrite=overwrite or resume is not None)
     length = _sequence_length(config, llm.config.block_size)
     precision, dtype = _precision(llm, config)
-    memory = TrainingMemory(llm=llm, recipe=config, precision=precision, dtype=dtype_name(dtype))
+    memory = TrainingMemory(llm=llm, config=config, precision=precision, dtype=dtype_name(dtype))
     memory.check(1)  # before the data are tokenized, which may take long
     data = _make_data(llm, config, report)
     data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)

@@ -1,4 +1,4 @@
-"""Tests of the recipes in CONTRIBUTING.md: their code runs, and they name the files to change."""
+"""Tests of the guides in CONTRIBUTING.md: their code runs, and they name the files to change."""
 
 import re
 import tokenize
@@ -53,13 +53,13 @@ def test_a_named_file_exists(name: str) -> None:
         ("resolve_placement", "domain/distribution/placement.py"),
     ],
 )
-def test_a_name_is_defined_in_the_file_that_the_recipe_names(name: str, path: str) -> None:
+def test_a_name_is_defined_in_the_file_that_the_guide_names(name: str, path: str) -> None:
     assert f"`{name}`" in TEXT
     source = (ROOT / path).read_text(encoding="utf-8")
     assert re.search(rf"^\s*(?:class |def )?{name}\b.*[:=(]", source, re.MULTILINE)
 
 
-def test_the_family_of_the_recipe_is_the_family_of_the_library() -> None:
+def test_the_family_of_the_guide_is_the_family_of_the_library() -> None:
     assert run(code("Add a model family"))["STARCODER2"] == STARCODER2
 
 
@@ -75,15 +75,15 @@ def test_generate_does_not_list_an_option_that_it_takes_by_name() -> None:
     assert not listed & NamedKwargs.__annotations__.keys()
 
 
-def test_a_sampling_parameter_touches_the_files_of_the_recipe_alone() -> None:
+def test_a_sampling_parameter_touches_the_files_of_the_guide_alone() -> None:
     folders = ("domain", "application", "adapters", "entrypoints/library")
     library = [str(path.relative_to(ROOT)) for path in files(*folders, suffix=".py")]
-    recipe = re.findall(r"`([\w/]+\.py)`", section("Add a sampling parameter"))
-    assert {path for path in library if "top_p" in names_in(path)} == set(recipe) & set(library)
+    named = re.findall(r"`([\w/]+\.py)`", section("Add a sampling parameter"))
+    assert {path for path in library if "top_p" in names_in(path)} == set(named) & set(library)
     assert len(re.findall(r"^\d\. ", section("Add a sampling parameter"), re.MULTILINE)) == 4
 
 
-def test_a_backend_is_swapped_as_the_recipe_does() -> None:
+def test_a_backend_is_swapped_as_the_guide_does() -> None:
     checkpoint = run(code("Swap a backend"))["checkpoint"]
     assert isinstance(checkpoint, MemoryCheckpoint)
     assert checkpoint.name == "mine"

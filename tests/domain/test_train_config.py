@@ -14,7 +14,7 @@ from litgpt.domain.training.errors import UnknownSetting
 NEEDED: dict[str, Any] = {"model": "some/model", "data": "some.jsonl", "out_dir": "out"}
 
 
-def recipe(**settings: Any) -> TrainConfig:
+def config(**settings: Any) -> TrainConfig:
     return TrainConfig(**(NEEDED | settings))
 
 
@@ -55,7 +55,7 @@ def recipe(**settings: Any) -> TrainConfig:
 def test_an_invalid_value_is_named_with_the_valid_ones(wrong: dict[str, Any], right: str) -> None:
     *_, name = wrong
     with pytest.raises(InvalidArgument) as raised:
-        recipe(**wrong)
+        config(**wrong)
     assert str(raised.value).startswith(f"{name} must be ")
     assert right in str(raised.value)
     assert not isinstance(raised.value, WrongType)
@@ -85,7 +85,7 @@ def test_an_invalid_value_is_named_with_the_valid_ones(wrong: dict[str, Any], ri
 def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(WrongType, match=f"^{name} must be "):
-        recipe(**wrong)
+        config(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dic
 )
 def test_contradictory_settings_are_an_error(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
-        recipe(**wrong)
+        config(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -131,30 +131,30 @@ def test_a_missing_required_setting_is_an_error_with_the_remedy(name: str) -> No
             config_from_settings(NEEDED | {name: wrong})
 
 
-def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:
-    first = recipe(method="qlora", quantize="int8", lora_targets=["q_proj"], learning_rate=1, val_split=None)
+def test_a_config_read_from_its_own_settings_is_the_same() -> None:
+    first = config(method="qlora", quantize="int8", lora_targets=["q_proj"], learning_rate=1, val_split=None)
     assert config_from_settings(attrs.asdict(first)) == first
-    assert recipe(data=Path("a") / "b", out_dir=Path("c")) == recipe(data=str(Path("a") / "b"), out_dir="c")
+    assert config(data=Path("a") / "b", out_dir=Path("c")) == config(data=str(Path("a") / "b"), out_dir="c")
 
 
 def test_every_setting_is_documented() -> None:
     assert all(field.metadata["help"] for field in CONFIG_FIELDS.values())
-    assert {recipe(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
+    assert {config(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
 
 
 def test_default_learning_rates_are_higher_for_adapters_and_random_weights() -> None:
-    assert recipe(method="full").peak_learning_rate == 2e-5
-    assert recipe(method="lora").peak_learning_rate == recipe(method="qlora").peak_learning_rate == 2e-4
-    assert recipe(init="random").peak_learning_rate == 4e-4
-    assert recipe(method="lora", learning_rate=0).peak_learning_rate == 0
+    assert config(method="full").peak_learning_rate == 2e-5
+    assert config(method="lora").peak_learning_rate == config(method="qlora").peak_learning_rate == 2e-4
+    assert config(init="random").peak_learning_rate == 4e-4
+    assert config(method="lora", learning_rate=0).peak_learning_rate == 0
 
 
 def test_qlora_quantizes_and_nothing_else_does() -> None:
-    assert recipe().quantization is recipe(method="lora").quantization is None
-    assert recipe(method="qlora").quantization == "bnb.nf4"
-    assert recipe(method="qlora", quantize="int8").quantization == "int8"
-    assert [recipe(method=name).uses_lora for name in ("full", "lora", "qlora")] == [False, True, True]
-    assert recipe(
+    assert config().quantization is config(method="lora").quantization is None
+    assert config(method="qlora").quantization == "bnb.nf4"
+    assert config(method="qlora", quantize="int8").quantization == "int8"
+    assert [config(method=name).uses_lora for name in ("full", "lora", "qlora")] == [False, True, True]
+    assert config(
         lora_rank=2, lora_alpha=3, lora_dropout=0.5, lora_targets="all-linear"
     ).lora_config == LoraConfig(rank=2, alpha=3, dropout=0.5, targets="all-linear")
 
@@ -173,22 +173,22 @@ def test_qlora_quantizes_and_nothing_else_does() -> None:
     ],
 )
 def test_steps_are_counted_over_epochs_up_to_the_most(settings: dict[str, Any], steps: int) -> None:
-    assert recipe(**settings).num_steps(10) == steps
+    assert config(**settings).num_steps(10) == steps
 
 
 def test_the_default_warmup_is_three_percent() -> None:
-    assert recipe().lr_schedule(1000).warmup_steps == 30
-    assert recipe().lr_schedule(5).warmup_steps == 1
-    assert recipe(warmup_steps=0).lr_schedule(1000).warmup_steps == 0
-    assert recipe(warmup_steps=70).lr_schedule(50).warmup_steps == 50
+    assert config().lr_schedule(1000).warmup_steps == 30
+    assert config().lr_schedule(5).warmup_steps == 1
+    assert config(warmup_steps=0).lr_schedule(1000).warmup_steps == 0
+    assert config(warmup_steps=70).lr_schedule(50).warmup_steps == 50
 
 
 def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
-    assert recipe(learning_rate=1e-3, min_learning_rate=1e-4).lr_schedule(10).min_lr_ratio == pytest.approx(
+    assert config(learning_rate=1e-3, min_learning_rate=1e-4).lr_schedule(10).min_lr_ratio == pytest.approx(
         0.1
     )
-    assert recipe(learning_rate=1e-3, min_learning_rate=1e-2).lr_schedule(10).min_lr_ratio == 1
-    assert recipe(learning_rate=0).lr_schedule(10).min_lr_ratio == 0
+    assert config(learning_rate=1e-3, min_learning_rate=1e-2).lr_schedule(10).min_lr_ratio == 1
+    assert config(learning_rate=0).lr_schedule(10).min_lr_ratio == 0
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,6 @@ def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
 def test_default_method_and_init_follow_from_the_task(
     settings: dict[str, Any], method: str, init: str
 ) -> None:
-    for config in (recipe(**settings), config_from_settings({**NEEDED, **settings})):
-        assert (config.method, config.init) == (method, init)
-        assert config_from_settings(attrs.asdict(config)) == config
+    for result in (config(**settings), config_from_settings({**NEEDED, **settings})):
+        assert (result.method, result.init) == (method, init)
+        assert config_from_settings(attrs.asdict(result)) == result

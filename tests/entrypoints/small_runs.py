@@ -16,7 +16,7 @@ def examples(path: Path, count: int = 40) -> Path:
     return path
 
 
-def recipe(folder: Path, **settings: Any) -> TrainConfig:
+def train_config(folder: Path, **settings: Any) -> TrainConfig:
     """Return the config of a short run on a tiny model. Its data are written; the output folder is `out`."""
     data = folder / "examples.jsonl"
     usual: dict[str, Any] = {

@@ -143,9 +143,9 @@ def test_paths_and_the_model_are_checked_before_torch_is_imported(tmp_path: Path
 
 def test_a_file_with_another_suffix_is_refused_by_train_before_the_model_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# notes")
-    recipe = TrainConfig(model="no-such-model", data=f"{tmp_path}/notes.md", out_dir=f"{tmp_path}/out")
+    config = TrainConfig(model="no-such-model", data=f"{tmp_path}/notes.md", out_dir=f"{tmp_path}/out")
     with pytest.raises(InvalidData, match=r"notes\.md .* does not end in \.json, \.jsonl, \.parquet"):
-        train(recipe)
+        train(config)
 
 
 def test_missing_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

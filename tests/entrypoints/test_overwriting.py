@@ -19,7 +19,7 @@ from litgpt.domain.training.config import CONFIG_FIELDS
 from litgpt.training import train
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_runs import checkpoints, recipe
+from tests.entrypoints.small_runs import checkpoints, train_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -208,7 +208,7 @@ def test_convert_requires_force_before_reading_weights_and_reports_its_output(
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_converting_a_training_checkpoint_overwrites_only_its_own_output(tmp_path: Path, method: str) -> None:
-    done = train(recipe(tmp_path, max_steps=1, method=method), report=lambda _: None)
+    done = train(train_config(tmp_path, max_steps=1, method=method), report=lambda _: None)
     checkpoint, target = str(done.checkpoint), tmp_path / "there"
     shutil.copytree(tiny_folder("gpt_neox"), target)
     assert run(["convert", checkpoint, str(target), "--quiet"]) == 1
@@ -223,12 +223,12 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    train(recipe(tmp_path, max_steps=3), report=lambda _: None)
+    train(train_config(tmp_path, max_steps=3), report=lambda _: None)
     with pytest.raises(WouldOverwrite, match=r"out already contains a run \(step 3\)\. Use another"):
-        train(recipe(tmp_path, max_steps=2), report=lambda _: None)
+        train(train_config(tmp_path, max_steps=2), report=lambda _: None)
     with pytest.raises(InvalidArgument, match="overwrite must be False with resume="):
-        train(recipe(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
-    config = recipe(tmp_path)
+        train(train_config(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
+    config = train_config(tmp_path)
     options = (
         "--data",
         config.data,
@@ -243,16 +243,17 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
     assert run(["finetune", config.model, *options]) == 1
     remedy = "Use another --out-dir, continue with --resume last, or replace the run with --force."
     assert f"error: {out} already contains a run (step 3). {remedy}" in capsys.readouterr().err
-    train(recipe(tmp_path, max_steps=2), overwrite=True, report=lambda _: None)
+    train(train_config(tmp_path, max_steps=2), overwrite=True, report=lambda _: None)
     assert checkpoints(out) == ["step-00000002.ckpt"]
     assert run(["finetune", config.model, *options, "--force"]) == 0
     assert checkpoints(out) == ["step-00000001.ckpt"]
     shutil.rmtree(out)
     shutil.copytree(tiny_folder("gpt_neox"), out / "model")
     with pytest.raises(WouldOverwrite, match="model already contains a gpt_neox model"):
-        train(recipe(tmp_path, max_steps=1), report=lambda _: None)
+        train(train_config(tmp_path, max_steps=1), report=lambda _: None)
     assert [path.name for path in out.iterdir()] == ["model"]
-    assert train(recipe(tmp_path, max_steps=1), overwrite=True, report=lambda _: None).saved == out / "model"
+    result = train(train_config(tmp_path, max_steps=1), overwrite=True, report=lambda _: None)
+    assert result.saved == out / "model"
 
 
 def test_a_users_config_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -260,8 +261,8 @@ def test_a_users_config_file_is_not_overwritten(tmp_path: Path) -> None:
     out.mkdir()
     (out / "recipe.yaml").write_text("batch_size: 3\n")
     with pytest.raises(WouldOverwrite, match=r"recipe\.yaml already contains a recipe written by hand"):
-        train(recipe(tmp_path, max_steps=1), report=lambda _: None)
-    config = recipe(tmp_path, max_steps=1)
+        train(train_config(tmp_path, max_steps=1), report=lambda _: None)
+    config = train_config(tmp_path, max_steps=1)
     short = {
         "model": config.model,
         "data": config.data,
@@ -274,7 +275,7 @@ def test_a_users_config_file_is_not_overwritten(tmp_path: Path) -> None:
     assert run(["finetune", "--config", str(out / "recipe.yaml"), "--quiet"]) == 0
     assert yaml.safe_load((out / "recipe.yaml").read_text()).keys() == CONFIG_FIELDS.keys()
     shutil.rmtree(out / "checkpoints")
-    train(recipe(tmp_path, max_steps=1, batch_size=2), report=lambda _: None)  # a run's own may change
+    train(train_config(tmp_path, max_steps=1, batch_size=2), report=lambda _: None)  # a run's own may change
 
 
 def test_a_saved_chat_replaces_only_its_own_earlier_versions(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_chat_takes_the_options_of_generate_for_one_answer(function: Callable[
         assert say[name].default in (CHAT_DEFAULT, generate[name].default)
 
 
-def test_a_recipes_parameters_have_the_types_of_its_attributes_and_the_commands_help() -> None:
+def test_the_parameters_of_train_config_have_the_types_of_its_attributes_and_the_commands_help() -> None:
     described = parse_docstring(inspect.getdoc(TrainConfig) or "").arguments
     for name, parameter in parameters(TrainConfig.__init__).items():
         assert parameter.annotation == CONFIG_FIELDS[name].type

@@ -14,7 +14,7 @@ from litgpt.domain.errors import LitGPTError, UnsupportedOperation
 from litgpt.domain.progress import Notice, Progress, null_reporter
 from litgpt.training import train
 from litgpt.training_run.training_io import save_checkpoint_as_model
-from tests.entrypoints.small_runs import checkpoints, losses, recipe
+from tests.entrypoints.small_runs import checkpoints, losses, train_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,7 +51,7 @@ def room_again() -> Iterator[None]:
 
 
 def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    config = recipe(tmp_path, save_every=2, max_steps=6)
+    config = train_config(tmp_path, save_every=2, max_steps=6)
     events = NoticeRecorder(3, 700_000)  # enough for the model, and not for its moments
     with room_again():
         done = train(config, report=events)
@@ -74,7 +74,7 @@ def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a
 ) -> None:
     events = NoticeRecorder(3, 50_000)
     with room_again(), pytest.raises((LitGPTError, OSError)):
-        train(recipe(tmp_path, save_every=2, max_steps=4), report=events)
+        train(train_config(tmp_path, save_every=2, max_steps=4), report=events)
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
     assert checkpoints(tmp_path / "out") == [good.name]
     assert f"`litgpt convert {good} FOLDER`" in events.notices[-1]
@@ -91,7 +91,7 @@ def test_insufficient_disk_space_is_an_error_with_figures_before_training(
         with pytest.raises(
             UnsupportedOperation, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB free"
         ):
-            train(recipe(tmp_path), report=null_reporter)
+            train(train_config(tmp_path), report=null_reporter)
     assert losses(tmp_path / "out") == []
 
 
@@ -110,7 +110,7 @@ def test_an_unwritable_table_or_plot_is_reported_and_training_continues(tmp_path
             (out / "metrics.csv").unlink()
             (out / "kept.csv").rename(out / "metrics.csv")
 
-    train(recipe(tmp_path, max_steps=6), report=fill)
+    train(train_config(tmp_path, max_steps=6), report=fill)
     assert [step for step, _ in losses(out)] == ["1", "2", "6"]
     assert notices[0] == f"{out / 'metrics.csv'} was not updated at step 3: no space left on device."
     assert notices[-1] == "The losses were not drawn: is a directory."

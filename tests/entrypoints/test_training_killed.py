@@ -21,7 +21,7 @@ from litgpt.domain.errors import InvalidCheckpoint
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.training.config import TrainConfig
 from litgpt.training import train
-from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
+from tests.entrypoints.small_runs import checkpoints, losses, train_config, validated
 from tests.entrypoints.training_runs import Reported
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,14 +60,14 @@ def with_snapshots(config: TrainConfig) -> TrainConfig:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the config of a run of 7 steps that validates after every second one, and after the last."""
     settings = {"method": "lora", "max_steps": 7, "save_every": 1, "eval_every": 2}
-    return with_snapshots(recipe(tmp_path_factory.mktemp("whole"), **settings))
+    return with_snapshots(train_config(tmp_path_factory.mktemp("whole"), **settings))
 
 
 @pytest.fixture(scope="module")
 def by_epoch(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the config of a run of two epochs with a validation after each."""
     settings = {"method": "lora", "epochs": 2, "save_every": 1, "val_split": 0.1}
-    return with_snapshots(recipe(tmp_path_factory.mktemp("epochs"), **settings))
+    return with_snapshots(train_config(tmp_path_factory.mktemp("epochs"), **settings))
 
 
 def resumed(whole: TrainConfig, half: Path) -> None:

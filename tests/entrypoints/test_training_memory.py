@@ -26,7 +26,7 @@ RECORD = {"instruction": "a", "output": "b" * 100}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def recipe(folder: Path, **changes: Any) -> TrainConfig:
+def train_config(folder: Path, **changes: Any) -> TrainConfig:
     data = folder / "data.jsonl"
     data.write_text((json.dumps(RECORD) + "\n") * 6)
     settings = {"model": str(tiny_folder("llama")), "data": str(data), "out_dir": str(folder / "out")}
@@ -36,7 +36,7 @@ def recipe(folder: Path, **changes: Any) -> TrainConfig:
 def memory_of(config: TrainConfig, longest: int) -> int:
     """Return the estimated memory of a run without the process itself, as in its first line."""
     with LLM.load(config.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, recipe=config, precision="32-true", dtype="float32")
+        memory = TrainingMemory(llm=llm, config=config, precision="32-true", dtype="float32")
         return memory.needs(longest).total - TRAINING_PROGRAM
 
 
@@ -64,7 +64,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def test_gradients_and_moments_are_counted_before_anything_is_allocated(
     tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], remedy: str
 ) -> None:
-    config = recipe(tmp_path, **options)
+    config = train_config(tmp_path, **options)
     machine(100_000)
     monkeypatch.setattr(type(container.strategy()), "build", None)
     with pytest.raises(UnsupportedOperation, match=FIGURES) as caught:
@@ -79,7 +79,7 @@ def test_gradients_and_moments_are_counted_before_anything_is_allocated(
 
 def test_the_checked_memory_is_the_reported_one(tmp_path: Path, machine: Any) -> None:
     events: list[Any] = []
-    full = recipe(tmp_path, method="full", precision="32-true")
+    full = train_config(tmp_path, method="full", precision="32-true")
     train(full, report=events.append)
     (line,) = (value.text for value in events if isinstance(value, Notice) and "of memory" in value.text)
     longest = int(re.search(r"with ([\d,]+) tokens", line)[1].replace(",", "")) // 6  # type: ignore[index]
@@ -90,7 +90,7 @@ def test_the_checked_memory_is_the_reported_one(tmp_path: Path, machine: Any) ->
         train(full, overwrite=True)
     machine(needed)
     train(full, overwrite=True)
-    lora = recipe(tmp_path, method="lora", out_dir=str(tmp_path / "lora"), precision="32-true")
+    lora = train_config(tmp_path, method="lora", out_dir=str(tmp_path / "lora"), precision="32-true")
     assert memory_of(lora, longest) < needed
     machine(memory_of(lora, longest))  # and the mapped weights do not count
     train(lora)
@@ -98,7 +98,7 @@ def test_the_checked_memory_is_the_reported_one(tmp_path: Path, machine: Any) ->
 
 def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path, machine: Any) -> None:
     small = {"max_seq_length": 8, "batch_size": 1, "precision": "32-true"}
-    full, lora = (recipe(tmp_path, method=name, **small) for name in ("full", "lora"))
+    full, lora = (train_config(tmp_path, method=name, **small) for name in ("full", "lora"))
     machine((memory_of(full, 8) + memory_of(lora, 8)) // 2)
     with pytest.raises(UnsupportedOperation, match="Use method='lora'"):
         train(full)
@@ -106,7 +106,9 @@ def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path,
 
 
 def test_each_process_on_a_cpu_needs_its_memory(tmp_path: Path, machine: Any) -> None:
-    config = recipe(tmp_path, method="full", precision="32-true", devices=2, strategy="ddp", max_seq_length=8)
+    config = train_config(
+        tmp_path, method="full", precision="32-true", devices=2, strategy="ddp", max_seq_length=8
+    )
     machine(2 * memory_of(config, 8) - 1)
     with pytest.raises(UnsupportedOperation, match="on each device"):
         train(config)
@@ -116,7 +118,7 @@ def test_each_process_on_a_cpu_needs_its_memory(tmp_path: Path, machine: Any) ->
 def test_a_batch_of_a_billion_is_refused_in_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    config = recipe(tmp_path)
+    config = train_config(tmp_path)
     (tmp_path / "data.jsonl").write_text(json.dumps({"text": "a" * 400}) + "\n" if task == "pretrain" else "")
     arguments = [config.model, "--data", config.data, "--out-dir", config.out_dir, "--max-steps", "1"]
     for size_of_batch in ("1000000000", "9" * 30):
@@ -132,9 +134,9 @@ def test_a_batch_of_a_billion_is_refused_in_seconds(
 def test_the_parameters_of_an_adapter_are_counted_before_there_is_one(
     tmp_path: Path, family: str, targets: Any
 ) -> None:
-    config = recipe(tmp_path, model=str(tiny_folder(family)), lora_rank=4, lora_targets=targets)
+    config = train_config(tmp_path, model=str(tiny_folder(family)), lora_rank=4, lora_targets=targets)
     with LLM.load(config.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, recipe=config, precision="32-true", dtype="float32")
+        memory = TrainingMemory(llm=llm, config=config, precision="32-true", dtype="float32")
         llm.trainer_setup()
         llm.add_lora(4, targets=targets)
         assert memory.trained == sum(

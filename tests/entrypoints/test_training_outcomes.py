@@ -17,7 +17,7 @@ from litgpt.domain.progress import Notice, Progress, null_reporter
 from litgpt.domain.training.config import PRECISIONS
 from litgpt.training import TrainConfig, TrainResult, config_from_settings, train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
+from tests.entrypoints.small_runs import checkpoints, losses, rows, train_config, validated
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
 
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Done:
     """A run and its events."""
 
-    recipe: TrainConfig
+    config: TrainConfig
     trained: TrainResult
     events: list[Notice | Progress]
 
     @property
     def out(self) -> Path:
-        return Path(self.recipe.out_dir)
+        return Path(self.config.out_dir)
 
     @property
     def saved(self) -> Path:
@@ -44,7 +44,7 @@ class Done:
 
 def done(folder: Path, **settings: Any) -> Done:
     events: list[Notice | Progress] = []
-    config = recipe(folder, **settings)
+    config = train_config(folder, **settings)
     return Done(config, train(config, report=events.append), events)
 
 
@@ -76,10 +76,10 @@ def trained_logits(run: Done) -> Tensor:
     from litgpt.training_run.training_io import setup_for_training
 
     assert run.trained.checkpoint is not None
-    llm = LLM.load(run.recipe.model, distribute=None, quiet=True)
+    llm = LLM.load(run.config.model, distribute=None, quiet=True)
     setup_for_training(
         llm,
-        attrs.evolve(run.recipe, method="lora", quantize=None) if run.recipe.uses_lora else run.recipe,
+        attrs.evolve(run.config, method="lora", quantize=None) if run.config.uses_lora else run.config,
         torch.float32,
     )
     assert llm.model is not None
@@ -110,7 +110,7 @@ def test_metrics_are_a_table_with_all_that_is_counted(full: Done) -> None:
     steps = [row for row in table if row["train_loss"]]
     assert all(float(row["gradient_norm"]) > 0 and float(row["tokens_per_second"]) > 0 for row in steps)
     rates = [float(row["learning_rate"]) for row in steps]
-    schedule = full.recipe.lr_schedule(20)
+    schedule = full.config.lr_schedule(20)
     assert rates == pytest.approx([1e-2 * schedule(step) for step in range(20)])
     assert [row["epoch"] for row in steps] == ["0"] * 10 + ["1"] * 10
     assert [step for step, _ in validated(full.out)] == ["10", "20"]
@@ -121,9 +121,9 @@ def test_the_losses_are_drawn(full: Done) -> None:
     assert (full.out / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_saved_recipe_is_the_requested_one(full: Done, qlora: Done) -> None:
+def test_the_saved_config_is_the_requested_one(full: Done, qlora: Done) -> None:
     for run in (full, qlora):
-        assert config_from_settings(read_settings(run.out / "recipe.yaml")) == run.recipe
+        assert config_from_settings(read_settings(run.out / "recipe.yaml")) == run.config
 
 
 def test_progress_covers_all_steps_and_reports_the_output_folder(full: Done) -> None:
@@ -245,7 +245,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -
     settings: dict[str, Any] = {"method": "lora", "lora_dropout": 0.3, "max_steps": 2}
     results = []
     for number, seed in enumerate((1, 1, 2)):
-        config = recipe(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
+        config = train_config(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
         train(config, report=null_reporter)
         results.append(losses(tmp_path / str(number)))
     assert results[0] == results[1] != results[2]
@@ -264,7 +264,7 @@ def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> No
             signal.raise_signal(signal.SIGTERM)
             assert not any("Ending" in value for value in notes)
 
-    result = train(recipe(tmp_path, accumulate=2), report=report)
+    result = train(train_config(tmp_path, accumulate=2), report=report)
     assert result.saved is None
     assert notes[0].startswith("Training ")
     assert notes[1] == "Stopping after this step and saving a checkpoint."

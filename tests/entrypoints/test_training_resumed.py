@@ -20,7 +20,7 @@ from litgpt.domain.training.config import TrainConfig
 from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
+from tests.entrypoints.small_runs import checkpoints, losses, rows, train_config, validated
 from tests.entrypoints.training_runs import Reported
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -78,7 +78,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the config of an uninterrupted run."""
-    config = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
+    config = train_config(tmp_path_factory.mktemp("whole"), **SETTINGS)
     train(config, report=null_reporter)
     return config
 
@@ -107,7 +107,7 @@ def test_an_interrupted_run_resumes_exactly(
 
 
 def test_a_run_that_is_extended_has_the_learning_rates_of_the_longer_schedule(tmp_path: Path) -> None:
-    config = recipe(tmp_path, max_steps=4, save_every=2, learning_rate=1e-3)
+    config = train_config(tmp_path, max_steps=4, save_every=2, learning_rate=1e-3)
     train(config, report=null_reporter)
     longer = attrs.evolve(config, max_steps=8, learning_rate=2e-3)
     train(longer, resume="last", report=null_reporter)
@@ -117,7 +117,7 @@ def test_a_run_that_is_extended_has_the_learning_rates_of_the_longer_schedule(tm
 
 
 def test_full_training_resumes_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = recipe(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
+    whole = train_config(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
     train(whole, report=null_reporter)
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=5, monkeypatch=monkeypatch)
@@ -133,7 +133,7 @@ def test_a_sharded_run_resumes_exactly_too(
 ) -> None:
     del one_process
     settings = SETTINGS | {"method": method, "strategy": "fsdp", "epochs": 1}
-    whole = recipe(tmp_path, out_dir=tmp_path / "whole", **settings)
+    whole = train_config(tmp_path, out_dir=tmp_path / "whole", **settings)
     train(whole, report=null_reporter)
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=9, monkeypatch=monkeypatch)
@@ -183,7 +183,7 @@ def test_a_finished_run_has_nothing_to_train(whole: TrainConfig, *, names_its_st
 
 
 def test_resuming_requires_a_checkpoint(tmp_path: Path) -> None:
-    config = recipe(tmp_path)
+    config = train_config(tmp_path)
     none = str(tmp_path / "none.ckpt")
     expected = {
         "last": r"resume must be the path of a checkpoint, because .*out.* has none, not 'last'\.",
@@ -220,7 +220,7 @@ def test_a_checkpoint_of_something_else_is_refused_before_training(
     "torn", [b"5,0,1.2", b"5,0,1.25,,0.01,3.5", b"\0\0\0\0", b"5,\xff", b"5,0,x,,,,\r\n", b"5\r\n"]
 )
 def test_a_row_that_was_not_written_whole_does_not_matter(tmp_path: Path, torn: bytes) -> None:
-    half = recipe(tmp_path, max_steps=8, save_every=4)
+    half = train_config(tmp_path, max_steps=8, save_every=4)
     train(attrs.evolve(half, max_steps=4), report=null_reporter)
     before = (tmp_path / "out/metrics.csv").read_bytes()
     with (tmp_path / "out/metrics.csv").open("ab") as file:
@@ -245,7 +245,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "callbacks": Attack(mark)}, evil)
     with pytest.raises(UnsafeFile, match=r"evil.*It holds callbacks \(pathlib\.Path\)\."):
-        train(recipe(tmp_path), resume=str(evil), report=null_reporter)
+        train(train_config(tmp_path), resume=str(evil), report=null_reporter)
     assert not mark.exists()
 
 
@@ -263,7 +263,7 @@ def test_a_sharded_checkpoint_that_would_run_code_is_refused(tmp_path: Path, whe
     else:
         (evil / where).write_bytes(pickle.dumps(Attack(mark)))
     with pytest.raises(UnsafeFile, match=where):
-        train(recipe(tmp_path, strategy="fsdp"), resume=str(evil), report=null_reporter)
+        train(train_config(tmp_path, strategy="fsdp"), resume=str(evil), report=null_reporter)
     assert not mark.exists()
 
 

@@ -114,7 +114,7 @@ def test_a_sum_of_losses_is_the_mean_times_its_targets() -> None:
 def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-    recipe: dict[str, Any] = VARIED_LENGTHS | {
+    options: dict[str, Any] = VARIED_LENGTHS | {
         "data": str(write_varied_lengths(tmp_path)),
         "batch_size": 2,
         "accumulate": 3,
@@ -132,7 +132,7 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(LitModel, "training_step", recording)
-        trained(tmp_path, **recipe)
+        trained(tmp_path, **options)
 
     class SameBatches(Trainer):
         def get_train_dataloader(self) -> DataLoader[Any]:

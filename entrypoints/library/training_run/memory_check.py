@@ -26,7 +26,7 @@ class TrainingMemory:
     """
 
     llm: LLM
-    recipe: TrainConfig
+    config: TrainConfig
     precision: str
     dtype: DType
     trained: int = attrs.field(init=False)
@@ -34,9 +34,9 @@ class TrainingMemory:
 
     def __attrs_post_init__(self) -> None:
         loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - own package
-        if self.recipe.uses_lora:
+        if self.config.uses_lora:
             count, everywhere = count_lora_parameters(
-                loaded.architecture, *written_as(loaded), self.recipe.lora_config
+                loaded.architecture, *written_as(loaded), self.config.lora_config
             )
         else:
             count = parameter_count(loaded.architecture)
@@ -45,43 +45,43 @@ class TrainingMemory:
 
     def needs(self, longest: int) -> TrainingFootprint:
         """Return the memory for batches of sequences with `longest` tokens."""
-        recipe = self.recipe
+        config = self.config
         compute: Any = _COMPUTES_IN.get(self.precision, self.dtype)
-        quantize: Any = recipe.quantization  # validated by TrainConfig
+        quantize: Any = config.quantization  # validated by TrainConfig
         return training_footprint(
             self.llm.config.architecture,
             trained=self.trained,
-            adapts=recipe.uses_lora,
+            adapts=config.uses_lora,
             dtype=self.dtype,
             compute_dtype=compute,
-            tokens=recipe.batch_size * longest,
-            rows=recipe.batch_size,
+            tokens=config.batch_size * longest,
+            rows=config.batch_size,
             adapts_all=self._adapts_all,
-            checkpointing=recipe.gradient_checkpointing,
-            accumulates=recipe.accumulate > 1,
+            checkpointing=config.gradient_checkpointing,
+            accumulates=config.accumulate > 1,
             quantize=quantize,
-            parts=recipe.devices * recipe.nodes if recipe.strategy == "fsdp" else 1,
+            parts=config.devices * config.nodes if config.strategy == "fsdp" else 1,
         )
 
     def check(self, longest: int) -> None:
         """Raise UnsupportedOperation if batches of sequences with `longest` tokens do not fit into memory."""
-        recipe, loaded, needs = self.recipe, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
+        config, loaded, needs = self.config, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
         hardware = self.llm._services.strategy.hardware()  # noqa: SLF001 - as above
-        device = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
+        device = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
         weights = needs.weights
-        if recipe.uses_lora and device != "cuda":
-            placement = training_placement(self.dtype, recipe.quantization, hardware)
+        if config.uses_lora and device != "cuda":
+            placement = training_placement(self.dtype, config.quantization, hardware)
             weights = min(
                 weights, allocated_bytes(placement, loaded.weight_sources, loaded.checkpoint.tensors)
             )
         check_training(
-            f"Training {loaded.checkpoint.name} with batch_size={recipe.batch_size}",
+            f"Training {loaded.checkpoint.name} with batch_size={config.batch_size}",
             needs,
             weights=weights,
             device=device,
-            devices=recipe.devices,
+            devices=config.devices,
             hardware=hardware,
-            remedy=_less(recipe),
+            remedy=_less(config),
         )
 
 
@@ -90,11 +90,11 @@ def dtype_name(dtype: torch.dtype) -> DType:
     return "bfloat16" if dtype is torch.bfloat16 else "float32"
 
 
-def _less(recipe: TrainConfig) -> str:
+def _less(config: TrainConfig) -> str:
     batch = "gradient_checkpointing, or a smaller batch_size or max_seq_length."
-    if recipe.uses_lora:
-        qlora = "" if recipe.quantization else "method='qlora', "
+    if config.uses_lora:
+        qlora = "" if config.quantization else "method='qlora', "
         return f"Use {qlora}a smaller lora_rank, {batch}"
-    if recipe.init == "random":  # an adapter on random weights is useless
+    if config.init == "random":  # an adapter on random weights is useless
         return f"Use a smaller model, {batch}"
     return f"Use method='lora' or 'qlora', {batch}"

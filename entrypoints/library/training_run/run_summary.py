@@ -27,11 +27,11 @@ class StartSummary:
     memory: TrainingMemory
 
     def __call__(self, trainer: L.Trainer, module: LitModel) -> str:
-        recipe, architecture = self.config, self.llm.config.architecture
+        config, architecture = self.config, self.llm.config.architecture
         trained = sum(x.numel() for x in module.parameters() if x.requires_grad)
-        total = parameter_count(architecture) + (trained if recipe.uses_lora else 0)
+        total = parameter_count(architecture) + (trained if config.uses_lora else 0)
         train: Any = self.data._datasets()[0]  # noqa: SLF001 - own package
-        examples = format_count(len(train), "window" if recipe.task == "pretrain" else "example")
+        examples = format_count(len(train), "window" if config.task == "pretrain" else "example")
         steps = format_count(module.num_steps, "step")
         if trainer.global_step:
             steps += f" from step {trainer.global_step + 1:,} on"
@@ -40,7 +40,7 @@ class StartSummary:
         precision = "bf16-true" if self.memory.dtype == "bfloat16" else self.memory.precision
         memory = format_bytes(self.memory.needs(train.longest).total)
         return (
-            f"Training {name} ({describe_method(recipe)}): {trained:,} of {total:,} parameters trained "
+            f"Training {name} ({describe_method(config)}): {trained:,} of {total:,} parameters trained "
             f"({trained / total:.2%}), {examples} with {train.tokens:,} tokens, {steps}, "
             f"on {devices}{trainer.strategy.root_device.type} in {precision}, "
             f"about {memory} of memory{' each' if devices else ''}"

@@ -93,13 +93,13 @@ def save_checkpoint_as_model(
         expected = "a checkpoint of `litgpt finetune` or `litgpt pretrain`, which names its model"
         remedy = "for another LightningModule, use trainer_setup(trainer_ckpt=…), then save()"
         raise InvalidArgument("model", str(checkpoint), f"{expected} ({remedy})")
-    recipe = TrainConfig(**settings["recipe"])
-    llm = _load_model(recipe)
-    own = output_folder(recipe, checkpoint.absolute().parent.parent)
-    check_output(llm, recipe, folder, overwrite=overwrite, is_copy=realpath(folder) != realpath(own))
-    llm = _restore_model(llm, recipe, content["state_dict"], torch.float32, str(checkpoint))
+    config = TrainConfig(**settings["recipe"])
+    llm = _load_model(config)
+    own = output_folder(config, checkpoint.absolute().parent.parent)
+    check_output(llm, config, folder, overwrite=overwrite, is_copy=realpath(folder) != realpath(own))
+    llm = _restore_model(llm, config, content["state_dict"], torch.float32, str(checkpoint))
     llm._report = report  # noqa: SLF001 - own package; saving reports notices
-    _save(llm, recipe, folder, overwrite=True)  # checked above
+    _save(llm, config, folder, overwrite=True)  # checked above
 
 
 def output_folder(config: TrainConfig, out: Path) -> Path:
