@@ -1,5 +1,6 @@
 """Tensor-parallel layers, and the conversion of a GPT to the shard of one rank."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -11,7 +12,7 @@ from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAtt
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
-from litgpt.domain.model import AttentionSpec, NormSpec
+from litgpt.domain.model import Architecture, AttentionSpec, NormSpec
 from litgpt.domain.model.sharding import even_range
 from litgpt.domain.parallel.tensor_parallel import RankShard
 
@@ -77,14 +78,14 @@ class ParallelRMSNorm(Norm):
         return self.communicator.all_reduce(x.sum(-1, keepdim=True)) / self.total
 
 
-def parallelize(shard: RankShard, communicator: Communicator, model_class: type[GPTT]) -> GPTT:
+def parallelize(shard: RankShard, communicator: Communicator, build: Callable[[Architecture], GPTT]) -> GPTT:
     """Return the model of one rank, with uninitialized weights on the meta device."""
 
     def all_reduce(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return communicator.all_reduce(output)
 
     with torch.device("meta"):
-        model = model_class(shard.architecture)
+        model = build(shard.architecture)
         model.transformer["wte"] = VocabParallelEmbedding(shard, shard.architecture.hidden_size, communicator)
         model.lm_head = ParallelLMHead(shard, communicator)
         model.tie_weights()

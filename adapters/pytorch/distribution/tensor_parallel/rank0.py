@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator
+from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator, GlooCommunicator
 from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import defer_sigint_between_steps
 from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_to_rank0, lazy_gather, shard_of
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
@@ -18,7 +18,7 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import Ten
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.model import ParameterSpec
+from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.parallel.gather_plan import gather_plan
 
 _cache_ids = itertools.count(1)
@@ -27,7 +27,9 @@ _cache_ids = itertools.count(1)
 class Rank0GPT(TensorParallelGPT):
     """The shard of rank 0, which drives the worker ranks."""
 
-    pool: WorkerPool
+    def __init__(self, architecture: Architecture, communicator: GlooCommunicator, pool: WorkerPool) -> None:
+        super().__init__(architecture, communicator)
+        self.pool = pool
 
     def generation_context(self) -> AbstractContextManager[object]:
         return defer_sigint_between_steps()

@@ -12,14 +12,17 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Gl
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.model import ParameterSpec
+from litgpt.domain.model import Architecture, ParameterSpec
 
 
 class TensorParallelGPT(GPT):
     """The shard of one rank of a model."""
 
-    communicator: GlooCommunicator
     supports_lora = False  # an adapter would have to be sharded as the model is
+
+    def __init__(self, architecture: Architecture, communicator: GlooCommunicator) -> None:
+        super().__init__(architecture)
+        self.communicator = communicator
 
     def require_trainable(self) -> None:
         """Require disabled gradients: the all-reduce over the ranks is not differentiable."""

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,8 @@ class TensorParallel:
                 peers = _communicator(
                     rendezvous_store(_COLLECTIVE_TIMEOUT), placement, rank=placement.local_rank, local=False
                 )
-            own = _load_shard(parallelize(shard, peers, TorchrunGPT), shard, checkpoint, placement, report)
-            own.communicator = peers
+            own = parallelize(shard, peers, partial(TorchrunGPT, communicator=peers))
+            _load_shard(own, shard, checkpoint, placement, report)
             with translate_errors():
                 _barrier(peers)
             peers.set_timeout(self.step_timeout)
@@ -109,17 +110,10 @@ class TensorParallel:
             raise
         try:
             group = pool.run_collective(lambda: _communicator(store, placement, rank=0, local=True))
-            pool.communicator = group
-            if group.can_reconnect:
-                pool.reconnect = lambda attempt: _reconnect(group, store, attempt)
-            model = _load_shard(
-                parallelize(shard, StepCommunicator(group, pool), Rank0GPT),
-                shard,
-                checkpoint,
-                placement,
-                report,
-            )
-            model.pool, model.communicator = pool, group
+            pool.attach(group, partial(_reconnect, group, store))
+            build = partial(Rank0GPT, communicator=group, pool=pool)
+            model = parallelize(shard, StepCommunicator(group, pool), build)
+            _load_shard(model, shard, checkpoint, placement, report)
             pool.run_collective(lambda: _barrier(group))
             threads = torch.get_num_threads()
             if model.input_device.type == "cpu":
@@ -167,7 +161,7 @@ def build_rank(
     shard = shard_model(architecture, sources, world_size=ranks, rank=rank)
     model = _load_shard(parallelize(shard, group, GPT), shard, checkpoint, placement, null_reporter)
     _barrier(group)
-    return CommandExecutor(model, group, lambda attempt: _reconnect(group, store, attempt))
+    return CommandExecutor(model, group, partial(_reconnect, group, store))
 
 
 def _communicator(store: Store, placement: Placement, *, rank: int, local: bool) -> GlooCommunicator:

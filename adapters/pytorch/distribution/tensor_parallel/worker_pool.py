@@ -45,8 +45,6 @@ class WorkerPool:
 
     Attributes:
         caller_pid: The id of the process that started the workers; its forks cannot use them.
-        reconnect: Re-establishes the connections after a step that a rank did not finish; its argument is the
-            number of the attempt. None: the backend does not support it.
 
     Raises:
         UnsupportedOperation: The system is not POSIX.
@@ -59,14 +57,22 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._turn = threading.RLock()
         self._stepping: int | None = None  # the id of the thread that runs the current step
-        self.communicator: GlooCommunicator | None = None
-        self.reconnect: Callable[[int], object] | None = None
+        self._communicator: GlooCommunicator | None = None
+        self._reconnect: Callable[[int], object] | None = None
         self._num_reconnects = 0
         self._deferred: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
         self.workers = start_workers(job, world_size)
         threading.Thread(target=self._watch, name="litgpt-watch", daemon=True).start()
+
+    def attach(self, communicator: GlooCommunicator, reconnect: Callable[[int], object]) -> None:
+        """Use these connections; `reconnect`, if supported, re-establishes them after an unfinished step.
+
+        Its argument is the number of the attempt.
+        """
+        self._communicator = communicator
+        self._reconnect = reconnect if communicator.can_reconnect else None
 
     def broadcast(self, command: bytes) -> None:
         """Send a command to all workers, which execute commands in order."""
@@ -180,9 +186,9 @@ class WorkerPool:
         """Reconnect all ranks after an unfinished step; if that fails, end the workers."""
         self._num_reconnects += 1
         try:
-            if self.reconnect is None:
+            if self._reconnect is None:
                 raise CollectiveError(f"a step was not finished: {reason}")
-            reconnect, attempt = self.reconnect, self._num_reconnects
+            reconnect, attempt = self._reconnect, self._num_reconnects
             self.broadcast(json.dumps({"do": "rejoin", "group": attempt}).encode())
             self.run_collective(lambda: reconnect(attempt))
         except (WorkerLost, RuntimeError) as error:
@@ -194,8 +200,8 @@ class WorkerPool:
         self._lost = lost
         for worker in self.workers:
             worker.process.kill()
-        if self.communicator is not None:
-            self.communicator.abort()
+        if self._communicator is not None:
+            self._communicator.abort()
         return lost
 
     def _send(self, command: bytes) -> None:
@@ -228,7 +234,7 @@ class WorkerPool:
                 self._shut_down_after(lost)
 
     def _num_exchanges(self) -> int:
-        return 0 if self.communicator is None else self.communicator.num_exchanges
+        return 0 if self._communicator is None else self._communicator.num_exchanges
 
     def _hanging_workers(self) -> str:
         subject = "it" if len(self.workers) == 1 else "it or another rank"
