@@ -105,7 +105,7 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import Tensor
 from litgpt.container import container
 from litgpt.domain.generation.errors import WorkerLost
 
-container.strategy.override(providers.Object(TorchStrategy(TensorParallel(step_timeout={deadline}))))
+container.strategy.override(providers.Object(TorchStrategy(lambda: TensorParallel(step_timeout={deadline}))))
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel")
 begun = time.monotonic()

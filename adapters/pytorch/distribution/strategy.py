@@ -1,11 +1,13 @@
 """Select the distribution strategy of a placement."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import attrs
 from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.distribution.placed_gpt import PlacedGPT
-from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
@@ -16,12 +18,21 @@ from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import ParameterSource
 
+if TYPE_CHECKING:
+    from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
+
+
+def _tensor_parallel() -> "TensorParallel":
+    from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
+
+    return TensorParallel()
+
 
 @attrs.frozen
 class TorchStrategy:
     """Builds each model with the strategy that its placement selects."""
 
-    tensor_parallel: TensorParallel = attrs.field(factory=TensorParallel)
+    tensor_parallel: "Callable[[], TensorParallel]" = _tensor_parallel
 
     def hardware(self, replaced: PlacedModel[Tensor] | None = None) -> Hardware:
         return detect_hardware(None if replaced is None else replaced.network)
@@ -36,6 +47,6 @@ class TorchStrategy:
     ) -> PlacedGPT:
         check_fork()
         is_sharded = placement.strategy == "tensor_parallel" and len(placement.devices) > 1
-        strategy = self.tensor_parallel if is_sharded else LayerSplit()
+        strategy = self.tensor_parallel() if is_sharded else LayerSplit()
         with translate_out_of_memory(f"{checkpoint.name} on {', '.join(placement.devices)}"):
             return strategy.build(placement, architecture, sources, checkpoint, report)

@@ -7,9 +7,7 @@ from tokenizers.normalizers import NFC, Replace
 
 from litgpt.adapters.tokenization.backend import TokenizerBackend
 from litgpt.adapters.tokenization.backends import sentencepiece_proto as proto
-from litgpt.adapters.tokenization.backends.hf_tokenizers import make_backend as tokenizers_codec
-from litgpt.adapters.tokenization.backends.sentencepiece_backend import load_processor
-from litgpt.adapters.tokenization.backends.sentencepiece_backend import make_backend as sentencepiece_codec
+from litgpt.adapters.tokenization.backends.hf_tokenizers import make_backend as tokenizers_backend
 from litgpt.adapters.tokenization.pre_tokenizers import PRE_TOKENIZERS
 from litgpt.adapters.tokenization.token_bytes import BYTE_LEVEL_DECODER, METASPACE, METASPACE_DECODER
 from litgpt.adapters.tokenization.tokenizer_config import TokenizerConfig
@@ -97,12 +95,14 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
             if kind in _SPECIAL_TYPES
         ]
     )
-    return tokenizers_codec(
+    return tokenizers_backend(
         library, METASPACE_DECODER if split.metaspace else BYTE_LEVEL_DECODER, ids.values()
     )
 
 
 def _sentencepiece_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> TokenizerBackend:
+    from litgpt.adapters.tokenization.backends.sentencepiece_backend import load_processor, make_backend
+
     texts = list(vocabulary.tokens)
     if len(vocabulary.scores) != len(texts):
         raise _corrupt(name, f"it has {len(texts)} tokens and {len(vocabulary.scores)} scores.")
@@ -117,7 +117,7 @@ def _sentencepiece_backend(name: str, vocabulary: GgufVocabulary, types: list[in
     model = proto.sentencepiece_model(
         texts, vocabulary.scores, types, space_before=vocabulary.add_space_prefix
     )
-    return sentencepiece_codec(
+    return make_backend(
         load_processor(model),
         control=[token_id for token_id, kind in marked.items() if kind != proto.USER_DEFINED],
         user_defined=user_defined,
