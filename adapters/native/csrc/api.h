@@ -1,0 +1,103 @@
+/* The C interface of the engine. `adapters/native/library.py` mirrors it. All functions that return int32_t return 0
+ * on success and -1 after an error, whose message is `litgpt_last_error()` of the same thread. Pointers stay owned by
+ * the caller unless stated otherwise. */
+#pragma once
+
+#include <stdint.h>
+
+#ifdef _WIN32
+#define LITGPT_API __declspec(dllexport)
+#else
+#define LITGPT_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { LITGPT_API_VERSION = 1 };
+
+/* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
+typedef struct {
+  int32_t format;
+  int32_t reserved;
+  int64_t rows;
+  int64_t cols;
+  const void* data;
+  int64_t bytes;
+} litgpt_tensor;
+
+/* One instruction of a program; the operands of each opcode are listed in model/program.h. */
+typedef struct {
+  int32_t opcode;
+  int32_t operands[15];
+  double parameters[6];
+} litgpt_instruction;
+
+/* The KV cache of one layer; kv_heads is 0 if it has none. */
+typedef struct {
+  int32_t kv_heads;
+  int32_t k_dim;
+  int32_t v_dim;
+  int32_t element;
+  int64_t window;
+  int32_t chunked;
+  int32_t reserved;
+} litgpt_cache_shape;
+
+typedef struct {
+  int64_t vocab_size;
+  int64_t context_length;
+  int32_t num_buffers;
+  int32_t num_tensors;
+  int32_t num_instructions;
+  int32_t num_layers;          /* caches */
+  const int64_t* buffer_widths; /* float32 values per token */
+  const litgpt_tensor* tensors;
+  const litgpt_instruction* instructions;
+  const litgpt_cache_shape* caches;
+} litgpt_program;
+
+typedef struct litgpt_model litgpt_model;
+typedef struct litgpt_sequence litgpt_sequence;
+
+LITGPT_API int32_t litgpt_api_version(void);
+LITGPT_API const char* litgpt_last_error(void);
+/* Name of the selected instruction set, such as "avx2". */
+LITGPT_API const char* litgpt_instruction_set(void);
+LITGPT_API int32_t litgpt_set_threads(int32_t count);
+LITGPT_API int32_t litgpt_threads(void);
+
+/* Bytes of a packed matrix; -1 on error. */
+LITGPT_API int64_t litgpt_packed_bytes(int32_t format, int64_t rows, int64_t cols);
+/* Packs rows into zeroed memory; see weights/pack.h. */
+LITGPT_API int32_t litgpt_pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t bytes, int32_t source,
+                               const void* source_rows, int64_t source_bytes, int64_t first_row, int64_t count);
+/* Writes rows as float32 (count x cols). */
+LITGPT_API int32_t litgpt_unpack(const litgpt_tensor* tensor, int64_t first_row, int64_t count, float* out,
+                                 int64_t out_count);
+/* y (tokens x rows) = x (tokens x cols) times the matrix, transposed; for tests and benchmarks. */
+LITGPT_API int32_t litgpt_matmul(const litgpt_tensor* weight, const float* x, int64_t tokens, float* y);
+
+/* Checks and copies the program, but not the tensors. */
+LITGPT_API int32_t litgpt_model_new(const litgpt_program* program, litgpt_model** model);
+LITGPT_API void litgpt_model_free(litgpt_model* model);
+
+LITGPT_API int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence);
+/* A sequence with the same tokens, whose cache pages are shared. */
+LITGPT_API int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** sequence);
+LITGPT_API int32_t litgpt_sequence_truncate(litgpt_sequence* sequence, int64_t length);
+LITGPT_API int64_t litgpt_sequence_length(const litgpt_sequence* sequence);
+LITGPT_API void litgpt_sequence_free(litgpt_sequence* sequence);
+LITGPT_API int64_t litgpt_cache_bytes(void);
+
+/* Appends counts[i] tokens to sequences[i] and writes the logits of `num_logits` tokens (num_logits x vocab_size).
+ * `tokens` has the tokens of all sequences one after another; `logit_rows` are ascending indices into it. After an
+ * error, no sequence has changed. */
+LITGPT_API int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                               const int32_t* counts, const int32_t* tokens, int32_t num_logits,
+                               const int32_t* logit_rows, float* logits);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,55 @@
+// The thread pool: one parallel region for a whole step, in which all workers execute the same sequence of loops.
+#pragma once
+
+#include <stdint.h>
+
+#include "core/status.h"
+
+namespace litgpt {
+
+struct Region;
+
+// The view that one worker has of the parallel region.
+class Worker {
+ public:
+  Worker(Region& region, int index, int count) : region_(region), index_(index), count_(count) {}
+
+  int index() const { return index_; }
+  int count() const { return count_; }
+
+  // Calls `body(first, last)` for disjoint ranges that cover 0 to `items`, each of at most `grain` items, taken
+  // dynamically by all workers. Returns when every worker has finished its ranges, so that the next loop may read
+  // the results. All workers must call it, in the same order and with the same arguments.
+  template <class Body>
+  void each(int64_t items, int64_t grain, const Body& body) {
+    int64_t first = 0;
+    int64_t last = 0;
+    while (take(items, grain, &first, &last)) body(first, last);
+    barrier();
+  }
+
+  void barrier();
+
+ private:
+  bool take(int64_t items, int64_t grain, int64_t* first, int64_t* last);
+
+  Region& region_;
+  int index_;
+  int count_;
+};
+
+using RegionBody = void (*)(void* context, Worker& worker);
+
+// Sets the number of threads that compute, the calling thread included; starts none before they are needed.
+Status set_thread_count(int count);
+int thread_count();
+
+// Runs `body` on all workers, one region at a time in this process. The threads are started again after a fork.
+Status run_region(RegionBody body, void* context);
+
+template <class Body>
+Status run_parallel(Body& body) {
+  return run_region([](void* context, Worker& worker) { (*static_cast<Body*>(context))(worker); }, &body);
+}
+
+}  // namespace litgpt

@@ -1,0 +1,89 @@
+// The functions that are compiled once for each instruction set.
+#pragma once
+
+#include <stdint.h>
+
+#include "weights/format.h"
+
+namespace litgpt {
+
+// The input rows of a matrix product, in the representation that the weight format multiplies with. Each row has
+// `cols` rounded up to a multiple of 32 elements; the padding is zero.
+struct Prepared {
+  int64_t cols;            // padded
+  float* f32;              // kF32, kF16, and kBF16 without bf16 instructions
+  uint16_t* bf16;          // kBF16 with bf16 instructions
+  int8_t* q8;              // quantized formats, symmetric: x = scale * q
+  float* scales;           // per row and group of 32
+  float* sums;             // scale * (sum of the q of a group)
+};
+
+enum NormKind : int32_t { kRms = 0, kLayer = 1 };
+enum Activation : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kRelu2 = 4, kSigmoid = 5 };
+
+// Attention of the query heads of one key-value head, for consecutive tokens of one sequence.
+struct Attention {
+  const float* q;          // head h of token t at q + t * q_stride + h * k_dim
+  int64_t q_stride;
+  float* out;              // head h of token t at out + t * out_stride + h * v_dim
+  int64_t out_stride;
+  int64_t first_position;  // of token 0; token t sees positions up to first_position + t
+  int32_t tokens;
+  int32_t heads;           // query heads of this key-value head
+  int32_t k_dim;
+  int32_t v_dim;
+  const uint8_t* const* k_pages;  // keys of this head in each page, element [k_dim][kPagePositions]
+  const uint8_t* const* v_pages;  // values, element [kPagePositions][v_dim]
+  Format element;          // kF32 or kBF16
+  float scale;
+  float softcap;           // 0: none
+  int64_t window;          // 0: full attention
+  bool chunked;            // confined to chunks of `window` positions, instead of a sliding window
+  const float* sinks;      // one logit per head, or null
+  const float* slopes;     // ALiBi, one per head, or null: slope * position of the key is added to the score
+};
+
+inline constexpr int64_t kPagePositions = 32;
+
+struct Kernels {
+  const char* name;
+
+  // Converts rows `first` to `last` of x (row t at x + t * stride, `cols` values) for products with `format`.
+  void (*prepare)(Format format, const float* x, int64_t stride, int64_t cols, int64_t first, int64_t last,
+                  const Prepared& out);
+
+  // y[t * stride + row] = bias[row] + sum over columns, for tiles `first_tile` to `last_tile` and tokens
+  // `first_token` to `last_token`; with `add`, alpha times that is added to y instead. Each row of y has space for
+  // a multiple of 16 values; `bias` has as many, or is null. The result of a token does not depend on the others.
+  void (*matmul)(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
+                 int64_t first_token, int64_t last_token, const float* bias, float* y, int64_t stride, bool add,
+                 float alpha);
+
+  // Normalizes `size` values. `weight` and `bias` may be null; `unit_offset` adds 1 to the weight. In place is
+  // allowed.
+  void (*norm)(NormKind kind, const float* x, int64_t size, float eps, const float* weight, const float* bias,
+               bool unit_offset, float* out);
+
+  // Rotates the first 2 * pairs values of `heads` heads at x + h * stride by cos and sin (`pairs` values each).
+  // `interleaved`: pairs are adjacent values instead of values `pairs` apart.
+  void (*rope)(float* x, int64_t heads, int64_t stride, int64_t pairs, const float* cos, const float* sin,
+               bool interleaved);
+
+  // out = activation(gate) * up, or activation(gate) if `up` is null. In place is allowed.
+  void (*activate)(Activation kind, const float* gate, const float* up, int64_t size, float* out);
+
+  // y += alpha * x
+  void (*add)(const float* x, int64_t size, float alpha, float* y);
+
+  // Writes one token's key (k_dim values) and value (v_dim values) of one head into slot `slot` of a page.
+  void (*store_kv)(Format element, const float* k, const float* v, int64_t k_dim, int64_t v_dim, int64_t slot,
+                   uint8_t* k_page, uint8_t* v_page);
+
+  void (*attend)(const Attention& attention);
+};
+
+// Returns the fastest kernels that this processor runs, or those that LITGPT_NATIVE_ISA names; null if there are
+// none of that name.
+const Kernels* select_kernels();
+
+}  // namespace litgpt

@@ -1,0 +1,67 @@
+// The KV cache: pages of positions, taken from a pool as a sequence grows, shared by sequences with a common
+// beginning, and copied before they are written to.
+#pragma once
+
+#include <stdint.h>
+
+#include "core/array.h"
+#include "core/status.h"
+#include "kernels/kernels.h"
+
+namespace litgpt {
+
+struct CacheShape {      // of one layer
+  int32_t kv_heads;      // 0: the layer has no cache of its own
+  int32_t k_dim;
+  int32_t v_dim;
+  Format element;        // kF32 or kBF16
+  int64_t window;        // pages that no later token sees are freed; 0: none
+  bool chunked;
+
+  int64_t k_bytes() const { return k_dim * kPagePositions * (element == kF32 ? 4 : 2); }
+  int64_t v_bytes() const { return v_dim * kPagePositions * (element == kF32 ? 4 : 2); }
+  int64_t page_bytes() const { return kv_heads * (k_bytes() + v_bytes()); }
+};
+
+struct Page;
+
+struct LayerCache {
+  Array<Page*> pages;                // null: freed behind the window
+  Array<const uint8_t*> k_pages;     // pointers to the keys of head h in page p, at [h * pages.size() + p]
+  Array<const uint8_t*> v_pages;
+};
+
+// The cached tokens of one sequence. Not thread-safe; sequences of one model may share pages.
+class Sequence {
+ public:
+  // Borrows the shapes, which must outlive it.
+  Sequence(const CacheShape* shapes, int32_t layers);
+  ~Sequence();
+  Status allocate();                  // its tables; call once after construction
+
+  int64_t length() const { return length_; }
+  // Makes space for `count` more tokens in pages that only this sequence writes to. If it fails, nothing changes.
+  Status reserve(int64_t count);
+  // Counts `count` reserved tokens as computed, and frees pages behind the windows.
+  void advance(int64_t count);
+  // Forgets all tokens from `length` on. Fails if a page behind a window would be needed again.
+  Status truncate(int64_t length);
+  // Makes this empty sequence share the pages of `other`.
+  Status share(const Sequence& other);
+
+  const LayerCache& layer(int32_t index) const;
+  // Pointers for writing position `position` (reserved) of head `head`.
+  uint8_t* k_page(int32_t layer, int32_t head, int64_t position);
+  uint8_t* v_page(int32_t layer, int32_t head, int64_t position);
+
+ private:
+  const CacheShape* shapes_;
+  int32_t layers_;
+  int64_t length_ = 0;
+  LayerCache* caches_ = nullptr;
+};
+
+// Bytes of all pages that are allocated in this process, and of those, the unused ones in free lists.
+int64_t cache_bytes();
+
+}  // namespace litgpt

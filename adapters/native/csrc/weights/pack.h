@@ -1,0 +1,33 @@
+// Packs rows of a matrix into tiles.
+#pragma once
+
+#include "core/status.h"
+#include "weights/format.h"
+
+namespace litgpt {
+
+// Formats of the rows that are packed: dense dtypes, and blocks of GGUF files (ggml-common.h of llama.cpp).
+enum SourceFormat : int32_t {
+  kSourceF32 = 0,
+  kSourceBF16 = 1,
+  kSourceF16 = 2,
+  kSourceQ8_0 = 3,
+  kSourceQ4_0 = 4,
+  kSourceQ4_1 = 5,
+  kSourceFormatCount = 6,
+};
+
+// Returns the bytes of a row of `cols` columns; 0 if the format cannot have that number of columns.
+int64_t source_row_bytes(SourceFormat source, int64_t cols);
+
+// Packs `count` consecutive rows as rows `first_row` to `first_row + count` of the matrix, whose `data` must have
+// been zeroed. Floating-point rows are quantized if the matrix is: Q8 with scale max|w| / 127, Q4 with the scale
+// max|w| / -8 of its signed maximum as in GGUF's Q4_0, Q4M with scale (max - min) / 15. Quantized rows can only be packed into the format with
+// the same values (Q8_0 as kQ8, Q4_0 as kQ4, Q4_1 as kQ4M), bit for bit, or into kF32 or kBF16.
+Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const void* rows, int64_t first_row,
+                 int64_t count);
+
+// Writes rows `first` to `first + count` of a packed matrix as float32, `cols` values each.
+void unpack_rows(const Matrix& matrix, int64_t first, int64_t count, float* out);
+
+}  // namespace litgpt
