@@ -1,0 +1,39 @@
+#include "model/batch.h"
+
+namespace litgpt {
+namespace {
+
+// Enough queries to share the load of a page, few enough for several blocks per worker.
+constexpr int32_t kBlockTokens = 16;
+
+}  // namespace
+
+Status Batch::fill(Sequence* const* all, int32_t num_sequences, const int32_t* counts, const int32_t* token_ids) {
+  ids = token_ids;
+  sequences = all;
+  tokens = 0;
+  int64_t num_blocks = 0;
+  for (int32_t at = 0; at < num_sequences; ++at) {
+    tokens += counts[at];
+    num_blocks += (counts[at] + kBlockTokens - 1) / kBlockTokens;
+  }
+  LITGPT_TRY(positions.resize(tokens));
+  LITGPT_TRY(sequence_of.resize(tokens));
+  LITGPT_TRY(blocks.resize(num_blocks));
+  int64_t token = 0;
+  int64_t block = 0;
+  for (int32_t at = 0; at < num_sequences; ++at) {
+    const int64_t start = all[at]->length();
+    for (int32_t done = 0; done < counts[at]; done += kBlockTokens) {
+      const int32_t rest = counts[at] - done;
+      blocks[block++] = {at, rest < kBlockTokens ? rest : kBlockTokens, token + done, start + done};
+    }
+    for (int32_t done = 0; done < counts[at]; ++done, ++token) {
+      positions[token] = start + done;
+      sequence_of[token] = at;
+    }
+  }
+  return kOk;
+}
+
+}  // namespace litgpt

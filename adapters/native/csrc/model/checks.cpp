@@ -1,0 +1,161 @@
+#include "model/checks.h"
+
+#include <math.h>
+
+namespace litgpt {
+namespace {
+
+class Checker {
+ public:
+  Checker(const Program& program, int32_t index, const litgpt_instruction& instruction)
+      : program_(program), index_(index), operands_(instruction.operands), parameters_(instruction.parameters) {}
+
+  // `size` values of a buffer from `offset` on exist.
+  Status range(int32_t buffer, int64_t offset, int64_t size) const {
+    LITGPT_REQUIRE(buffer >= 0 && buffer < program_.widths.size(), "Instruction %d: there is no buffer %d.", index_,
+                   buffer);
+    LITGPT_REQUIRE(offset >= 0 && size > 0 && offset + size <= program_.widths[buffer],
+                   "Instruction %d: buffer %d is too narrow.", index_, buffer);
+    return kOk;
+  }
+
+  Status matrix(int32_t tensor) const {
+    LITGPT_REQUIRE(tensor >= 0 && tensor < program_.tensors.size() && program_.tensors[tensor].format != kVector,
+                   "Instruction %d: tensor %d is not a matrix.", index_, tensor);
+    return kOk;
+  }
+
+  Status vector(int32_t tensor, int64_t size, bool optional) const {
+    if (tensor == -1 && optional) return kOk;
+    LITGPT_REQUIRE(tensor >= 0 && tensor < program_.tensors.size() && program_.tensors[tensor].format == kVector,
+                   "Instruction %d: tensor %d is not a vector.", index_, tensor);
+    const litgpt_tensor& it = program_.tensors[tensor];
+    LITGPT_REQUIRE(it.rows * it.cols >= size, "Instruction %d: tensor %d is too short.", index_, tensor);
+    return kOk;
+  }
+
+  Status at_most(int32_t operand, int64_t limit) const {
+    LITGPT_REQUIRE(operands_[operand] >= 0 && operands_[operand] <= limit,
+                   "Instruction %d: operand %d is out of range.", index_, operand);
+    return kOk;
+  }
+
+  Status finite(int count) const {
+    for (int at = 0; at < count; ++at) {
+      LITGPT_REQUIRE(isfinite(parameters_[at]), "Instruction %d: parameter %d is not finite.", index_, at);
+    }
+    return kOk;
+  }
+
+  // The columns of a bias are padded as the rows of the result are.
+  Status linear(int32_t dst, int32_t src, int32_t weight, int32_t bias) const {
+    LITGPT_TRY(matrix(weight));
+    const litgpt_tensor& it = program_.tensors[weight];
+    LITGPT_TRY(range(src, 0, it.cols));
+    if (dst >= 0) LITGPT_TRY(range(dst, 0, it.rows));
+    return vector(bias, round_up(it.rows, kTileRows), true);
+  }
+
+  Status norm() const {
+    LITGPT_TRY(finite(1));
+    LITGPT_TRY(at_most(4, kLayer));
+    LITGPT_REQUIRE(operands_[5] > 0 && operands_[6] > 0, "Instruction %d: the norm is empty.", index_);
+    const int64_t size = operands_[5];
+    const int64_t total = size * operands_[6];
+    LITGPT_TRY(range(operands_[0], operands_[8], total));
+    LITGPT_TRY(range(operands_[1], operands_[7], total));
+    LITGPT_TRY(vector(operands_[2], operands_[10] != 0 ? total : size, true));
+    return vector(operands_[3], operands_[10] != 0 ? total : size, true);
+  }
+
+  Status rope() const {
+    LITGPT_TRY(at_most(4, program_.rope_tables.size() - 1));
+    const litgpt_tensor& table = program_.tensors[program_.rope_tables[operands_[4]].operands[0]];
+    LITGPT_REQUIRE(operands_[2] > 0 && 2 * table.rows * table.cols <= operands_[3],
+                   "Instruction %d: the heads are smaller than the rotary table.", index_);
+    return range(operands_[0], operands_[1], int64_t{operands_[2]} * operands_[3]);
+  }
+
+  Status attend() const {
+    LITGPT_TRY(finite(2));
+    LITGPT_TRY(at_most(6, program_.caches.size() - 1));
+    const CacheShape& cache = program_.caches[operands_[6]];
+    const int64_t heads = operands_[8];
+    LITGPT_REQUIRE(cache.kv_heads > 0 && heads > 0 && heads % cache.kv_heads == 0,
+                   "Instruction %d: the heads do not match the cache.", index_);
+    LITGPT_TRY(range(operands_[0], 0, heads * cache.v_dim));
+    LITGPT_TRY(range(operands_[1], operands_[3], heads * cache.k_dim));
+    if (operands_[7] != 0) {
+      LITGPT_TRY(range(operands_[2], operands_[4], int64_t{cache.kv_heads} * cache.k_dim));
+      LITGPT_TRY(range(operands_[2], operands_[5], int64_t{cache.kv_heads} * cache.v_dim));
+    }
+    LITGPT_TRY(vector(operands_[9], heads, true));
+    return vector(operands_[10], heads, true);
+  }
+
+  Status activate() const {
+    LITGPT_TRY(at_most(3, kSigmoid));
+    LITGPT_TRY(range(operands_[0], 0, operands_[4]));
+    LITGPT_TRY(range(operands_[1], operands_[5], operands_[4]));
+    return operands_[2] == -1 ? kOk : range(operands_[2], operands_[6], operands_[4]);
+  }
+
+  Status embed(int64_t rows, bool is_vector) const {
+    LITGPT_TRY(is_vector ? vector(operands_[1], 1, false) : matrix(operands_[1]));
+    const litgpt_tensor& table = program_.tensors[operands_[1]];
+    LITGPT_REQUIRE(table.rows >= rows, "Instruction %d: the embedding has too few rows.", index_);
+    return range(operands_[0], 0, table.cols);
+  }
+
+ private:
+  const Program& program_;
+  int32_t index_;
+  const int32_t* operands_;
+  const double* parameters_;
+};
+
+}  // namespace
+
+Status check_instruction(const Program& program, int32_t index, const litgpt_instruction& instruction) {
+  const Checker check(program, index, instruction);
+  const int32_t* operands = instruction.operands;
+  switch (instruction.opcode) {
+    case kEmbed:
+      LITGPT_TRY(check.finite(1));
+      return check.embed(program.vocab_size, false);
+    case kEmbedPosition:
+      LITGPT_TRY(check.at_most(2, INT32_MAX - program.context_length));
+      return check.embed(operands[2] + program.context_length, true);
+    case kNorm: return check.norm();
+    case kLinear:
+      LITGPT_TRY(check.finite(1));
+      return check.linear(operands[0], operands[1], operands[2], operands[3]);
+    case kRope: return check.rope();
+    case kClamp:
+      LITGPT_TRY(check.finite(2));
+      return check.range(operands[0], operands[1], operands[2]);
+    case kTemperature:
+      LITGPT_TRY(check.finite(3));
+      LITGPT_REQUIRE(instruction.parameters[1] > 0, "Instruction %d: the scale is not positive.", index);
+      return check.range(operands[0], operands[1], operands[2]);
+    case kAttend: return check.attend();
+    case kActivate: return check.activate();
+    case kAdd:
+    case kCopy:
+      LITGPT_TRY(check.finite(1));
+      LITGPT_TRY(check.range(operands[0], 0, operands[2]));
+      return check.range(operands[1], 0, operands[2]);
+    case kHead:
+      LITGPT_TRY(check.finite(2));
+      LITGPT_TRY(check.linear(-1, operands[0], operands[1], operands[2]));
+      LITGPT_REQUIRE(program.tensors[operands[1]].rows == program.vocab_size,
+                     "Instruction %d: the head does not have the size of the vocabulary.", index);
+      return kOk;
+    case kRopeTable:
+      LITGPT_TRY(check.finite(1));
+      return check.vector(operands[0], 1, false);
+    default: return fail("Instruction %d: there is no opcode %d.", index, instruction.opcode);
+  }
+}
+
+}  // namespace litgpt

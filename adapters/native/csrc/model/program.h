@@ -1,0 +1,73 @@
+// A model is a program: a list of instructions over buffers of activations, of which each has a row per token.
+#pragma once
+
+#include <stdint.h>
+
+#include "api.h"
+#include "core/array.h"
+#include "model/cache.h"
+#include "weights/format.h"
+
+namespace litgpt {
+
+// Operands, by position. Buffers, tensors and caches are indices; -1 is an absent tensor or buffer. An offset is that
+// of the first value in a buffer's row.
+//
+// kEmbed          dst, matrix                                 | scale
+// kEmbedPosition  dst, vector of all rows, first row          |           dst += row of the position
+// kNorm           dst, src, weight, bias, kind, size, count, src offset, dst offset, unit offset, per-group weights
+//                                                             | eps       normalizes `count` groups of `size` values
+// kLinear         dst, src, matrix, bias, add, reuse          | alpha     reuse: src as in the previous kLinear
+// kRope           buffer, offset, heads, head size, table, interleaved
+// kClamp          buffer, offset, size                        | low, high
+// kTemperature    buffer, offset, size                        | scale, floor scale, offset: see AttentionTemperature
+// kAttend         dst, q buffer, kv buffer, q offset, k offset, v offset, cache, store, heads, sinks, slopes
+//                                                             | scale, softcap
+// kActivate       dst, gate, up, kind, size, gate offset, up offset
+// kAdd            dst, src, size                              | alpha     dst += alpha * src
+// kCopy           dst, src, size                              | alpha     dst = alpha * src
+// kHead           src, matrix, bias                           | scale, softcap
+// kRopeTable      tensor of inverse frequencies               | factor    numbered in the order of the program
+enum Opcode : int32_t {
+  kEmbed = 0,
+  kEmbedPosition = 1,
+  kNorm = 2,
+  kLinear = 3,
+  kRope = 4,
+  kClamp = 5,
+  kTemperature = 6,
+  kAttend = 7,
+  kActivate = 8,
+  kAdd = 9,
+  kCopy = 10,
+  kHead = 11,
+  kRopeTable = 12,
+  kOpcodeCount = 13,
+};
+
+inline constexpr int32_t kVector = -1;  // format of a tensor that is a vector of float32
+
+struct Program {
+  int64_t vocab_size;
+  int64_t context_length;
+  Array<int64_t> widths;  // of the buffers
+  Array<litgpt_tensor> tensors;
+  Array<litgpt_instruction> instructions;
+  Array<CacheShape> caches;
+  Array<litgpt_instruction> rope_tables;
+  int64_t max_cols;   // of the matrices, padded
+
+  Matrix matrix(int32_t tensor) const {
+    const litgpt_tensor& it = tensors[tensor];
+    return {static_cast<Format>(it.format), it.rows, it.cols, static_cast<const uint8_t*>(it.data)};
+  }
+  // The values of a vector; null if `tensor` is -1.
+  const float* vector(int32_t tensor) const {
+    return tensor < 0 ? nullptr : static_cast<const float*>(tensors[tensor].data);
+  }
+};
+
+// Copies a program, after checking every size and index in it.
+Status read_program(const litgpt_program& source, Program* program);
+
+}  // namespace litgpt

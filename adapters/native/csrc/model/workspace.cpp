@@ -1,0 +1,51 @@
+#include "model/workspace.h"
+
+#include <new>
+
+namespace litgpt {
+
+Workspace::~Workspace() {
+  for (int64_t at = 0; at < num_buffers_; ++at) buffers_[at].~Array<float>();
+  free(buffers_);
+}
+
+Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits) {
+  if (buffers_ == nullptr) {
+    const int64_t count = program.widths.size();
+    buffers_ = static_cast<Array<float>*>(malloc(static_cast<size_t>(count) * sizeof(Array<float>)));
+    LITGPT_REQUIRE(buffers_ != nullptr, "Out of memory.");
+    for (; num_buffers_ < count; ++num_buffers_) new (buffers_ + num_buffers_) Array<float>();
+    LITGPT_TRY(strides_.resize(count));
+    for (int64_t at = 0; at < count; ++at) strides_[at] = round_up(program.widths[at], kTileRows);
+  }
+  for (int64_t at = 0; at < num_buffers_; ++at) LITGPT_TRY(buffers_[at].resize(tokens * strides_[at]));
+
+  const int64_t rows = tokens > logits ? tokens : logits;
+  const int64_t size = rows * program.max_cols;
+  LITGPT_TRY(f32_.resize(size));
+  LITGPT_TRY(bf16_.resize(size));
+  LITGPT_TRY(q8_.resize(size));
+  LITGPT_TRY(scales_.resize(size / kGroup));
+  LITGPT_TRY(sums_.resize(size / kGroup));
+  prepared_ = {0, f32_.data(), bf16_.data(), q8_.data(), scales_.data(), sums_.data()};
+
+  int64_t pairs = 0;
+  for (int64_t at = 0; at < program.rope_tables.size(); ++at) {
+    const litgpt_tensor& frequencies = program.tensors[program.rope_tables[at].operands[0]];
+    pairs += frequencies.rows * frequencies.cols;
+  }
+  LITGPT_TRY(rope_values_.resize(2 * pairs * tokens));
+  LITGPT_TRY(ropes_.resize(program.rope_tables.size()));
+  float* next = rope_values_.data();
+  for (int64_t at = 0; at < program.rope_tables.size(); ++at) {
+    const litgpt_tensor& frequencies = program.tensors[program.rope_tables[at].operands[0]];
+    const int64_t own = frequencies.rows * frequencies.cols;
+    ropes_[at] = {own, next, next + own * tokens};
+    next += 2 * own * tokens;
+  }
+  const litgpt_instruction& head = program.instructions[program.instructions.size() - 1];
+  LITGPT_TRY(head_input_.resize(logits * strides_[head.operands[0]]));
+  return head_output_.resize(logits * round_up(program.vocab_size, kTileRows));
+}
+
+}  // namespace litgpt

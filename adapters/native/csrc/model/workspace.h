@@ -1,0 +1,49 @@
+// The memory that a step computes in. It grows to the largest step and is reused.
+#pragma once
+
+#include "core/array.h"
+#include "kernels/kernels.h"
+#include "model/program.h"
+
+namespace litgpt {
+
+struct RopeRows {  // cosines and sines of each token of the step
+  int64_t pairs;
+  float* cos;
+  float* sin;
+};
+
+class Workspace {
+ public:
+  Workspace() = default;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  ~Workspace();
+
+  // Makes room for a step; contents are undefined.
+  Status reserve(const Program& program, int64_t tokens, int64_t logits);
+
+  float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
+  int64_t stride(int32_t buffer) const { return strides_[buffer]; }
+  const Prepared& prepared() const { return prepared_; }
+  RopeRows rope(int64_t table) { return ropes_[table]; }
+  float* head_input() { return head_input_.data(); }
+  float* head_output() { return head_output_.data(); }
+
+ private:
+  Array<float>* buffers_ = nullptr;
+  int64_t num_buffers_ = 0;
+  Array<int64_t> strides_;
+  Array<float> f32_;
+  Array<uint16_t> bf16_;
+  Array<int8_t> q8_;
+  Array<float> scales_;
+  Array<float> sums_;
+  Array<float> rope_values_;
+  Array<RopeRows> ropes_;
+  Array<float> head_input_;
+  Array<float> head_output_;
+  Prepared prepared_{};
+};
+
+}  // namespace litgpt
