@@ -106,7 +106,7 @@ def main() -> None:
     )
     print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     for (dtype, quantize), (score, fast, first) in found.items():
-        weights = weight_bytes(llm._loaded.architecture, dtype=dtype, quantize=quantize) / 1e6  # noqa: SLF001 - as it was foretold
+        weights = weight_bytes(llm.config.architecture, dtype=dtype, quantize=quantize) / 1e6
         print(
             f"| {dtype} | {quantize or 'none'} | {weights:.1f} | {score:.2f} | {fast:.1f} "
             f"| {first * 1000:.0f} | {arithmetic[dtype, quantize]} |",

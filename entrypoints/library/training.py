@@ -24,6 +24,7 @@ from litgpt.adapters.training.loss_curve import draw_losses
 from litgpt.adapters.training.metrics import MetricsCallback
 from litgpt.adapters.training.trainer import build_trainer, fit, quiet_lightning
 from litgpt.data.module import DataModule
+from litgpt.domain.distribution.placement import Hardware
 from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, WrongType
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.progress import Notice, Reporter, null_reporter
@@ -32,7 +33,6 @@ from litgpt.domain.training.router_aux_loss import router_loss_coefficient
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validation.untrusted_files import error_message
 from litgpt.domain.validators import local_path
-from litgpt.llm import LLM
 from litgpt.process_rank import is_first_process
 from litgpt.progress_report import default_reporter
 from litgpt.training_run.memory_check import TrainingMemory, dtype_name
@@ -46,13 +46,7 @@ from litgpt.training_run.run_folder import (
     resume_path,
 )
 from litgpt.training_run.run_summary import StartSummary, describe_method, end_table
-from litgpt.training_run.training_io import (
-    check_output,
-    output_folder,
-    save_trained,
-    setup_for_training,
-    training_style_for,
-)
+from litgpt.training_run.training_io import RunLLM, output_folder, save_trained, setup_for_training
 
 _DEFAULT_LENGTH = 2048
 
@@ -119,21 +113,20 @@ def train(
     path = resume_path(config, out, resume, report)
     is_finished = report_finished(out, path, config.max_steps, report)
     seed_everything(config.seed)
-    llm = LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
-    llm._report = report  # noqa: SLF001 - own package; reading the weights reports progress too
-    check_output(llm, config, output_folder(config, out), overwrite=overwrite or resume is not None)
+    llm = RunLLM.open(config)
+    llm.report_to(report)
+    llm.check_output(config, output_folder(config, out), overwrite=overwrite or resume is not None)
     length = _sequence_length(config, llm.config.block_size)
-    precision, dtype = _precision(llm, config)
-    memory = TrainingMemory(llm=llm, config=config, precision=precision, dtype=dtype_name(dtype))
-    memory.check(1)  # before the data are tokenized, which may take long
+    precision, dtype = _precision(llm.hardware(), config)
+    memory = TrainingMemory(loaded=llm.loaded, config=config, precision=precision, dtype=dtype_name(dtype))
+    memory.check(llm.hardware(), 1)  # before the data are tokenized, which may take long
     data = _make_data(llm, config, report)
     data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)
-    data.setup("fit")
-    train_set: Any = data._datasets()[0]  # noqa: SLF001 - own package
+    train_set: Any = data.train_dataloader().dataset
     if not is_finished:
         batches = data.batches_in_epoch(config.devices * config.nodes)
         report_finished(out, path, config.num_steps(batches), report)
-    memory.check(train_set.longest)
+    memory.check(llm.hardware(), train_set.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)
     write_config(out / CONFIG_FILE, config)
@@ -154,7 +147,7 @@ def train(
         is_moe=sparse,
         metrics=metrics,
         checkpoints=checkpoints,
-        start=StartSummary(llm=llm, config=config, data=data, memory=memory),
+        start=StartSummary(memory=memory, train_set=train_set),
         report=report,
     )
     with translate_out_of_memory("Training"):
@@ -170,7 +163,7 @@ def train(
             report(Notice(f"The trained weights are in the checkpoint {newest}; {remedy}."))
         raise
     if trainer.is_global_zero:
-        _draw_loss_curve(out, f"{llm._loaded.checkpoint.name}, {describe_method(config)}", report)  # noqa: SLF001 - as above
+        _draw_loss_curve(out, f"{llm.loaded.checkpoint.name}, {describe_method(config)}", report)
     seconds = time.perf_counter() - began
     if saved is not None and trainer.is_global_zero:
         report(Notice(end_table(config, saved, checkpoints.newest, trainer.global_step, metrics, seconds)))
@@ -184,11 +177,11 @@ def train(
     )
 
 
-def _router_loss_coefficient(llm: LLM, config: TrainConfig, report: Reporter) -> float:
+def _router_loss_coefficient(llm: RunLLM, config: TrainConfig, report: Reporter) -> float:
     """Return the weight of the load-balancing loss of an MoE model; report a notice if it is 0."""
     if config.uses_lora:
         return 0.0  # routers are not trained
-    weight = router_loss_coefficient(llm._loaded.checkpoint.config)  # noqa: SLF001 - own package
+    weight = router_loss_coefficient(llm.loaded.checkpoint.config)
     if weight and config.strategy != "fsdp":
         return weight
     if weight:
@@ -209,10 +202,10 @@ def _sequence_length(config: TrainConfig, context_length: int) -> int:
     return config.max_seq_length
 
 
-def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
+def _make_data(llm: RunLLM, config: TrainConfig, report: Reporter) -> DataModule:
     from litgpt.data import JSON, Alpaca, Alpaca2k, TextFiles
 
-    style = training_style_for(llm, config)
+    style = llm.training_style(config)
     common: dict[str, Any] = {"seed": config.seed, "parse_special_tokens": config.parse_special_tokens}
     sft_options = {"mask_prompt": config.mask_prompt, "prompt_style": style, **common}
     path = local_path("data", config.data)
@@ -231,9 +224,8 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
     return data
 
 
-def _precision(llm: LLM, config: TrainConfig) -> tuple[str, torch.dtype]:
+def _precision(hardware: Hardware, config: TrainConfig) -> tuple[str, torch.dtype]:
     """Return the precision of the Trainer and the dtype of the model's weights."""
-    hardware = llm._services.strategy.hardware()  # noqa: SLF001 - own package
     kind = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
     fast = kind in hardware.bfloat16_accelerators
     default = "32-true" if not fast else "bf16-true" if config.uses_lora else "bf16-mixed"

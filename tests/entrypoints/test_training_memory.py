@@ -18,6 +18,7 @@ from litgpt.domain.memory.training_estimate import TRAINING_PROGRAM
 from litgpt.domain.progress import Notice
 from litgpt.training import TrainConfig, train
 from litgpt.training_run.memory_check import TrainingMemory
+from litgpt.training_run.training_io import RunLLM
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.test_memory_bounds import FIGURES, bounded
 
@@ -35,8 +36,8 @@ def train_config(folder: Path, **changes: Any) -> TrainConfig:
 
 def memory_of(config: TrainConfig, longest: int) -> int:
     """Return the estimated memory of a run without the process itself, as in its first line."""
-    with LLM.load(config.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, config=config, precision="32-true", dtype="float32")
+    with RunLLM.open(config) as llm:
+        memory = TrainingMemory(loaded=llm.loaded, config=config, precision="32-true", dtype="float32")
         return memory.needs(longest).total - TRAINING_PROGRAM
 
 
@@ -135,8 +136,8 @@ def test_the_parameters_of_an_adapter_are_counted_before_there_is_one(
     tmp_path: Path, family: str, targets: Any
 ) -> None:
     config = train_config(tmp_path, model=str(tiny_folder(family)), lora_rank=4, lora_targets=targets)
-    with LLM.load(config.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, config=config, precision="32-true", dtype="float32")
+    with RunLLM.open(config) as llm:
+        memory = TrainingMemory(loaded=llm.loaded, config=config, precision="32-true", dtype="float32")
         llm.trainer_setup()
         llm.add_lora(4, targets=targets)
         assert memory.trained == sum(

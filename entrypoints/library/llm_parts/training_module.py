@@ -37,7 +37,7 @@ class TrainingMixin(BaseLLM):
     def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
         super().__init__(loaded, report, services)
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(TrainingMixin._restore_model_level)  # type: ignore[no-untyped-call]
 
     @public_function()
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
@@ -207,6 +207,18 @@ class TrainingMixin(BaseLLM):
         """Name the module level that state dicts omit, for torch.distributed.checkpoint."""
         return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
 
+    def _restore_model_level(self, state: dict[str, Any], prefix: str, *_: object) -> None:
+        """Rename `llm.lm_head.weight` to `llm.model.lm_head.weight`, and build the model if necessary."""
+        if self.model is None:
+            self._build_to_load(state, prefix)
+        if self.model is None:
+            return
+        if self._placed and not self._is_trainable:  # distribute() placed it
+            self._is_loaded = any(one.startswith(prefix) for one in state)
+        for name in [one for one in state if one.startswith(prefix)]:
+            if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):
+                state[f"{prefix}{_MODEL_PREFIX}{name.removeprefix(prefix)}"] = state.pop(name)
+
     def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
         """Build the model for `load_from_checkpoint`, which loads weights before `setup`.
 
@@ -257,16 +269,3 @@ def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: obje
     """Rename `llm.model.lm_head.weight` to `llm.lm_head.weight`, as in LitGPT."""
     for name in [one for one in state if one.startswith(f"{prefix}{_MODEL_PREFIX}")]:
         state[prefix + name.removeprefix(f"{prefix}{_MODEL_PREFIX}")] = state.pop(name)
-
-
-def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Rename `llm.lm_head.weight` to `llm.model.lm_head.weight`, and build the model if necessary."""
-    if isinstance(module, TrainingMixin) and module.model is None:
-        module._build_to_load(state, prefix)  # noqa: SLF001 - called by its hook
-    if getattr(module, "model", None) is None:
-        return
-    if isinstance(module, TrainingMixin) and module._placed and not module._is_trainable:  # noqa: SLF001
-        module._is_loaded = any(one.startswith(prefix) for one in state)  # noqa: SLF001 - distribute() placed it
-    for name in [one for one in state if one.startswith(prefix)]:
-        if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):
-            state[f"{prefix}{_MODEL_PREFIX}{name.removeprefix(prefix)}"] = state.pop(name)

@@ -64,7 +64,7 @@ class ByteTokenizer:
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        pieces = [self._spell(token, special=include_special_tokens) for token in ids]
+        pieces = [_spell(token, self.rows, special=include_special_tokens) for token in ids]
         return b"".join(pieces).decode("utf-8", "replace")
 
     def decoder(self) -> "ByteDecoder":
@@ -102,13 +102,6 @@ class ByteTokenizer:
             return text
         return text + "<|end|>" + ("<|assistant|>" if add_generation_prompt else "")
 
-    def _spell(self, token: int, *, special: bool = False) -> bytes:
-        if not 0 <= token < self.rows:
-            raise InvalidArgument("token", token, f"from 0 to {self.rows - 1}")
-        if token < 256:
-            return bytes((token,))
-        return SPECIAL[token - 256].encode() if special and token < SIZE else b""
-
 
 @attrs.define
 class ByteDecoder:
@@ -120,10 +113,18 @@ class ByteDecoder:
     )
 
     def push(self, token: int) -> str:
-        return self._utf8.decode(self.tokenizer._spell(token))  # noqa: SLF001 - same fake
+        return self._utf8.decode(_spell(token, self.tokenizer.rows))
 
     def finish(self) -> str:
         return self._utf8.decode(b"", final=True)
+
+
+def _spell(token: int, rows: int, *, special: bool = False) -> bytes:
+    if not 0 <= token < rows:
+        raise InvalidArgument("token", token, f"from 0 to {rows - 1}")
+    if token < 256:
+        return bytes((token,))
+    return SPECIAL[token - 256].encode() if special and token < SIZE else b""
 
 
 def open_byte_tokenizer(

@@ -4,15 +4,16 @@ from typing import Any
 
 import attrs
 import torch
+from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.initialization import count_lora_parameters
-from litgpt.domain.distribution.placement import training_placement
+from litgpt.application.load_model import LoadedModel
+from litgpt.domain.distribution.placement import Hardware, training_placement
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.memory.preflight import allocated_bytes, check_training
 from litgpt.domain.memory.training_estimate import TrainingFootprint, training_footprint
 from litgpt.domain.training.config import TrainConfig
 from litgpt.domain.weights.tensor_info import DType
-from litgpt.llm import LLM
 from litgpt.llm_parts.lora import written_as
 
 _COMPUTES_IN = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
@@ -25,7 +26,7 @@ class TrainingMemory:
     `dtype` is that of the weights, `trained` the number of trained parameters.
     """
 
-    llm: LLM
+    loaded: LoadedModel[Tensor]
     config: TrainConfig
     precision: str
     dtype: DType
@@ -33,7 +34,7 @@ class TrainingMemory:
     _adapts_all: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - own package
+        loaded, everywhere = self.loaded, True
         if self.config.uses_lora:
             count, everywhere = count_lora_parameters(
                 loaded.architecture, *written_as(loaded), self.config.lora_config
@@ -49,7 +50,7 @@ class TrainingMemory:
         compute: Any = _COMPUTES_IN.get(self.precision, self.dtype)
         quantize: Any = config.quantization  # validated by TrainConfig
         return training_footprint(
-            self.llm.config.architecture,
+            self.loaded.architecture,
             trained=self.trained,
             adapts=config.uses_lora,
             dtype=self.dtype,
@@ -63,10 +64,9 @@ class TrainingMemory:
             parts=config.devices * config.nodes if config.strategy == "fsdp" else 1,
         )
 
-    def check(self, longest: int) -> None:
+    def check(self, hardware: Hardware, longest: int) -> None:
         """Raise UnsupportedOperation if batches of sequences with `longest` tokens do not fit into memory."""
-        config, loaded, needs = self.config, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
-        hardware = self.llm._services.strategy.hardware()  # noqa: SLF001 - as above
+        config, loaded, needs = self.config, self.loaded, self.needs(longest)
         device = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
         weights = needs.weights
         if config.uses_lora and device != "cuda":

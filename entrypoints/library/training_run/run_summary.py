@@ -9,11 +9,9 @@ import lightning as L  # noqa: N812 - the usual name
 
 from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.adapters.training.metrics import MetricsCallback
-from litgpt.data.module import DataModule
 from litgpt.domain.formatting.units import format_bytes, format_count, format_duration
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.training.config import TrainConfig
-from litgpt.llm import LLM
 from litgpt.training_run.memory_check import TrainingMemory
 
 
@@ -21,21 +19,17 @@ from litgpt.training_run.memory_check import TrainingMemory
 class StartSummary:
     """Describes a run before its first step, after its weights are loaded."""
 
-    llm: LLM
-    config: TrainConfig
-    data: DataModule
     memory: TrainingMemory
+    train_set: Any
 
     def __call__(self, trainer: L.Trainer, module: LitModel) -> str:
-        config, architecture = self.config, self.llm.config.architecture
+        config, loaded, train = self.memory.config, self.memory.loaded, self.train_set
         trained = sum(x.numel() for x in module.parameters() if x.requires_grad)
-        total = parameter_count(architecture) + (trained if config.uses_lora else 0)
-        train: Any = self.data._datasets()[0]  # noqa: SLF001 - own package
+        total = parameter_count(loaded.architecture) + (trained if config.uses_lora else 0)
         examples = format_count(len(train), "window" if config.task == "pretrain" else "example")
-        steps = format_count(module.num_steps, "step")
+        name, steps = loaded.checkpoint.name, format_count(module.num_steps, "step")
         if trainer.global_step:
             steps += f" from step {trainer.global_step + 1:,} on"
-        name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - own package
         devices = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
         precision = "bf16-true" if self.memory.dtype == "bfloat16" else self.memory.precision
         memory = format_bytes(self.memory.needs(train.longest).total)
