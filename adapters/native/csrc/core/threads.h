@@ -17,25 +17,39 @@ class Worker {
   int index() const { return index_; }
   int count() const { return count_; }
 
-  // Calls `body(first, last)` for disjoint ranges that cover 0 to `items`, each of at most `grain` items, taken
-  // dynamically by all workers. Returns when every worker has finished its ranges, so that the next loop may read
-  // the results. All workers must call it, in the same order and with the same arguments.
+  // Calls `body(first, last)` for disjoint ranges that cover 0 to `items` (less than 2^31), each of at most `grain`
+  // items, taken dynamically by all workers. Returns when all ranges are finished, so that the next loop may read the
+  // results. All workers must call it, in the same order and with the same arguments. A worker may be late by several
+  // loops, which it then skips: what it executes between loops must neither write shared memory (without a `barrier`
+  // afterwards) nor depend on what later loops write.
   template <class Body>
   void each(int64_t items, int64_t grain, const Body& body) {
+    if (items <= 0) return;
     int64_t first = 0;
     int64_t last = 0;
-    while (take(items, grain, &first, &last)) body(first, last);
-    barrier();
+    if (count_ == 1) {
+      for (; first < items; first = last) body(first, last = first + grain < items ? first + grain : items);
+      return;
+    }
+    int64_t done = 0;
+    while (take(items, grain, &first, &last)) {
+      body(first, last);
+      done += last - first;
+    }
+    complete(done, items);
   }
 
+  // Returns when all workers have called it.
   void barrier();
 
  private:
   bool take(int64_t items, int64_t grain, int64_t* first, int64_t* last);
+  void complete(int64_t done, int64_t items);
 
   Region& region_;
   int index_;
   int count_;
+  uint64_t loop_ = 0;  // number of the current loop
 };
 
 using RegionBody = void (*)(void* context, Worker& worker);
