@@ -1,0 +1,12 @@
+// Compiled with -mavx2 -mfma -mf16c.
+#define LITGPT_ISA_NAMESPACE avx2
+#define LITGPT_ISA_NAME "avx2"
+#define LITGPT_ISA_KERNELS kKernels_avx2
+
+#include "simd/avx2.h"
+
+#include "kernels/prepare.h"
+#include "kernels/matmul.h"
+#include "kernels/pointwise.h"
+#include "kernels/attention.h"
+#include "kernels/table.h"

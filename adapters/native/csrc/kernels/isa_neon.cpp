@@ -1,0 +1,12 @@
+// Compiled with -march=armv8.2-a+dotprod.
+#define LITGPT_ISA_NAMESPACE neon
+#define LITGPT_ISA_NAME "neon"
+#define LITGPT_ISA_KERNELS kKernels_neon
+
+#include "simd/neon.h"
+
+#include "kernels/prepare.h"
+#include "kernels/matmul.h"
+#include "kernels/pointwise.h"
+#include "kernels/attention.h"
+#include "kernels/table.h"

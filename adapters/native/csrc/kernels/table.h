@@ -1,0 +1,21 @@
+// The table of an instruction set's kernels.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace litgpt {
+
+extern const Kernels LITGPT_ISA_KERNELS;
+const Kernels LITGPT_ISA_KERNELS = {
+    LITGPT_ISA_NAME,
+    LITGPT_ISA_NAMESPACE::prepare,
+    LITGPT_ISA_NAMESPACE::matmul,
+    LITGPT_ISA_NAMESPACE::norm,
+    LITGPT_ISA_NAMESPACE::rope,
+    LITGPT_ISA_NAMESPACE::activate,
+    LITGPT_ISA_NAMESPACE::add,
+    LITGPT_ISA_NAMESPACE::store_kv,
+    LITGPT_ISA_NAMESPACE::attend,
+};
+
+}  // namespace litgpt

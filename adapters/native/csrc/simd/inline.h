@@ -1,0 +1,5 @@
+// Functions of an instruction set are always inlined: a copy of one that the linker kept would be compiled for one
+// instruction set and called from units of another.
+#pragma once
+
+#define LITGPT_INLINE static inline __attribute__((always_inline))
