@@ -55,13 +55,15 @@ class Sequence {
   uint8_t* v_page(int32_t layer, int32_t head, int64_t position);
 
  private:
+  void place_pages(Page* fresh);
+
   const CacheShape* shapes_;
   int32_t layers_;
   int64_t length_ = 0;
   LayerCache* caches_ = nullptr;
 };
 
-// Bytes of all pages that are allocated in this process, and of those, the unused ones in free lists.
+// Bytes of all pages that are allocated in this process, those in free lists included.
 int64_t cache_bytes();
 
 }  // namespace litgpt
