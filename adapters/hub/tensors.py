@@ -8,6 +8,7 @@ import attrs
 from litgpt.domain.errors import MissingFile
 from litgpt.domain.ports import TensorSource
 from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 TensorT = TypeVar("TensorT")
@@ -32,11 +33,18 @@ class HubTensors(Generic[TensorT]):
             self._download = None
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT:
+        self._check_downloaded(name)
+        return self._snapshot.read(name, dtype)
+
+    def raw(self, name: str) -> RawTensor | None:
+        self._check_downloaded(name)
+        return self._snapshot.raw(name)
+
+    def _check_downloaded(self, name: str) -> None:
         if self._download is not None:
             raise MissingFile(
                 f"{name!r} of {self.name}", "its weights are not downloaded yet. Call fetch() before read()."
             )
-        return self._snapshot.read(name, dtype)
 
     def close(self) -> None:
         self._snapshot.close()

@@ -12,6 +12,7 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 TensorT_co = TypeVar("TensorT_co", covariant=True)
@@ -41,6 +42,21 @@ class TensorSource(Protocol[TensorT_co]):
 
         Raises:
             CorruptFile: The file's data do not match its header.
+            MissingFile: The file was removed after it was opened.
+        """
+        ...
+
+    def raw(self, name: str) -> RawTensor | None:
+        """Return the stored bytes of a tensor, memory-mapped.
+
+        None if its values are not stored as rows in one of the formats of `RawRows`: they are transposed,
+        changed by an adapter, packed in another quantization format, or not in a file.
+
+        Args:
+            name: A name in `tensors`; `fetch` must have been called.
+
+        Raises:
+            CorruptFile: The file changed after it was opened.
             MissingFile: The file was removed after it was opened.
         """
         ...
@@ -100,9 +116,21 @@ class Checkpoint(CheckpointInfo, Generic[TensorT_co]):
         Raises:
             InvalidArgument: The tensor does not exist.
         """
+        self._check(name)
+        return self.source.read(name, dtype)
+
+    def raw(self, name: str) -> RawTensor | None:
+        """Return the stored bytes of a tensor, or None (see `TensorSource.raw`).
+
+        Raises:
+            InvalidArgument: The tensor does not exist.
+        """
+        self._check(name)
+        return self.source.raw(name)
+
+    def _check(self, name: str) -> None:
         if name not in self.source.tensors:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
-        return self.source.read(name, dtype)
 
     def close(self) -> None:
         """Close open files. Tensors that were read stay valid."""

@@ -67,6 +67,8 @@ def not_found(*stores: Any, name: str) -> ModelNotFound:
 
 
 class TestChainStore(ModelStoreContract):
+    has_stored_bytes = False
+
     @pytest.fixture
     def store(self) -> ChainStore[Any]:
         tiny = MemoryCheckpoint({"model_type": "llama"}, {"model.norm.weight": MemoryTensor((4,))})

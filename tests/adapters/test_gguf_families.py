@@ -24,6 +24,7 @@ from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
 from tests.adapters.test_gguf_config import oracle
 from tests.adapters.tiny_models import tiny_model
+from tests.contracts.raw_tensors import stored_bytes
 
 _LONG = {
     "rope_type": "longrope",
@@ -226,6 +227,7 @@ def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
         # Adding and subtracting 1, and exponentials, lose the last bits.
         lost = 1e-6 if "norm" in name or name.endswith("A_log") else 0
         assert torch.allclose(actual, tensor, rtol=0, atol=lost), name
+    assert stored_bytes(checkpoint)
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
 from tests.adapters.gguf_files import llama_tensors, write_gguf
 from tests.adapters.tiny_models import tiny_model
+from tests.contracts.raw_tensors import stored_bytes
 
 # Rows of whole blocks of 32 weights, in every matrix that is read.
 WIDE = {"hidden_size": 64, "intermediate_size": 96}
@@ -57,6 +58,25 @@ def test_quantized_numbers_come_from_the_blocks_that_hold_them(
         actual = checkpoint.read(name, "float32")
         # A scale is the largest of 32 numbers over 127, in float16; a number is off by half of that at most.
         assert (actual - tensor).abs().max() <= 0.6 * tensor.abs().max() / 127, name
+    if family not in ("gpt2", "gpt_oss"):  # whose weights are transposed
+        changed = set(quantized) - set(stored_bytes(checkpoint))
+        assert {name.rpartition(".self_attn.")[2] for name in changed} <= {"kv_b_proj.weight"}
+
+
+def test_rows_in_another_order_have_their_stored_bytes(tmp_path: Path) -> None:
+    checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", stored_as="Q4_1"), "m")
+    stored = stored_bytes(checkpoint)
+    assert set(stored) == set(checkpoint.tensors)
+    keys = stored["model.layers.1.self_attn.k_proj.weight"]
+    assert keys.storage_formats == {"Q4_1"}
+    assert [*keys.parts[0].row_numbers[:4]] == [0, 8, 1, 9]  # of a head of 16 rows
+    assert [*keys.parts[0].row_numbers[16:20]] == [16, 24, 17, 25]
+
+
+def test_a_tensor_that_gguf_changed_has_no_stored_bytes(tmp_path: Path) -> None:
+    checkpoint, _ = convert(tmp_path, "gemma2", converters.Gemma2, "F32")
+    assert checkpoint.raw("model.norm.weight") is None  # GGUF adds 1
+    assert checkpoint.raw("model.embed_tokens.weight") is not None
 
 
 def test_an_expert_stored_in_the_requested_dtype_is_memory_mapped(tmp_path: Path) -> None:

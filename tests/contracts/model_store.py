@@ -11,6 +11,7 @@ from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.tensor_info import DType
+from tests.contracts.raw_tensors import decode, stored_bytes
 
 # Storage dtypes of tensors that are returned unchanged, and their names in torch.
 PLAIN = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -25,6 +26,9 @@ class ModelStoreContract:
 
     model: ClassVar[str] = "tiny"
     """The name of the model in the store."""
+
+    has_stored_bytes: ClassVar[bool] = True
+    """Whether the model has tensors with `raw` bytes."""
 
     @pytest.fixture
     def store(self) -> ModelStore[Any]:
@@ -94,8 +98,22 @@ class ModelStoreContract:
 
     def test_a_tensor_that_is_not_there_is_named_in_the_error(self, checkpoint: Checkpoint[Any]) -> None:
         checkpoint.fetch(null_reporter)
-        with pytest.raises(InvalidArgument, match=r"no\.such\.tensor"):
-            checkpoint.read("no.such.tensor")
+        for method in (checkpoint.read, checkpoint.raw):
+            with pytest.raises(InvalidArgument, match=r"no\.such\.tensor"):
+                method("no.such.tensor")
+
+    def test_the_stored_bytes_of_a_tensor_are_the_values_that_are_read(
+        self, checkpoint: Checkpoint[Any]
+    ) -> None:
+        checkpoint.fetch(null_reporter)
+        stored = stored_bytes(checkpoint)
+        assert bool(stored) == self.has_stored_bytes
+        checkpoint.close()
+        for raw in stored.values():  # they stay valid after closing and after their pages were dropped
+            before = decode(raw).tobytes()
+            for part in raw.parts:
+                part.drop_pages()
+            assert decode(raw).tobytes() == before
 
     def test_tensors_stay_valid_after_the_model_is_closed(self, store: ModelStore[Any]) -> None:
         checkpoint = store.open(ModelReference(self.model))

@@ -11,6 +11,8 @@ def tiny() -> MemoryCheckpoint:
 
 
 class TestMemoryStore(ModelStoreContract):
+    has_stored_bytes = False
+
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore({"tiny": tiny()})

@@ -8,6 +8,8 @@ import mmap
 import os
 import platform
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import attrs
 
 from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry
 from litgpt.domain.errors import CorruptFile, InsufficientSpace, MissingFile, UnsupportedModel
+from litgpt.domain.weights.raw_tensor import RawRows
 from litgpt.domain.weights.tensor_info import DType
 
 if TYPE_CHECKING:
@@ -54,14 +57,17 @@ _NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG 
 class MmapFile:
     """A memory-mapped file; it stays mapped while this object or a tensor created from it is in use.
 
-    The mapping is private: writing to a tensor, as training does, changes the process's copy of the page and
-    never the file. `size` and `file_id` (device and inode) are those at which its header was read.
+    Tensors are in a private mapping: writing to a tensor, as training does, changes the process's copy of the
+    page and never the file. Raw rows are in a mapping of their own, which is read-only, so that dropping its
+    pages cannot lose such changes. `size` and `file_id` (device and inode) are those at which its header was
+    read.
     """
 
     path: Path
     size: int
     file_id: tuple[int, int] | None = None
     _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
+    _raw_map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
 
     def tensor(self, name: str, entry: TensorEntry, dtype: DType | None) -> "torch.Tensor":
         """Return a tensor of the file: a view, unless another dtype is requested.
@@ -91,24 +97,36 @@ class MmapFile:
             tensor = aligned.view(stored).view(entry.info.shape)
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
+    def raw_rows(self, storage_format: str, start: int, nbytes: int, row_numbers: Sequence[int]) -> RawRows:
+        """Return the bytes from `start` on as rows of a tensor; the errors are those of `tensor`."""
+        if self._raw_map is None:
+            self._raw_map = self._map_with(_map_read_only)
+        data = memoryview(self._raw_map).toreadonly()[start : start + nbytes]
+        drop_pages = partial(_drop_pages, self._raw_map, start, nbytes)
+        return RawRows(storage_format, data, row_numbers, drop_pages)
+
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
-            try:
-                with self.path.open("rb") as file:
-                    status = os.fstat(file.fileno())
-                    if self.file_id not in (None, (status.st_dev, status.st_ino)):
-                        reason = "it was replaced after the model was opened. Load the model again."
-                        raise CorruptFile(str(self.path), reason)
-                    self._map = _map_privately(file.fileno())
-            except FileNotFoundError as error:
-                raise MissingFile(str(self.path), "it was removed after the model was opened.") from error
-            except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-                    raise self._too_large() from error
-                raise CorruptFile(str(self.path), f"it cannot be mapped into memory ({error}).") from error
-        if len(self._map) != self.size:
-            raise CorruptFile(str(self.path), f"it had {self.size} bytes and now has {len(self._map)}.")
+            self._map = self._map_with(_map_privately)
         return self._map
+
+    def _map_with(self, map_descriptor: Callable[[int], mmap.mmap]) -> mmap.mmap:
+        try:
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if self.file_id not in (None, (status.st_dev, status.st_ino)):
+                    reason = "it was replaced after the model was opened. Load the model again."
+                    raise CorruptFile(str(self.path), reason)
+                mapped = map_descriptor(file.fileno())
+        except FileNotFoundError as error:
+            raise MissingFile(str(self.path), "it was removed after the model was opened.") from error
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise self._too_large() from error
+            raise CorruptFile(str(self.path), f"it cannot be mapped into memory ({error}).") from error
+        if len(mapped) != self.size:
+            raise CorruptFile(str(self.path), f"it had {self.size} bytes and now has {len(mapped)}.")
+        return mapped
 
     def _too_large(self) -> InsufficientSpace:
         reason = (
@@ -119,7 +137,8 @@ class MmapFile:
 
     def release(self) -> None:
         """Release the file. Tensors created from it keep it mapped."""
-        self._map = None  # close() would fail while a tensor uses the map; the last reference closes it
+        # close() would fail while a tensor uses a map; the last reference closes it
+        self._map = self._raw_map = None
 
 
 def _map_privately(descriptor: int) -> mmap.mmap:
@@ -127,3 +146,14 @@ def _map_privately(descriptor: int) -> mmap.mmap:
         flags = mmap.MAP_PRIVATE | _NO_RESERVATION
         return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+
+
+def _map_read_only(descriptor: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def _drop_pages(mapped: mmap.mmap, start: int, nbytes: int) -> None:
+    """Drop pages from the process's memory where the system allows it; they stay in the page cache."""
+    if hasattr(mmap, "MADV_DONTNEED") and nbytes:
+        first = start // mmap.PAGESIZE * mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, first, start + nbytes - first)

@@ -12,11 +12,13 @@ from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry
 from litgpt.adapters.checkpoints.gguf.dequantize.dequantize import TensorPlan, dequantize
 from litgpt.adapters.checkpoints.gguf.maps import architecture_map_of
 from litgpt.adapters.checkpoints.gguf.model import GgufModel
+from litgpt.adapters.checkpoints.gguf.reader.file import GgufFile
 from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
 from litgpt.adapters.checkpoints.gguf.reader.split_files import read_split_files
 from litgpt.adapters.checkpoints.gguf.vocabulary import eog_token_ids, read_vocabulary, token_id
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.raw_tensor import RawRows, RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
@@ -48,9 +50,24 @@ class GgufTensors:
         target_dtype = dtype or stored.quant_type.dtype or "float32"
         if target_dtype != stored.quant_type.dtype or not plan.is_unchanged:
             return dequantize(plan, target_dtype)
-        path, size = stored.file.path, stored.file.size
-        mapped = self._mapped.setdefault(path, MmapFile(path, size))
-        return mapped.tensor(name, TensorEntry(plan.info, stored.start), dtype)
+        return self._map(stored.file).tensor(name, TensorEntry(plan.info, stored.start), dtype)
+
+    def raw(self, name: str) -> RawTensor | None:
+        """Return the stored bytes of a tensor whose rows, in any order, and values are unchanged."""
+        plan = self._plans[name]
+        if plan.offset or plan.exponential:
+            return None
+        parts: list[RawRows] = []
+        for chunk in plan.chunks:
+            if (row_numbers := chunk.row_numbers(plan.shape)) is None:
+                return None
+            stored = chunk.tensor
+            mapped = self._map(stored.file)
+            parts.append(mapped.raw_rows(stored.quant_type.name, stored.start, stored.nbytes, row_numbers))
+        return RawTensor(plan.shape, tuple(parts))
+
+    def _map(self, file: GgufFile) -> MmapFile:
+        return self._mapped.setdefault(file.path, MmapFile(file.path, file.size))
 
     def close(self) -> None:
         self._mapped.clear()

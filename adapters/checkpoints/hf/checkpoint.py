@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ from litgpt.domain.errors import InvalidCheckpoint, LitGPTError, MissingFile, Un
 from litgpt.domain.families import expected_shapes
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
-from litgpt.domain.weights.tensor_info import DType, TensorInfo
+from litgpt.domain.weights.raw_tensor import RawTensor
+from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, DType, TensorInfo
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +66,15 @@ class MappedTensors:
         """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy."""
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
+
+    def raw(self, name: str) -> RawTensor | None:
+        file, entry = self._stored[name]
+        info = entry.info
+        if info.storage_format not in STORAGE_FORMATS.values():
+            return None
+        row_numbers = range(prod(info.shape[:-1]))
+        rows = file.raw_rows(info.storage_format, entry.start, info.nbytes, row_numbers)
+        return RawTensor(info.shape, (rows,))
 
     def fetch(self, report: Reporter) -> None:
         """Do nothing: the weights are local."""

@@ -15,6 +15,7 @@ from litgpt.domain.families import FAMILIES
 from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
+from litgpt.domain.weights.raw_tensor import RawRows, RawTensor
 from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, DType, TensorInfo
 
 if TYPE_CHECKING:
@@ -75,6 +76,22 @@ class LitGptTensors:
         tensor = self._assemble(name)
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
+    def raw(self, name: str) -> RawTensor | None:
+        """Return the bytes of a tensor that is stored as consecutive rows of one LitGPT tensor."""
+        import torch
+
+        info = self.tensors[name]
+        tensor = self._stored_rows(self.targets[name], name)
+        if (
+            tensor is None
+            or info.storage_format not in STORAGE_FORMATS.values()
+            or not tensor.is_contiguous()
+        ):
+            return None
+        data = tensor.detach().view(-1).view(torch.uint8).numpy().data.toreadonly()
+        rows = RawRows(info.storage_format, data, range(prod(info.shape[:-1])))
+        return RawTensor(info.shape, (rows,))
+
     def close(self) -> None:
         """Release the file. Tensors that were read remain valid."""
         self.weights = {}
@@ -82,6 +99,19 @@ class LitGptTensors:
     def _assemble(self, name: str) -> "torch.Tensor":
         """Return a Hugging Face tensor: a view of the file if it consists of rows of one LitGPT tensor."""
         targets = self.targets[name]
+        if (stored := self._stored_rows(targets, name)) is not None:
+            return stored
+        tensor: torch.Tensor | None = None
+        for target in targets:
+            rows = self._rows(target.parameter, target.start, target.view.num_rows)
+            tensor = rows.new_empty(target.view.shape) if tensor is None else tensor
+            sizes, strides, offset = target.view.strided_layout
+            tensor.as_strided(sizes, strides, offset).copy_(rows.unflatten(0, (target.view.num_blocks, -1)))
+        assert tensor is not None  # noqa: S101 - targets is not empty
+        return tensor
+
+    def _stored_rows(self, targets: Sequence[TensorTarget], name: str) -> "torch.Tensor | None":
+        """Return a Hugging Face tensor that consists of rows of one LitGPT tensor; None if it does not."""
         if not targets:
             return self.weights[name]
         parameter, view = targets[0].parameter, targets[0].view
@@ -89,14 +119,7 @@ class LitGptTensors:
             return self._rows(parameter, targets[0].start, view.num_rows)
         if _is_unchanged(targets):
             return self._rows(parameter, 0, view.shape[0])
-        tensor: torch.Tensor | None = None
-        for target in targets:
-            rows = self._rows(target.parameter, target.start, target.view.num_rows)
-            tensor = rows.new_empty(view.shape) if tensor is None else tensor
-            sizes, strides, offset = target.view.strided_layout
-            tensor.as_strided(sizes, strides, offset).copy_(rows.unflatten(0, (target.view.num_blocks, -1)))
-        assert tensor is not None  # noqa: S101 - targets is not empty
-        return tensor
+        return None
 
     def _rows(self, parameter: ParameterSpec, start: int, rows: int) -> "torch.Tensor":
         name = _stored_name(parameter, self.weights)

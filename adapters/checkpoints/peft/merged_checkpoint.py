@@ -25,6 +25,7 @@ from litgpt.domain.ports import Checkpoint, ModelStore, TensorSource
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import has_tokenizer_files
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
@@ -54,15 +55,22 @@ class MergedTensors:
         """Return a merged tensor; the update is added in float32 and rounded once."""
         import torch
 
+        if self._is_unchanged(name):
+            return self._base.read(name, dtype)
         merge = self._merge
         replacement, updates = merge.replaced.get(name), merge.updates.get(name, [])
-        if replacement is None and not updates and name in self._base.tensors:
-            return self._base.read(name, dtype)
         source = merge.head[1] if merge.head is not None and name == merge.head[0] else name
         merged = stored = self._base.read(source) if replacement is None else replacement
         for update in updates:
             merged = update(merged.float())
         return merged.to(stored.dtype if dtype is None else getattr(torch, dtype))
+
+    def raw(self, name: str) -> RawTensor | None:
+        return self._base.raw(name) if self._is_unchanged(name) else None
+
+    def _is_unchanged(self, name: str) -> bool:
+        merge = self._merge
+        return name not in merge.replaced and not merge.updates.get(name) and name in self._base.tensors
 
     def close(self) -> None:
         self._base.close()

@@ -11,6 +11,7 @@ from litgpt.adapters.checkpoints.quantized.registry import quant_format_of, with
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.families import expected_shapes
 from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class DequantizedTensors:
             return packed.unpack(parts, getattr(torch, dtype or "float32"))
         except ValueError as error:
             raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
+
+    def raw(self, name: str) -> RawTensor | None:
+        return None if name in self._packed else self._stored.raw(name)
 
     def fetch(self, report: Reporter) -> None:
         self._stored.fetch(report)

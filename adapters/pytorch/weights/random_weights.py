@@ -15,6 +15,7 @@ from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 # The standard deviation of GPT-2 (Radford et al. 2019, section 2.3) and of most configs with an
@@ -49,6 +50,9 @@ class RandomTensors:
         if target.parameter.init_value is not None:
             return torch.full(target.view.shape, target.parameter.init_value, dtype=torch_dtype)
         return self._initialize(target.parameter.role, target.view.shape).to(torch_dtype)
+
+    def raw(self, name: str) -> RawTensor | None:  # noqa: ARG002 - no tensor is stored
+        return None
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -10,6 +10,7 @@ from litgpt.domain.errors import ModelNotFound
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, STORAGE_FORMATS, DType, TensorInfo
 
 
@@ -54,6 +55,9 @@ class MemoryTensors:
         import torch
 
         return tensor.to(getattr(torch, dtype))
+
+    def raw(self, name: str) -> RawTensor | None:  # noqa: ARG002 - no tensor is in a file
+        return None
 
     def close(self) -> None:
         self.closed = True

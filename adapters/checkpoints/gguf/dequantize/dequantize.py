@@ -1,6 +1,6 @@
 """Read and dequantize tensors of GGUF files, in Hugging Face's layout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
@@ -52,6 +52,15 @@ class TensorChunk:
 
     tensor: GgufTensor
     view: StridedView | None = None
+
+    def row_numbers(self, shape: tuple[int, ...]) -> Sequence[int] | None:
+        """Return the rows of the Hugging Face tensor that the part consists of; None if it divides rows."""
+        length = shape[-1] if shape else 1
+        if length % self.tensor.quant_type.block_size:
+            return None
+        if self.view is None:
+            return range(prod(self.tensor.shape) // length)
+        return self.view.row_numbers(length)
 
 
 @attrs.frozen

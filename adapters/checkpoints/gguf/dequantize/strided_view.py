@@ -21,6 +21,20 @@ class StridedView:
     def numel(self) -> int:
         return prod(self.sizes)
 
+    def row_numbers(self, length: int) -> tuple[int, ...] | None:
+        """Return the rows of `length` elements of the view, in its order; None if it divides rows."""
+        inner, outer = 1, len(self.sizes)
+        while outer and inner < length and (self.sizes[outer - 1] == 1 or self.strides[outer - 1] == inner):
+            outer -= 1
+            inner *= self.sizes[outer]
+        if inner % length or any(start % length for start in (self.offset, *self.strides[:outer])):
+            return None
+        starts = [self.offset // length]
+        for size, stride in zip(self.sizes[:outer], self.strides[:outer], strict=True):
+            step = stride // length
+            starts = [start + index * step for start in starts for index in range(size)]
+        return tuple(start + index for start in starts for index in range(inner // length))
+
     def split(self, axis: int, *sizes: int) -> "StridedView":
         if prod(sizes) != self.sizes[axis] or 0 in sizes:
             raise ValueError(f"{self.sizes[axis]} does not split into {sizes}")

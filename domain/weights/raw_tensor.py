@@ -1,0 +1,56 @@
+"""The stored bytes of a tensor, for engines that compute with a file's own formats."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import attrs
+
+from litgpt.domain.formatting.bounded_text import brief_repr
+
+
+def _keep_pages() -> None:
+    """Do nothing: the buffer is not a mapped file."""
+
+
+@attrs.frozen(eq=False)
+class RawRows:
+    """Rows of a tensor that are stored one after another, without padding.
+
+    Attributes:
+        storage_format: `F32`, `BF16`, `F16`, or a quantization type of GGUF (`Q4_0`, `Q6_K`, …), whose blocks
+            do not cross rows.
+        data: The read-only bytes, little-endian. They stay valid after the checkpoint is closed.
+        row_numbers: The row of the tensor that each stored row is.
+        drop_pages: Drops the pages of `data` from this process's memory; they are read again when accessed.
+    """
+
+    storage_format: str
+    data: memoryview = attrs.field(repr=False)
+    row_numbers: Sequence[int] = attrs.field(repr=False)
+    drop_pages: Callable[[], None] = attrs.field(default=_keep_pages, repr=False)
+
+
+@attrs.frozen(eq=False)
+class RawTensor:
+    """A tensor as it is stored, in parts that together contain each row once.
+
+    All dimensions but the last one are flattened: a tensor of shape (experts, rows, columns) has experts *
+    rows rows, and a vector has one.
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[RawRows, ...]
+
+    __repr__ = brief_repr
+
+    @property
+    def num_rows(self) -> int:
+        return prod(self.shape[:-1])
+
+    @property
+    def num_columns(self) -> int:
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def storage_formats(self) -> frozenset[str]:
+        return frozenset(part.storage_format for part in self.parts)
