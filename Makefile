@@ -70,7 +70,7 @@ wheel: .venv/.dev
 	@$(PIP) install -qq --no-deps --target .check/site .check/*.whl
 
 check-types: wheel
-	MYPYPATH="$(SITE)" $(PY) -m mypy -p litgpt -p tests > .check/mypy.txt; status=$$?; \
+	MYPYPATH="$(SITE)" $(PY) -m mypy -p litgpt -p native_build -p tests > .check/mypy.txt; status=$$?; \
 	sed -E -e 's,^\.check/site/litgpt/(adapters|application|domain)/,\1/,' \
 	    -e 's,^\.check/site/litgpt/cli/,entrypoints/cli/,' \
 	    -e 's,^\.check/site/litgpt/,entrypoints/library/,' .check/mypy.txt; exit $$status

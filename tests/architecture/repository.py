@@ -14,6 +14,11 @@ SOURCES = ("domain", "application", "adapters", "entrypoints")
 FOLDERS = (*SOURCES, "tests", "benchmarks", "docs", "examples", ".ci")
 """Every folder of this repository, without the folders that tools create."""
 
+NOT_IN_WHEEL = ROOT / "adapters" / "native" / "csrc"
+"""The C++ sources and their build backend, which only a source distribution contains."""
+
+_COMPILED = shutil.ignore_patterns("__pycache__", "_native.*")
+
 
 def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -23,15 +28,21 @@ def files(*folders: str, suffix: str = "") -> Iterator[Path]:
     """Yield the source files under these folders, without compiled ones."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and path.name.endswith(suffix):
+            compiled = "__pycache__" in path.parts or path.stem == "_native"
+            if path.is_file() and not compiled and path.name.endswith(suffix):
                 yield path
+
+
+def wheel_files(suffix: str = "") -> Iterator[Path]:
+    """Yield the source files of the wheel."""
+    return (path for path in files(*SOURCES, suffix=suffix) if not path.is_relative_to(NOT_IN_WHEEL))
 
 
 def copy_sources(into: Path) -> Path:
     """Copy the sources of a wheel, without the output of earlier builds."""
     into.mkdir()
     for name in SOURCES:
-        shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, into / name, ignore=_COMPILED)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, into / name)
     return into
@@ -41,5 +52,6 @@ def lay_out(into: Path) -> Path:
     """Copy the sources into `into/litgpt`, in the layout of an installation."""
     for package, folder in sorted(pyproject()["tool"]["setuptools"]["package-dir"].items()):
         target = into.joinpath(*package.split("."))
-        shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, target, ignore=_COMPILED)
+    shutil.rmtree(into / "litgpt" / "adapters" / "native" / "csrc")
     return into

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.repository import ROOT, SOURCES, copy_sources, files, pyproject
+from tests.architecture.repository import NOT_IN_WHEEL, ROOT, copy_sources, pyproject, wheel_files
 
 
 def module_folders() -> dict[str, Path]:
@@ -20,6 +20,8 @@ def module_folders() -> dict[str, Path]:
     results = {}
     for root, package in roots.items():
         for init in root.rglob("__init__.py"):
+            if init.is_relative_to(NOT_IN_WHEEL):
+                continue
             results[".".join((package, *init.parent.relative_to(root).parts))] = init.parent
     return results
 
@@ -35,7 +37,7 @@ def installed_as(path: Path) -> str:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     sources = copy_sources(tmp_path_factory.mktemp("wheel") / "sources")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(sources.parent)]
-    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    environment = {**os.environ, "PYTHONWARNINGS": "default", "LITGPT_NATIVE": "0"}
     run = subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return zipfile.ZipFile(next(sources.parent.glob("*.whl")))
@@ -47,13 +49,13 @@ def test_every_package_is_listed() -> None:
 
 
 def test_every_folder_with_python_in_it_is_a_package() -> None:
-    folders = {path.parent for path in files(*SOURCES, suffix=".py")}
+    folders = {path.parent for path in wheel_files(".py")}
     assert sorted(folders) == sorted(module_folders().values())
 
 
 def test_the_wheel_holds_every_source_file_byte_for_byte(wheel: zipfile.ZipFile) -> None:
     packed = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
-    assert packed == {installed_as(path): path.read_bytes() for path in files(*SOURCES)}
+    assert packed == {installed_as(path): path.read_bytes() for path in wheel_files()}
     assert "litgpt/py.typed" in packed
 
 
@@ -74,7 +76,7 @@ def test_the_tests_import_this_checkout() -> None:
 def test_the_version_is_declared_once() -> None:
     declared = pyproject()["project"]["version"]
     assert version("litgpt") == declared
-    second = [path for path in files(*SOURCES) if f'"{declared}"' in path.read_text(encoding="utf-8")]
+    second = [path for path in wheel_files() if f'"{declared}"' in path.read_text(encoding="utf-8")]
     assert not second
 
 

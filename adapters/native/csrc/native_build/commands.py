@@ -1,0 +1,72 @@
+"""Commands of setuptools: the library is part of the package; a wheel serves one platform, any Python 3."""
+
+import shutil
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Command
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build import build
+
+from native_build.install import build_if_possible
+from native_build.shared_library import FILE_NAME
+from native_build.units import SOURCES
+
+PACKAGE = SOURCES.parent
+"""The folder of `litgpt.adapters.native`, in which an editable installation finds the library."""
+
+
+class BuildNative(Command):
+    """Builds the library, in the folder of the sources first, so that the next build has less to do."""
+
+    editable_mode = False
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
+    build_lib = ""
+    library: Path | None = None
+
+    def initialize_options(self) -> None:
+        self.build_lib = ""
+
+    def finalize_options(self) -> None:
+        self.build_lib = str(self.get_finalized_command("build").build_lib)
+
+    def run(self) -> None:
+        self.library = build_if_possible(PACKAGE)
+        if self.library is not None and not self.editable_mode:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.library, self._target)
+
+    @property
+    def _target(self) -> Path:
+        return Path(self.build_lib, "litgpt", "adapters", "native", FILE_NAME)
+
+    def get_source_files(self) -> list[str]:
+        """Return what a source distribution needs beside the Python packages."""
+        root = PACKAGE.parents[1]
+        found = (path for path in SOURCES.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return sorted(str(path.relative_to(root)) for path in found)
+
+    def get_outputs(self) -> list[str]:
+        return [] if self.library is None or self.editable_mode else [str(self._target)]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {}
+
+
+class Build(build):
+    """Builds the library after the Python packages."""
+
+    sub_commands = [*build.sub_commands, ("build_native", None)]  # noqa: RUF012 - as in setuptools
+
+
+class BdistWheel(bdist_wheel):
+    """Tags the wheel with the platform if it contains the library."""
+
+    def run(self) -> None:
+        self.run_command("build_native")
+        self.root_is_pure = self.get_finalized_command("build_native").library is None
+        super().run()
+
+    def get_tag(self) -> tuple[str, str, str]:
+        tag: tuple[str, str, str] = super().get_tag()
+        return tag if self.root_is_pure else ("py3", "none", tag[2])

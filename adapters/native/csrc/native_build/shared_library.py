@@ -1,0 +1,95 @@
+"""Compiles the units in parallel and links them. Only what changed is compiled again."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from native_build.compiler import Compiler
+from native_build.units import SOURCES, Unit, headers, units
+
+FILE_NAME = {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
+
+
+class BuildFailed(Exception):
+    """A unit does not compile, or the library does not link; the text is the compiler's."""
+
+
+def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[str] = ()) -> Path:
+    """Build the library in the folder `into`, unless it is there and current, and return its path.
+
+    `objects` is a folder for object files, which the next build reuses.
+    """
+    todo = list(units(compiler, extra_flags))
+    if not todo:
+        raise BuildFailed(f"There are no sources in {SOURCES}.")
+    shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])
+    digests = [_digest([shared, *unit.flags, unit.source.read_bytes()]) for unit in todo]
+    whole = _digest([*digests, *extra_flags])
+    library = into / FILE_NAME
+    if library.exists() and _mark(whole) in library.read_bytes():
+        return library
+    objects.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        compiled = list(
+            threads.map(lambda unit, digest: _compile(compiler, unit, digest, objects), todo, digests)
+        )
+    mark = objects / f"mark-{whole}.cpp"
+    mark.write_text(
+        'extern "C" __attribute__((visibility("default"))) extern const char litgpt_build[];\n'
+        f'const char litgpt_build[] = "{_mark(whole).decode()}";\n',
+        encoding="utf-8",
+    )
+    compiled.append(_compile(compiler, Unit(mark, todo[0].flags), whole, objects))
+    into.mkdir(parents=True, exist_ok=True)
+    # Another process may have the library open, or build it too: replaced at once, and never written to.
+    handle, name = tempfile.mkstemp(dir=into, prefix="_native-", suffix=".tmp")
+    os.close(handle)
+    try:
+        _check(compiler, ["-shared", *_link_flags(), *extra_flags, *compiled, "-pthread", "-o", name])
+        Path(name).chmod(0o755)
+        Path(name).replace(library)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return library
+
+
+def _compile(compiler: Compiler, unit: Unit, digest: str, objects: Path) -> Path:
+    result = objects / f"{unit.source.stem.partition('-')[0]}-{digest}.o"
+    if not result.exists():
+        unfinished = result.with_suffix(f".{os.getpid()}.tmp")
+        _check(compiler, [*unit.flags, "-c", unit.source, "-o", unfinished])
+        unfinished.replace(result)
+    return result
+
+
+def _link_flags() -> list[str]:
+    """Without the C++ runtime, which nothing uses, and without names that are defined nowhere."""
+    if sys.platform == "linux":
+        return ["-Wl,--as-needed", "-Wl,-z,defs"]
+    return []
+
+
+def _check(compiler: Compiler, arguments: Sequence[str | Path]) -> None:
+    run = compiler.run(arguments)
+    if run.returncode != 0:
+        command = " ".join(map(str, [*compiler.command, *arguments]))
+        raise BuildFailed(f"{command}\n{run.stdout}{run.stderr}")
+    if run.stderr.strip():
+        sys.stderr.write(run.stderr)
+
+
+def _digest(parts: Iterable[str | bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        whole.update(len(content).to_bytes(8, "little"))
+        whole.update(content)
+    return whole.hexdigest()[:32]
+
+
+def _mark(digest: str) -> bytes:
+    return f"litgpt-native-build:{digest}".encode()

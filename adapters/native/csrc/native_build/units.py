@@ -1,0 +1,63 @@
+"""The translation units of the library, and the flags of each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from native_build.compiler import MACHINE, Compiler, position_independent
+
+SOURCES = Path(__file__).resolve().parents[1]
+"""The folder `csrc`."""
+
+BASE_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",  # a fused multiply-add only where it is written, so that all compilers agree
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    *position_independent(),
+)
+
+_AVX2 = ("-mavx2", "-mfma", "-mf16c")
+_AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
+INSTRUCTION_SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86_64": {"avx2": _AVX2, "avx512": _AVX512, "avx512vnni": (*_AVX512, "-mavx512vnni", "-mavx512bf16")},
+    "aarch64": {"neon": ("-march=armv8.2-a+dotprod",)},
+}
+"""The flags of `kernels/isa_NAME.cpp` by processor; `kernels/isa_portable.cpp` needs none."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A source file and the flags with which it is compiled."""
+
+    source: Path
+    flags: tuple[str, ...]
+
+
+def units(compiler: Compiler, extra_flags: Sequence[str] = ()) -> Iterator[Unit]:
+    """Yield the units for this processor. `LITGPT_HAVE_AVX2` and so on say which kernels are among them."""
+    sets = {
+        name: flags
+        for name, flags in INSTRUCTION_SETS.get(MACHINE, {}).items()
+        if (SOURCES / f"kernels/isa_{name}.cpp").exists() and compiler.accepts(flags)
+    }
+    available = tuple(f"-DLITGPT_HAVE_{name.upper()}" for name in sets)
+    base = (*BASE_FLAGS, *available, *extra_flags, f"-I{SOURCES}")
+    for source in sorted(SOURCES.rglob("*.cpp")):
+        if source.is_relative_to(SOURCES / "testing"):
+            continue
+        name = source.stem.removeprefix("isa_")
+        if name in (source.stem, "portable"):
+            yield Unit(source, base)
+        elif name in sets:
+            yield Unit(source, (*base, *sets[name]))
+
+
+def headers() -> list[Path]:
+    """Return all files that a unit may include."""
+    return sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".inc"))
