@@ -37,6 +37,9 @@ class Array {
     return kOk;
   }
 
+  // As `resize`, but never shrinks.
+  Status at_least(int64_t count) { return count > size_ ? resize(count) : kOk; }
+
   T* data() { return data_; }
   const T* data() const { return data_; }
   int64_t size() const { return size_; }

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "model/routing.h"
+
 namespace litgpt {
 namespace {
 
@@ -107,6 +109,56 @@ class Checker {
     return range(operands_[0], 0, table.cols);
   }
 
+  Status route() const {
+    LITGPT_TRY(finite(1));
+    const int64_t experts = operands_[2];
+    const int64_t top_k = operands_[3];
+    const int64_t groups = operands_[6];
+    LITGPT_REQUIRE(experts > 0 && experts <= kMaxExperts && top_k > 0 && top_k <= experts,
+                   "Instruction %d: the number of experts is invalid.", index_);
+    LITGPT_REQUIRE(groups > 0 && experts % groups == 0 && operands_[7] > 0 && operands_[7] <= groups &&
+                       operands_[8] > 0 && operands_[7] * (experts / groups) >= top_k,
+                   "Instruction %d: the groups of experts are invalid.", index_);
+    LITGPT_TRY(at_most(4, kSigmoidScores));
+    LITGPT_TRY(range(operands_[0], 0, 2 * top_k));
+    LITGPT_TRY(range(operands_[1], 0, experts));
+    LITGPT_TRY(vector(operands_[9], experts, true));
+    return vector(operands_[10], experts, true);
+  }
+
+  Status experts() const {
+    LITGPT_TRY(finite(3));
+    LITGPT_TRY(at_most(7, kSigmoid));
+    const int64_t count = operands_[4];
+    LITGPT_REQUIRE(count > 0 && count <= kMaxExperts && operands_[5] > 0 && operands_[5] <= count && operands_[6] > 0,
+                   "Instruction %d: the number of experts is invalid.", index_);
+    LITGPT_TRY(range(operands_[2], 0, 2 * int64_t{operands_[5]}));
+    for (int32_t at = 0; at < 3 * count; ++at) {
+      LITGPT_REQUIRE(operands_[3] >= 0 && operands_[3] <= INT32_MAX - 3 * count, "Instruction %d: there is no matrix.",
+                     index_);
+      LITGPT_TRY(matrix(operands_[3] + at));
+      const litgpt_tensor& it = program_.tensors[operands_[3] + at];
+      const litgpt_tensor& same = program_.tensors[operands_[3] + at % 3];
+      LITGPT_REQUIRE(it.format == same.format && it.rows == same.rows && it.cols == same.cols,
+                     "Instruction %d: the experts differ in shape or format.", index_);
+      if (operands_[8] >= 0) LITGPT_TRY(vector(operands_[8] + at, round_up(it.rows, kTileRows), false));
+    }
+    const litgpt_tensor& gate = program_.tensors[operands_[3]];
+    const litgpt_tensor& up = program_.tensors[operands_[3] + 1];
+    const litgpt_tensor& out = program_.tensors[operands_[3] + 2];
+    LITGPT_REQUIRE(gate.rows == operands_[6] && up.rows == gate.rows && up.cols == gate.cols &&
+                       up.format == gate.format && out.cols == operands_[6] && out.rows == gate.cols,
+                   "Instruction %d: the matrices of an expert do not fit together.", index_);
+    LITGPT_TRY(range(operands_[1], 0, gate.cols));
+    return range(operands_[0], 0, out.rows);
+  }
+
+  Status three_buffers(int64_t size) const {
+    LITGPT_TRY(finite(3));
+    for (int at = 0; at < 3; ++at) LITGPT_TRY(range(operands_[at], 0, size));
+    return kOk;
+  }
+
  private:
   const Program& program_;
   int32_t index_;
@@ -145,6 +197,12 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
       LITGPT_TRY(check.finite(1));
       LITGPT_TRY(check.range(operands[0], 0, operands[2]));
       return check.range(operands[1], 0, operands[2]);
+    case kSwiglu: return check.three_buffers(operands[3]);
+    case kGate:
+      LITGPT_TRY(check.range(operands[1], 0, 1));
+      return check.range(operands[0], 0, operands[2]);
+    case kRoute: return check.route();
+    case kExperts: return check.experts();
     case kHead:
       LITGPT_TRY(check.finite(2));
       LITGPT_TRY(check.linear(-1, operands[0], operands[1], operands[2]));

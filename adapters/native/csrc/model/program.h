@@ -17,7 +17,8 @@ namespace litgpt {
 // kEmbedPosition  dst, vector of all rows, first row          |           dst += row of the position
 // kNorm           dst, src, weight, bias, kind, size, count, src offset, dst offset, unit offset, per-group weights
 //                                                             | eps       normalizes `count` groups of `size` values
-// kLinear         dst, src, matrix, bias, add, reuse          | alpha     reuse: src as in the previous kLinear
+// kLinear         dst, src, matrix, bias, add, reuse          | alpha     reuse: the same values of src
+//                                                                         as in the previous kLinear
 // kRope           buffer, offset, heads, head size, table, interleaved
 // kClamp          buffer, offset, size                        | low, high
 // kTemperature    buffer, offset, size                        | scale, floor scale, offset: see AttentionTemperature
@@ -28,6 +29,13 @@ namespace litgpt {
 // kCopy           dst, src, size                              | alpha     dst = alpha * src
 // kHead           src, matrix, bias                           | scale, softcap
 // kRopeTable      tensor of inverse frequencies               | factor    numbered in the order of the program
+// kSwiglu         dst, gate, up, size                         | limit, alpha, offset: see SwigluClamp
+// kGate           dst, gate, size                             |           dst *= sigmoid of the first value of gate
+// kRoute          dst, logits, experts, top k, scoring, normalize, groups, top groups, group top k,
+//                 correction bias, expert scales              | factor    dst: top k weights, then as many experts
+// kExperts        dst, src, routes, first matrix, experts, top k, size, kind, first bias, clamped, weights first
+//                                                             | limit, alpha, offset
+//                 Matrices and biases: gate, up and output of expert 0, of expert 1, and so on.
 enum Opcode : int32_t {
   kEmbed = 0,
   kEmbedPosition = 1,
@@ -42,7 +50,11 @@ enum Opcode : int32_t {
   kCopy = 10,
   kHead = 11,
   kRopeTable = 12,
-  kOpcodeCount = 13,
+  kSwiglu = 13,
+  kGate = 14,
+  kRoute = 15,
+  kExperts = 16,
+  kOpcodeCount = 17,
 };
 
 inline constexpr int32_t kVector = -1;  // format of a tensor that is a vector of float32

@@ -2,22 +2,24 @@
 
 #include <math.h>
 
+#include "model/executor.h"
+#include "model/experts.h"
+#include "model/routing.h"
 #include "weights/pack.h"
 
 namespace litgpt {
 namespace {
 
-// With few tokens, an operation on each token takes less time than a barrier: one worker does them all.
-constexpr int64_t kSerialTokens = 3;
-// The size of a piece of a matrix product: large against the cost of taking one, small against the whole.
-constexpr int64_t kPieceBytes = int64_t{48} << 10;
-constexpr int64_t kMinPieces = 4;  // per worker
-
 class Step {
  public:
   Step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
        Worker& worker)
-      : program_(program), kernels_(kernels), batch_(batch), space_(workspace), logits_(logits), worker_(worker) {}
+      : executor_(kernels, workspace.prepared(), worker),
+        kernels_(kernels),
+        program_(program),
+        batch_(batch),
+        space_(workspace),
+        logits_(logits) {}
 
   void run() {
     int64_t table = 0;
@@ -38,39 +40,20 @@ class Step {
         case kAdd: add(o, static_cast<float>(p[0])); break;
         case kCopy: copy(o, static_cast<float>(p[0])); break;
         case kHead: head(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
+        case kSwiglu: swiglu(o, p); break;
+        case kGate: gate(o); break;
+        case kRoute: select_experts(o, static_cast<float>(p[0])); break;
+        case kExperts: run_experts(o, p, program_, batch_, space_, executor_); break;
         case kRopeTable: rope_table(table++, o[0], static_cast<float>(p[0])); break;
         default: break;  // read_program checked the opcodes
       }
     }
-    synchronize();
   }
 
  private:
-  // Calls `body(token)` for all tokens.
-  template <class Body>
-  void per_token(int64_t tokens, const Body& body) {
-    if (tokens <= kSerialTokens) {
-      if (worker_.index() == 0) {
-        for (int64_t token = 0; token < tokens; ++token) body(token);
-      }
-      is_pending_ = true;
-      return;
-    }
-    synchronize();
-    worker_.each(tokens, 1 + tokens / (8 * worker_.count()), [&](int64_t first, int64_t last) {
-      for (int64_t token = first; token < last; ++token) body(token);
-    });
-  }
-
-  // Waits for the operations that one worker did.
-  void synchronize() {
-    if (is_pending_) worker_.barrier();
-    is_pending_ = false;
-  }
-
   void embed(const int32_t* o, float scale) {
     const Matrix table = program_.matrix(o[1]);
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* row = space_.row(o[0], token);
       unpack_rows(table, batch_.ids[token], 1, row);
       if (scale != 1.0f) {
@@ -81,7 +64,7 @@ class Step {
 
   void embed_position(const int32_t* o) {
     const litgpt_tensor& table = program_.tensors[o[1]];
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       const int64_t row = batch_.positions[token] + o[2];
       kernels_.add(program_.vector(o[1]) + row * table.cols, table.cols, 1.0f, space_.row(o[0], token));
     });
@@ -90,7 +73,7 @@ class Step {
   void rope_table(int64_t table, int32_t tensor, float factor) {
     const RopeRows rows = space_.rope(table);
     const float* frequencies = program_.vector(tensor);
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       const float position = static_cast<float>(batch_.positions[token]);
       for (int64_t pair = 0; pair < rows.pairs; ++pair) {
         const float angle = position * frequencies[pair];
@@ -105,7 +88,7 @@ class Step {
     const float* bias = program_.vector(o[3]);
     const int64_t size = o[5];
     const int64_t step = o[10] != 0 ? size : 0;
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       const float* x = space_.row(o[1], token) + o[7];
       float* y = space_.row(o[0], token) + o[8];
       for (int64_t group = 0; group < o[6]; ++group) {
@@ -118,47 +101,28 @@ class Step {
 
   void linear(const int32_t* o, float alpha) {
     const Matrix weight = program_.matrix(o[2]);
-    if (o[5] == 0) prepare(weight, space_.row(o[1], 0), space_.stride(o[1]), batch_.tokens);
-    multiply(weight, program_.vector(o[3]), batch_.tokens, space_.row(o[0], 0), space_.stride(o[0]), o[4] != 0,
+    if (o[5] == 0 || !executor_.is_prepared_for(weight)) executor_.prepare(weight, space_.row(o[1], 0), space_.stride(o[1]), batch_.tokens);
+    executor_.multiply(weight, program_.vector(o[3]), batch_.tokens, space_.row(o[0], 0), space_.stride(o[0]), o[4] != 0,
              alpha);
-  }
-
-  void prepare(const Matrix& weight, const float* x, int64_t stride, int64_t tokens) {
-    prepared_ = space_.prepared();
-    prepared_.cols = round_up(weight.cols, kGroup);
-    per_token(tokens, [&](int64_t token) {
-      kernels_.prepare(weight.format, x, stride, weight.cols, token, token + 1, prepared_);
-    });
-  }
-
-  void multiply(const Matrix& weight, const float* bias, int64_t tokens, float* y, int64_t stride, bool add,
-                float alpha) {
-    synchronize();
-    int64_t grain = kPieceBytes / weight.tile_bytes();
-    const int64_t most = weight.tiles() / (kMinPieces * worker_.count());
-    if (grain > most) grain = most;
-    worker_.each(weight.tiles(), grain < 1 ? 1 : grain, [&](int64_t first, int64_t last) {
-      kernels_.matmul(weight, prepared_, first, last, 0, tokens, bias, y, stride, add, alpha);
-    });
   }
 
   void rope(const int32_t* o) {
     const RopeRows rows = space_.rope(o[4]);
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       kernels_.rope(space_.row(o[0], token) + o[1], o[2], o[3], rows.pairs, rows.cos + token * rows.pairs,
                     rows.sin + token * rows.pairs, o[5] != 0);
     });
   }
 
   void clamp(const int32_t* o, float low, float high) {
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* x = space_.row(o[0], token) + o[1];
       for (int64_t at = 0; at < o[2]; ++at) x[at] = fminf(fmaxf(x[at], low), high);
     });
   }
 
   void temperature(const int32_t* o, const double* p) {
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       const double position = static_cast<double>(batch_.positions[token]) + p[2];
       const float factor = static_cast<float>(1.0 + p[0] * log1p(floor(position / p[1])));
       float* x = space_.row(o[0], token) + o[1];
@@ -169,12 +133,11 @@ class Step {
   void attend(const int32_t* o, float scale, float softcap) {
     const CacheShape& shape = program_.caches[o[6]];
     if (o[7] != 0) {
-      per_token(batch_.tokens, [&](int64_t token) { store(o, shape, token); });
+      executor_.per_token(batch_.tokens, [&](int64_t token) { store(o, shape, token); });
     }
-    synchronize();
     const int64_t heads = o[8] / shape.kv_heads;
     const int64_t units = batch_.blocks.size() * shape.kv_heads;
-    worker_.each(units, 1, [&](int64_t first, int64_t last) {
+    executor_.worker().each(units, 1, [&](int64_t first, int64_t last) {
       for (int64_t unit = first; unit < last; ++unit) {
         attend_block(o, shape, batch_.blocks[unit / shape.kv_heads], unit % shape.kv_heads, heads, scale, softcap);
       }
@@ -222,19 +185,42 @@ class Step {
   }
 
   void activate(const int32_t* o) {
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       kernels_.activate(static_cast<Activation>(o[3]), space_.row(o[1], token) + o[5],
                         o[2] < 0 ? nullptr : space_.row(o[2], token) + o[6], o[4], space_.row(o[0], token));
     });
   }
 
+  void swiglu(const int32_t* o, const double* p) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
+      clamped_swiglu(space_.row(o[1], token), space_.row(o[2], token), o[3], p, space_.row(o[0], token));
+    });
+  }
+
+  void gate(const int32_t* o) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
+      const float factor = 1.0f / (1.0f + expf(-space_.row(o[1], token)[0]));
+      float* x = space_.row(o[0], token);
+      for (int64_t at = 0; at < o[2]; ++at) x[at] *= factor;
+    });
+  }
+
+  void select_experts(const int32_t* o, float factor) {
+    const Routing routing{o[2], o[3], static_cast<Scoring>(o[4]), o[5] != 0, o[6], o[7], o[8],
+                          program_.vector(o[9]), program_.vector(o[10]), factor};
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
+      float* out = space_.row(o[0], token);
+      route(routing, space_.row(o[1], token), out, out + routing.top_k);
+    });
+  }
+
   void add(const int32_t* o, float alpha) {
-    per_token(batch_.tokens,
+    executor_.per_token(batch_.tokens,
               [&](int64_t token) { kernels_.add(space_.row(o[1], token), o[2], alpha, space_.row(o[0], token)); });
   }
 
   void copy(const int32_t* o, float alpha) {
-    per_token(batch_.tokens, [&](int64_t token) {
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
       const float* x = space_.row(o[1], token);
       float* y = space_.row(o[0], token);
       for (int64_t at = 0; at < o[2]; ++at) y[at] = alpha * x[at];
@@ -244,16 +230,16 @@ class Step {
   void head(const int32_t* o, float scale, float softcap) {
     const Matrix weight = program_.matrix(o[1]);
     const int64_t stride = space_.stride(o[0]);
-    per_token(batch_.logits, [&](int64_t at) {
+    executor_.per_token(batch_.logits, [&](int64_t at) {
       memcpy(space_.head_input() + at * stride, space_.row(o[0], batch_.logit_rows[at]),
              static_cast<size_t>(weight.cols) * sizeof(float));
     });
-    prepare(weight, space_.head_input(), stride, batch_.logits);
+    executor_.prepare(weight, space_.head_input(), stride, batch_.logits);
     const int64_t padded = round_up(program_.vocab_size, kTileRows);
     float* y = padded == program_.vocab_size ? logits_ : space_.head_output();
-    multiply(weight, program_.vector(o[2]), batch_.logits, y, padded, false, 1.0f);
+    executor_.multiply(weight, program_.vector(o[2]), batch_.logits, y, padded, false, 1.0f);
     if (y == logits_ && scale == 1.0f && softcap == 0.0f) return;
-    per_token(batch_.logits, [&](int64_t at) {
+    executor_.per_token(batch_.logits, [&](int64_t at) {
       const float* x = y + at * padded;
       float* out = logits_ + at * program_.vocab_size;
       for (int64_t id = 0; id < program_.vocab_size; ++id) {
@@ -263,14 +249,12 @@ class Step {
     });
   }
 
-  const Program& program_;
+  Executor executor_;
   const Kernels& kernels_;
+  const Program& program_;
   const Batch& batch_;
   Workspace& space_;
   float* logits_;
-  Worker& worker_;
-  Prepared prepared_{};
-  bool is_pending_ = false;
 };
 
 }  // namespace

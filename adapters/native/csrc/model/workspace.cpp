@@ -18,15 +18,17 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
     LITGPT_TRY(strides_.resize(count));
     for (int64_t at = 0; at < count; ++at) strides_[at] = round_up(program.widths[at], kTileRows);
   }
-  for (int64_t at = 0; at < num_buffers_; ++at) LITGPT_TRY(buffers_[at].resize(tokens * strides_[at]));
+  for (int64_t at = 0; at < num_buffers_; ++at) LITGPT_TRY(buffers_[at].at_least(tokens * strides_[at]));
 
-  const int64_t rows = tokens > logits ? tokens : logits;
+  LITGPT_TRY(reserve_experts(program, tokens));
+  int64_t rows = tokens > logits ? tokens : logits;
+  if (experts_.token_of.size() > rows) rows = experts_.token_of.size();
   const int64_t size = rows * program.max_cols;
-  LITGPT_TRY(f32_.resize(size));
-  LITGPT_TRY(bf16_.resize(size));
-  LITGPT_TRY(q8_.resize(size));
-  LITGPT_TRY(scales_.resize(size / kGroup));
-  LITGPT_TRY(sums_.resize(size / kGroup));
+  LITGPT_TRY(f32_.at_least(size));
+  LITGPT_TRY(bf16_.at_least(size));
+  LITGPT_TRY(q8_.at_least(size));
+  LITGPT_TRY(scales_.at_least(size / kGroup));
+  LITGPT_TRY(sums_.at_least(size / kGroup));
   prepared_ = {0, f32_.data(), bf16_.data(), q8_.data(), scales_.data(), sums_.data()};
 
   int64_t pairs = 0;
@@ -34,7 +36,7 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
     const litgpt_tensor& frequencies = program.tensors[program.rope_tables[at].operands[0]];
     pairs += frequencies.rows * frequencies.cols;
   }
-  LITGPT_TRY(rope_values_.resize(2 * pairs * tokens));
+  LITGPT_TRY(rope_values_.at_least(2 * pairs * tokens));
   LITGPT_TRY(ropes_.resize(program.rope_tables.size()));
   float* next = rope_values_.data();
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {
@@ -44,8 +46,27 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
     next += 2 * own * tokens;
   }
   const litgpt_instruction& head = program.instructions[program.instructions.size() - 1];
-  LITGPT_TRY(head_input_.resize(logits * strides_[head.operands[0]]));
-  return head_output_.resize(logits * round_up(program.vocab_size, kTileRows));
+  LITGPT_TRY(head_input_.at_least(logits * strides_[head.operands[0]]));
+  return head_output_.at_least(logits * round_up(program.vocab_size, kTileRows));
+}
+
+Status Workspace::reserve_experts(const Program& program, int64_t tokens) {
+  for (int64_t at = 0; at < program.instructions.size(); ++at) {
+    const litgpt_instruction& instruction = program.instructions[at];
+    if (instruction.opcode != kExperts) continue;
+    const int32_t* o = instruction.operands;
+    const int64_t rows = tokens * o[5];
+    const int64_t width = round_up(o[6], kTileRows);
+    LITGPT_TRY(experts_.first.at_least(o[4] + 1));
+    LITGPT_TRY(experts_.active.at_least(o[4]));
+    LITGPT_TRY(experts_.row_of.at_least(rows));
+    LITGPT_TRY(experts_.token_of.at_least(rows));
+    LITGPT_TRY(experts_.weight_of.at_least(rows));
+    LITGPT_TRY(experts_.x.at_least(rows * strides_[o[0]]));
+    LITGPT_TRY(experts_.gate.at_least(rows * width));
+    LITGPT_TRY(experts_.up.at_least(rows * width));
+  }
+  return kOk;
 }
 
 }  // namespace litgpt

@@ -13,6 +13,19 @@ struct RopeRows {  // cosines and sines of each token of the step
   float* sin;
 };
 
+// The tokens of a step, once for each of their experts, sorted by expert.
+struct ExpertRows {
+  Array<int32_t> row_of;    // row of the k-th expert of a token, at [token * top_k + k]
+  Array<int32_t> token_of;  // of a row
+  Array<float> weight_of;
+  Array<int32_t> first;     // first row of each expert, and the number of rows at the end
+  Array<int32_t> active;    // experts that have rows
+  int32_t num_active = 0;
+  Array<float> x;           // input, then output, of each row
+  Array<float> gate;
+  Array<float> up;
+};
+
 class Workspace {
  public:
   Workspace() = default;
@@ -27,10 +40,13 @@ class Workspace {
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
   const Prepared& prepared() const { return prepared_; }
   RopeRows rope(int64_t table) { return ropes_[table]; }
+  ExpertRows& experts() { return experts_; }
   float* head_input() { return head_input_.data(); }
   float* head_output() { return head_output_.data(); }
 
  private:
+  Status reserve_experts(const Program& program, int64_t tokens);
+
   Array<float>* buffers_ = nullptr;
   int64_t num_buffers_ = 0;
   Array<int64_t> strides_;
@@ -41,6 +57,7 @@ class Workspace {
   Array<float> sums_;
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
+  ExpertRows experts_;
   Array<float> head_input_;
   Array<float> head_output_;
   Prepared prepared_{};

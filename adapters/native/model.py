@@ -1,0 +1,193 @@
+"""A model and its sequences in the engine."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.library import ENGINE, check, load_library
+from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.program.instructions import Program, ProgramTensor
+from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, Tensor
+from litgpt.adapters.native.structures import Program as ProgramStructure
+from litgpt.domain.model import Architecture
+
+_TILE_ROWS = 16
+
+
+class NativeModel:
+    """A model that the engine runs; owns its weights.
+
+    Attributes:
+        architecture: The structure of the model.
+        weights: The packed matrices by parameter name.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        program: Program,
+        matrices: Mapping[str, PackedMatrix],
+        vectors: Mapping[str, NDArray[np.float32]],
+        *,
+        cache_format: Format,
+    ) -> None:
+        self.architecture = architecture
+        self.weights = dict(matrices)
+        self._library = load_library()
+        # The engine reads these arrays for as long as the model exists.
+        self._vectors = [_vector(tensor, vectors) for tensor in program.tensors]
+        self._handle = ctypes.c_void_p()
+        tensors = [
+            self.weights[tensor.name].tensor if vector is None else _vector_tensor(vector)
+            for tensor, vector in zip(program.tensors, self._vectors, strict=True)
+        ]
+        structure = _structure(architecture, program, tensors, cache_format)
+        new = self._library.litgpt_model_new
+        check(new(ctypes.byref(structure), ctypes.byref(self._handle)), ENGINE)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):
+            self._library.litgpt_model_free(self._handle)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(matrix.data.nbytes for matrix in self.weights.values())
+
+    def new_sequence(self) -> "NativeSequence":
+        handle = ctypes.c_void_p()
+        new = self._library.litgpt_sequence_new
+        check(new(self._handle, ctypes.byref(handle)), "A sequence")
+        return NativeSequence(self._library, handle)
+
+    def step(self, batch: Sequence[tuple["NativeSequence", Sequence[int]]]) -> NDArray[np.float32]:
+        """Append tokens to sequences and return the logits after the last token of each, (len(batch), V).
+
+        After an error, no sequence has changed.
+
+        Raises:
+            UnsupportedOperation: A sequence would exceed the context length, or a token id is invalid.
+            InsufficientSpace: The KV cache or the activations could not be allocated.
+        """
+        counts = [len(tokens) for _, tokens in batch]
+        handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
+        tokens = np.fromiter((token for _, ids in batch for token in ids), dtype=np.int32, count=sum(counts))
+        last = np.cumsum(counts, dtype=np.int32) - np.int32(1)
+        logits = np.empty((len(batch), self.architecture.vocab_size), dtype=np.float32)
+        status = self._library.litgpt_step(
+            self._handle,
+            len(batch),
+            handles,
+            _ints(np.array(counts, dtype=np.int32)),
+            _ints(tokens),
+            len(batch),
+            _ints(last),
+            logits.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+        )
+        check(status, "Generating")
+        return logits
+
+
+class NativeSequence:
+    """The cached tokens of one sequence; sequences may share the pages of a common prefix."""
+
+    def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
+        self._library = library
+        self._handle = handle
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """The pointer that the library takes.
+
+        Raises:
+            ValueError: The sequence is closed.
+        """
+        if self._handle.value is None:
+            raise ValueError("the sequence is closed")
+        return self._handle
+
+    @property
+    def length(self) -> int:
+        return int(self._library.litgpt_sequence_length(self.handle))
+
+    def fork(self) -> "NativeSequence":
+        """Return a sequence with the same tokens, which shares the pages of this one."""
+        handle = ctypes.c_void_p()
+        check(self._library.litgpt_sequence_fork(self.handle, ctypes.byref(handle)), "A sequence")
+        return NativeSequence(self._library, handle)
+
+    def truncate(self, length: int) -> None:
+        """Forget the tokens from `length` on.
+
+        Raises:
+            UnsupportedOperation: The sequence is shorter, or entries that a sliding window has left behind
+                would be needed again.
+        """
+        check(self._library.litgpt_sequence_truncate(self.handle, length), "Shortening a sequence")
+
+    def close(self) -> None:
+        """Free the pages. The sequence cannot be used any more."""
+        if self._handle.value is not None:
+            self._library.litgpt_sequence_free(self._handle)
+            self._handle = ctypes.c_void_p()
+
+
+def _vector(tensor: ProgramTensor, vectors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """Return the values of a vector; those of biases are padded, as the rows of products are.
+
+    Inverse frequencies keep their length, which is the number of rotated pairs.
+    """
+    if tensor.kind == "matrix":
+        return None
+    if tensor.kind == "constant":
+        return np.array(tensor.values, dtype=np.float32)
+    values = np.ascontiguousarray(vectors[tensor.name], dtype=np.float32)
+    if values.ndim > 1:
+        return values
+    return np.pad(values, (0, -len(values) % _TILE_ROWS))
+
+
+def _vector_tensor(values: NDArray[np.float32]) -> Tensor:
+    rows = len(values) if values.ndim > 1 else 1
+    return Tensor(VECTOR, 0, rows, values.size // rows, values.ctypes.data, values.nbytes)
+
+
+def _structure(
+    architecture: Architecture, program: Program, tensors: Sequence[Tensor], cache_format: Format
+) -> ProgramStructure:
+    widths, caches = program.buffer_widths, program.caches
+    return ProgramStructure(
+        vocab_size=architecture.vocab_size,
+        context_length=architecture.context_length,
+        num_buffers=len(widths),
+        num_tensors=len(tensors),
+        num_instructions=len(program.instructions),
+        num_layers=len(caches),
+        buffer_widths=(ctypes.c_int64 * len(widths))(*widths),
+        tensors=(Tensor * len(tensors))(*tensors),
+        instructions=(Instruction * len(program.instructions))(
+            *(Instruction(it.opcode, it.operands, it.parameters) for it in program.instructions)
+        ),
+        caches=(CacheShape * len(caches))(
+            *(
+                CacheShape(
+                    it.spec.num_kv_heads,
+                    it.spec.k_head_dim,
+                    it.spec.v_head_dim,
+                    cache_format,
+                    it.window,
+                    int(it.chunked),
+                    0,
+                )
+                for it in caches
+            )
+        ),
+    )
+
+
+def _ints(values: NDArray[np.int32]) -> "ctypes._Pointer[ctypes.c_int32]":
+    return values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))

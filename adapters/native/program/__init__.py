@@ -1,0 +1,1 @@
+"""Programs: the instructions that the engine executes for a model."""

@@ -1,0 +1,106 @@
+"""Compile softmax attention."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from litgpt.adapters.native.program.instructions import Opcode, ProgramCache
+from litgpt.adapters.native.program.layer_builder import LayerBuilder
+from litgpt.domain.model import AttentionSpec, RopeSpec
+
+InverseFrequencies: TypeAlias = Callable[[RopeSpec], Sequence[float]]
+"""Computes the inverse frequencies of a RoPE, in float32."""
+
+_SIGMOID = 5
+
+
+@attrs.define
+class AttentionCompiler:
+    """Adds attention to a program."""
+
+    parts: LayerBuilder
+    inverse_frequencies: InverseFrequencies
+
+    def add(self, number: int, spec: AttentionSpec, x: int) -> int:
+        """Return the buffer with the output of all heads."""
+        builder, name = self.parts.builder, f"transformer.h.{number}.attn"
+        rows = spec.qkv_sizes
+        qkv = builder.buffer("qkv", sum(rows))
+        self.parts.linear(f"{name}.qkv", qkv, x, bias=spec.qkv_bias)
+        if spec.clip_qkv is not None:
+            limits = (-spec.clip_qkv, spec.clip_qkv)
+            builder.add(Opcode.CLAMP, qkv, 0, sum(rows), parameters=limits)
+        owns_cache = spec.kv_shared_layer is None
+        heads = [("norm_q", 0, spec.num_heads)]
+        if owns_cache:
+            heads.append(("norm_k", rows[0], spec.num_kv_heads))
+        for norm, offset, count in heads:
+            self._normalize_and_rotate(spec, f"{name}.{norm}", qkv, offset, count)
+        if spec.attention_temperature is not None:
+            it = spec.attention_temperature
+            parameters = (it.scale, float(it.floor_scale), float(it.offset))
+            builder.add(Opcode.TEMPERATURE, qkv, 0, rows[0], parameters=parameters)
+        values = rows[0] + rows[1]
+        if spec.value_norm is not None and owns_cache:
+            size, count = spec.head_dim, spec.num_kv_heads
+            self.parts.norm(
+                spec.value_norm, f"{name}.norm_v", qkv, qkv, size=size, count=count, offset=values
+            )
+        cache = number if spec.kv_shared_layer is None else spec.kv_shared_layer
+        builder.caches.append(ProgramCache(spec.cache_spec, spec.sliding_window or 0, spec.chunked))
+        out = builder.buffer("attended", rows[0])
+        sinks = builder.optional_vector(f"{name}.sinks", exists=spec.attention_sinks)
+        slopes = -1
+        if spec.alibi is not None:
+            slopes = builder.constant("slopes", [slope * spec.alibi.scale for slope in spec.alibi.slopes])
+        builder.add(
+            Opcode.ATTEND,
+            out,
+            qkv,
+            qkv,
+            0,
+            rows[0],
+            values,
+            cache,
+            int(owns_cache),
+            spec.num_heads,
+            sinks,
+            slopes,
+            parameters=(spec.scale, spec.attn_logit_softcap or 0.0),
+        )
+        if spec.output_gate:
+            gate = builder.buffer("gate", rows[0])
+            self.parts.linear(f"{name}.gate", gate, x, bias=spec.qkv_bias, reuse=True)
+            builder.add(Opcode.ACTIVATE, out, gate, out, _SIGMOID, rows[0], 0, 0)
+        return out
+
+    def _normalize_and_rotate(
+        self, spec: AttentionSpec, norm: str, buffer: int, offset: int, heads: int
+    ) -> None:
+        qk_norm = spec.qk_norm
+        if qk_norm is None or qk_norm.after_rope:
+            self._rope(spec, buffer, offset, heads)
+        if qk_norm is not None:
+            whole = qk_norm.scope == "all"
+            self.parts.norm(
+                qk_norm.norm,
+                norm,
+                buffer,
+                buffer,
+                size=heads * spec.head_dim if whole else spec.head_dim,
+                count=1 if whole else heads,
+                offset=offset,
+                per_group=qk_norm.scope == "heads",
+            )
+            if not qk_norm.after_rope:
+                self._rope(spec, buffer, offset, heads)
+
+    def _rope(self, spec: AttentionSpec, buffer: int, offset: int, heads: int) -> None:
+        if (rope := spec.rope) is None:
+            return
+        factor = float(getattr(rope.scaling, "attention_factor", 1.0))
+        table = self.parts.builder.rope_table(self.inverse_frequencies(rope), factor)
+        self.parts.builder.add(
+            Opcode.ROPE, buffer, offset, heads, spec.head_dim, table, int(rope.interleaved)
+        )

@@ -1,0 +1,114 @@
+"""Tests of the native engine against the torch network, for every family of which it has all parts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.program.compiler import compile_program
+from litgpt.adapters.native.program.coverage import unsupported_part
+from litgpt.adapters.native.structures import Format, SourceFormat
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.rope import inverse_frequencies
+from litgpt.domain.errors import UnsupportedOperation
+from tests.agreement.models import VARIANTS, WINDOW, Variant, pair, random_ids
+
+# Longer than a page of the cache and than any window, so that pages are freed as well.
+LENGTH = 90
+
+
+def native(model: GPT) -> NativeModel:
+    """Return a float32 model with the weights of a torch model."""
+    architecture = model.architecture
+    scale = architecture.embedding_scale or 1.0
+    cpu = torch.device("cpu")
+    program = compile_program(
+        architecture, lambda rope: inverse_frequencies(rope, cpu).tolist(), embedding_scale=scale
+    )
+    state = {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
+    matrices, vectors = {}, {}
+    for tensor in program.tensors:
+        if tensor.kind == "matrix":
+            rows, cols = state[tensor.name].shape
+            matrices[tensor.name] = PackedMatrix.zeros(Format.F32, rows, cols)
+            matrices[tensor.name].pack(SourceFormat.F32, state[tensor.name])
+        elif tensor.kind == "vector":
+            vectors[tensor.name] = state[tensor.name]
+    return NativeModel(architecture, program, matrices, vectors, cache_format=Format.F32)
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)
+def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, NativeModel | None]:
+    variant: Variant = request.param
+    model = pair(variant, tmp_path_factory.mktemp("native")).actual
+    if unsupported_part(model.architecture) is not None:
+        return model, None
+    return model, native(model)
+
+
+def assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
+    """Compare to 1e-4 of the largest logit."""
+    assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@torch.inference_mode()
+def test_logits_of_one_pass_of_pieces_and_of_single_tokens_agree(
+    both: tuple[GPT, NativeModel | None],
+) -> None:
+    model, engine = both
+    if engine is None:
+        with pytest.raises(UnsupportedOperation, match="native engine"):
+            native(model)
+        return
+    ids = random_ids(1, LENGTH)
+    expected = model(ids)[0].numpy()
+    tokens = ids[0].tolist()
+    whole = engine.new_sequence()
+    assert_close(engine.step([(whole, tokens)])[0], expected[-1])
+    pieces = engine.new_sequence()
+    start = 0
+    for size in (WINDOW + 3, 1, 1, 40, 1, LENGTH - WINDOW - 46):
+        logits = engine.step([(pieces, tokens[start : start + size])])[0]
+        start += size
+        assert_close(logits, expected[start - 1])
+    assert start == pieces.length == LENGTH
+
+
+@torch.inference_mode()
+def test_a_batch_of_unequal_sequences_gives_the_bits_of_each_alone(
+    both: tuple[GPT, NativeModel | None],
+) -> None:
+    _, engine = both
+    if engine is None:
+        return
+    prompts = [random_ids(1, length)[0].tolist() for length in (LENGTH, 3, 37, 1)]
+    sequences = [engine.new_sequence() for _ in prompts]
+    together = engine.step(list(zip(sequences, prompts, strict=True)))
+    following = engine.step([(sequence, [5]) for sequence in sequences])
+    for prompt, first, second in zip(prompts, together, following, strict=True):
+        alone = engine.new_sequence()
+        assert np.array_equal(engine.step([(alone, prompt)])[0], first)
+        assert np.array_equal(engine.step([(alone, [5])])[0], second)
+
+
+@torch.inference_mode()
+def test_forked_and_shortened_sequences_continue_independently(
+    both: tuple[GPT, NativeModel | None],
+) -> None:
+    model, engine = both
+    if engine is None or any(layer.mixer.sliding_window for layer in model.architecture.layers):
+        return
+    tokens = random_ids(1, 50)[0].tolist()
+    sequence = engine.new_sequence()
+    engine.step([(sequence, tokens)])
+    fork = sequence.fork()
+    changed = engine.step([(fork, [1, 2, 3])])[0]
+    unchanged = engine.step([(sequence, [4, 5, 6])])[0]
+    fork.truncate(50)
+    assert np.array_equal(engine.step([(fork, [4, 5, 6])])[0], unchanged)
+    fork.truncate(20)
+    engine.step([(fork, tokens[20:])])
+    assert np.array_equal(engine.step([(fork, [1, 2, 3])])[0], changed)
