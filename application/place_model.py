@@ -63,7 +63,8 @@ class PlaceModel(Generic[TensorT]):
         loaded = self._fetch(loaded, report)
         # An untied LM head needs more memory.
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
-        report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
+        if placement.engine == "torch":  # the native engine reports its instruction set and its threads
+            report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
         if warning := no_gpu_warning(options, placement):
             report(Notice(warning))
         return loaded, self._build(loaded, placement, report)

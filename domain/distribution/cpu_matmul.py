@@ -83,6 +83,8 @@ def describe_matmul(weights: WeightFormat, activations: DType, cpu_features: Abs
 def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
     """Return a description of the weight format and the matrix products of a placed model."""
     weights = placement.quantize or placement.dtype
+    if placement.engine == "native":
+        return f"{weights} weights; native engine"
     if placement.device.startswith("cpu"):
         return describe_matmul(weights, placement.dtype, hardware.cpu_features)
     return f"{weights} weights; {placement.dtype} arithmetic"
@@ -90,7 +92,7 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
 
 def slow_placement_warning(placement: Placement, hardware: Hardware) -> str | None:
     """Return a warning if a CPU has no fast product for a model's weights, else None."""
-    if not placement.device.startswith("cpu"):
+    if placement.engine == "native" or not placement.device.startswith("cpu"):
         return None
     weights, activations = placement.quantize or placement.dtype, placement.dtype
     slowdown = plan_matmul(weights, activations, hardware.cpu_features).slowdown

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.distribution.engine import DEFAULT_ENGINE, Engine, resolve_engine
 from litgpt.domain.errors import (
     HardwareUnavailable,
     InvalidArgument,
@@ -41,6 +42,7 @@ class Hardware:
         local_world_size: The number of ranks on each machine; None: all of them.
         free_device_memory: The free bytes of each device with a memory of its own.
         available_host_memory: The bytes of main memory that this process can still allocate; None: unknown.
+        has_native_engine: Whether the native engine was built when this library was installed.
     """
 
     accelerator: Accelerator = "cpu"
@@ -53,6 +55,7 @@ class Hardware:
     free_device_memory: dict[str, int] = attrs.field(factory=dict)
     available_host_memory: int | None = None
     has_bitsandbytes: bool = True
+    has_native_engine: bool = False
 
     __repr__ = brief_repr
 
@@ -67,6 +70,7 @@ class DistributeOptions:
     quantize: str | None = None
     generate_strategy: str | None = None
     fixed_kv_cache_size: int | str | None = None
+    engine: str | None = None
 
     __repr__ = brief_repr
 
@@ -87,6 +91,9 @@ class Placement:
             None: this process uses all devices.
         num_nodes: The number of machines; each has the same number of devices.
         trainable: Whether the weights are trained, and need gradients.
+        engine: The engine that computes the model.
+        keeps_quantization: Whether quantized weights of the checkpoint stay in their format where the engine
+            has kernels for it, instead of being dequantized to `dtype`.
     """
 
     devices: tuple[str, ...]
@@ -98,6 +105,8 @@ class Placement:
     local_rank: int | None = None
     num_nodes: int = 1
     trainable: bool = False
+    engine: Engine = DEFAULT_ENGINE
+    keeps_quantization: bool = False
 
     __repr__ = brief_repr
 
@@ -125,22 +134,27 @@ def resolve_placement(
         InvalidArgument: An argument is not valid.
         WrongType: An argument has the wrong type.
         HardwareUnavailable: A device was not found.
-        UnsupportedOperation: The device does not support the quantization.
+        UnsupportedOperation: The device or the engine does not support the options.
     """
-    accelerator = _accelerator(options.accelerator, hardware)
+    on_cpu = options.engine == "native" and options.accelerator == "auto"
+    accelerator = _accelerator("cpu" if on_cpu else options.accelerator, hardware)
     strategy = _strategy(options.generate_strategy)
     quantize = _quantization(options, accelerator, hardware)
     launched = strategy == "tensor_parallel" and hardware.world_size > 1
     local_size = hardware.local_world_size or hardware.world_size
     rounds = bfloat16_loses_precision and quantize is None
+    devices = (_torchrun_devices if launched else _devices)(options, accelerator, hardware)
+    engine = resolve_engine(options.engine, devices, quantize, has_native=hardware.has_native_engine)
     return Placement(
-        devices=(_torchrun_devices if launched else _devices)(options, accelerator, hardware),
+        devices=devices,
         local_rank=hardware.rank if launched else None,
         num_nodes=hardware.world_size // local_size if launched else 1,
         dtype=_dtype(options.precision, accelerator, hardware, bfloat16_loses_precision=rounds),
         strategy=strategy,
         kv_cache_size=_cache_size(options.fixed_kv_cache_size),
         quantize=quantize,
+        engine=engine,
+        keeps_quantization=engine == "native" and quantize is None and options.precision is None,
     )
 
 

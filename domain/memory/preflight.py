@@ -103,8 +103,11 @@ def allocated_bytes(
         infos = [tensors[name] for name in source.hf_names if name in tensors]
         quantized = placement.quantize is not None and is_quantized(parameter)
         in_files = all(info.storage_format == STORAGE_FORMATS[dtype] and info.nbytes for info in infos)
-        if quantized or not in_files:
-            total += parameter_bytes(parameter, dtype, placement.quantize)
+        is_copied = quantized or not in_files or placement.engine == "native"  # which rearranges all weights
+        nbytes = parameter_bytes(parameter, dtype, placement.quantize)
+        if is_copied:
+            stored = sum(info.nbytes for info in infos)
+            total += min(nbytes, stored) if placement.keeps_quantization and stored else nbytes
         if any(info.nbytes == 0 for info in infos):  # random weights are drawn in float32, then converted
             largest = max(largest, sum(4 * info.numel for info in infos[:1]))
     return max(total, largest)

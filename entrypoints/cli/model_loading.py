@@ -18,6 +18,7 @@ class DistributeArguments(NamedTuple):
     quantize: str | None
     devices: int | None
     generate_strategy: str | None
+    engine: str | None
 
 
 def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":

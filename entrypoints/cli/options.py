@@ -133,6 +133,10 @@ GenerateStrategy: TypeAlias = Annotated[
     str | None,
     typer.Option(help="How to distribute the model over devices: sequential or tensor_parallel."),
 ]
+Engine: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="native (C++ kernels, on a CPU) or torch.  [default: torch]", show_default=False),
+]
 InfoDevices: TypeAlias = Annotated[
     int, typer.Option(help="Also show the memory that each of this many devices needs.")
 ]

@@ -124,6 +124,8 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         quantize: str | None = None,
         generate_strategy: Literal["sequential", "tensor_parallel"] | None = None,
         fixed_kv_cache_size: int | Literal["max_model_supported"] | None = None,
+        *,
+        engine: Literal["native", "torch"] | None = None,
     ) -> None:
         """Place the model on its devices; may be called again.
 
@@ -140,6 +142,9 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
                 one device.
             fixed_kv_cache_size: The size of each KV cache in tokens, which limits prompt and answer; None:
                 the cache grows as needed.
+            engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
+                quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch. None:
+                `torch` in this version.
 
         Raises:
             InvalidArgument: An argument is not valid.
@@ -155,6 +160,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             quantize=quantize,
             generate_strategy=generate_strategy,
             fixed_kv_cache_size=fixed_kv_cache_size,
+            engine=engine,
         )
         with self._lock.changing("distribute()"):
             self._check_unchanged()

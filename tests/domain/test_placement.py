@@ -77,6 +77,8 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ),
         ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, InvalidArgument, "such as 'bf16-true'"),
         ({"quantize": "bnb.nf4", "precision": "32"}, InvalidArgument, "a '-true' precision"),
+        ({"engine": "llama.cpp"}, InvalidArgument, r"engine must be None, 'native' or 'torch'"),
+        ({"engine": "native"}, UnsupportedOperation, r"not built .* Install a C\+\+ compiler .*'torch'"),
         ({"fixed_kv_cache_size": 0}, InvalidArgument, "fixed_kv_cache_size"),
         ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
     ],
@@ -198,3 +200,49 @@ def test_several_devices_without_a_gpu_are_reported(
     distribute_options = DistributeOptions(**options)
     reported = no_gpu_warning(distribute_options, resolve_placement(distribute_options, hardware))
     assert reported is None if message is None else re.search(message, reported or "")
+
+
+NATIVE = Hardware(has_native_engine=True)
+
+
+def test_torch_is_the_default_engine() -> None:
+    assert resolve_placement(DistributeOptions(), NATIVE).engine == "torch"
+    assert resolve_placement(DistributeOptions(engine="torch"), NATIVE).engine == "torch"
+
+
+@pytest.mark.parametrize("devices", ["auto", 1, [0]])
+def test_the_native_engine_runs_on_the_cpu_also_beside_gpus(devices: Any) -> None:
+    options = DistributeOptions(engine="native", devices=devices)
+    for hardware in (NATIVE, attrs.evolve(TWO_GPUS, has_native_engine=True)):
+        placement = resolve_placement(options, hardware)
+        assert (placement.engine, placement.devices) == ("native", ("cpu",))
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps"), [({}, True), ({"precision": "32-true"}, False), ({"quantize": "int4"}, False)]
+)
+def test_the_native_engine_keeps_the_quantization_of_the_checkpoint_by_default(
+    options: dict[str, Any], *, keeps: bool
+) -> None:
+    native = resolve_placement(DistributeOptions(engine="native", **options), NATIVE)
+    assert native.keeps_quantization is keeps
+    assert not resolve_placement(DistributeOptions(**options), NATIVE).keeps_quantization
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"accelerator": "cuda"},
+            r"on a CPU and not on cuda. Use accelerator='cpu', or use engine='torch'\.",
+        ),
+        ({"accelerator": "cpu", "devices": 2, "generate_strategy": "tensor_parallel"}, "Use devices=1, or"),
+        ({"quantize": "bnb.nf4"}, "does not support quantize='bnb.nf4'. Use quantize='int8' or 'int4'"),
+    ],
+)
+def test_the_native_engine_names_the_options_that_it_does_not_support(
+    options: dict[str, Any], reason: str
+) -> None:
+    hardware = attrs.evolve(TWO_GPUS, has_native_engine=True)
+    with pytest.raises(UnsupportedOperation, match=f"engine='native' is not possible: .*{reason}"):
+        resolve_placement(DistributeOptions(engine="native", **options), hardware)
