@@ -40,10 +40,12 @@ struct Attention {
   int64_t window;          // 0: full attention
   bool chunked;            // confined to chunks of `window` positions, instead of a sliding window
   const float* sinks;      // one logit per head, or null
-  const float* slopes;     // ALiBi, one per head, or null: slope * position of the key is added to the score
+  const float* slopes;     // ALiBi, one per head, or null: slope * (position of the key - of the query) is added to the score
 };
 
 inline constexpr int64_t kPagePositions = 32;
+inline constexpr int64_t kSpanPages = 16;      // pages whose attention is computed before it is merged with the rest
+inline constexpr int64_t kMaxValueDim = 1024;  // of v_dim
 
 struct Kernels {
   const char* name;

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "kernels/visible.h"
 #include "model/page_pool.h"
 
 namespace litgpt {
@@ -11,13 +12,6 @@ namespace {
 constexpr int64_t kMaxLength = int64_t{1} << 40;
 
 int64_t pages_for(int64_t length) { return (length + kPagePositions - 1) / kPagePositions; }
-
-// The first position that the token at `position` sees.
-int64_t first_visible(const CacheShape& shape, int64_t position) {
-  if (shape.window <= 0) return 0;
-  if (shape.chunked) return position / shape.window * shape.window;
-  return position < shape.window ? 0 : position - shape.window + 1;
-}
 
 // Sets the size of a layer's tables, and the pointers to its pages.
 Status resize_tables(const CacheShape& shape, LayerCache& cache, int64_t pages) {
@@ -137,7 +131,7 @@ void Sequence::advance(int64_t count) {
     LayerCache& cache = caches_[i];
     const int64_t pages = cache.pages.size();
     // Pages before the first that is not freed yet are all freed.
-    int64_t at = first_visible(shapes_[i], length_) / kPagePositions - 1;
+    int64_t at = first_visible(length_, shapes_[i].window, shapes_[i].chunked) / kPagePositions - 1;
     if (at >= pages) at = pages - 1;
     for (; at >= 0 && cache.pages[at] != nullptr; --at) {
       drop_pages(cache, at, at + 1);
@@ -153,7 +147,7 @@ Status Sequence::truncate(int64_t length) {
   LITGPT_REQUIRE(length >= 0 && length <= length_, "The sequence has %lld tokens, and cannot be truncated to %lld.",
                  static_cast<long long>(length_), static_cast<long long>(length));
   for (int32_t i = 0; i < layers_; ++i) {
-    const int64_t first = first_visible(shapes_[i], length);
+    const int64_t first = first_visible(length, shapes_[i].window, shapes_[i].chunked);
     if (shapes_[i].kv_heads == 0 || first >= length) continue;
     LITGPT_REQUIRE(caches_[i].pages[first / kPagePositions] != nullptr,
                    "The sequence cannot be truncated to %lld tokens: the KV cache of layer %d no longer has the %lld "
