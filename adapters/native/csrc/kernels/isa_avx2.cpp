@@ -3,7 +3,7 @@
 #define LITGPT_ISA_NAME "avx2"
 #define LITGPT_ISA_KERNELS kKernels_avx2
 
-#include "simd/avx2.h"
+#include "simd/avx2_dot.h"
 
 #include "kernels/prepare.h"
 #include "kernels/matmul.h"

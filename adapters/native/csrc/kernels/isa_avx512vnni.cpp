@@ -3,7 +3,7 @@
 #define LITGPT_ISA_NAME "avx512vnni"
 #define LITGPT_ISA_KERNELS kKernels_avx512vnni
 
-#include "simd/avx512.h"
+#include "simd/avx512_dot.h"
 
 #include "kernels/prepare.h"
 #include "kernels/matmul.h"

@@ -3,7 +3,7 @@
 #define LITGPT_ISA_NAME "neon"
 #define LITGPT_ISA_KERNELS kKernels_neon
 
-#include "simd/neon.h"
+#include "simd/neon_dot.h"
 
 #include "kernels/prepare.h"
 #include "kernels/matmul.h"

@@ -3,7 +3,7 @@
 #define LITGPT_ISA_NAME "portable"
 #define LITGPT_ISA_KERNELS kKernels_portable
 
-#include "simd/portable.h"
+#include "simd/portable_dot.h"
 
 #include "kernels/prepare.h"
 #include "kernels/matmul.h"

@@ -1,0 +1,103 @@
+// Matrix products: tiles of 16 rows times blocks of tokens. A block's sums stay in registers over all columns; weights
+// are read and decoded once per block. Each sum is taken in the same order, whatever the block is.
+#pragma once
+
+#include "kernels/products.h"
+
+namespace litgpt::LITGPT_ISA_NAMESPACE {
+
+struct Output {
+  const float* bias;
+  float* y;
+  int64_t stride;
+  bool add;
+  float alpha;
+};
+
+LITGPT_INLINE void write(const Output& out, int64_t token, int64_t row, reg::Float sum) {
+  if (out.bias != nullptr) sum = sum + reg::load(out.bias + row);
+  float* to = out.y + token * out.stride + row;
+  if (out.add) sum = reg::fma(reg::broadcast(out.alpha), sum, reg::load(to));
+  reg::store(to, sum);
+}
+
+// The representations that a format does not use may be null.
+template <class T>
+LITGPT_INLINE const T* at(const T* base, int64_t offset) {
+  return base == nullptr ? nullptr : base + offset;
+}
+
+// 16 rows (from `row`) of `kTokens` tokens (from `token`).
+template <class Product, int kTokens>
+static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row, const Prepared& x, int64_t token,
+                           const Output& out) {
+  // A single token takes all rows at once, for more independent sums.
+  constexpr int kCount = kTokens == 1 ? kParts : Product::kParts;
+  const TokenRows rows = {
+      at(x.f32, token * x.cols),    at(x.bf16, token * x.cols),  at(x.q8, token * x.cols),
+      at(x.scales, token * groups), at(x.sums, token * groups), x.cols, groups,
+  };
+  for (int part = 0; part < kParts; part += kCount) {
+    reg::Float sums[kTokens][kCount];
+    for (int t = 0; t < kTokens; ++t) {
+      for (int p = 0; p < kCount; ++p) sums[t][p] = reg::broadcast(0.0F);
+    }
+    const uint8_t* group = tile;
+    for (int64_t g = 0; g < groups; ++g, group += Product::kBytes) {
+      if (part == 0) prefetch_group(group, Product::kBytes);
+      Product::template accumulate<kTokens, kCount>(group, part, rows, g, sums);
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      for (int p = 0; p < kCount; ++p) write(out, token + t, row + (part + p) * reg::kLanes, sums[t][p]);
+    }
+  }
+}
+
+// As multiply_block for each tile, with `tokens` of 1 to kTokens.
+template <class Product, int kTokens>
+static void multiply_tiles(const uint8_t* data, int64_t groups, int64_t first_tile, int64_t last_tile, const Prepared& x,
+                           int64_t token, int64_t tokens, const Output& out) {
+  if constexpr (kTokens > 1) {
+    if (tokens < kTokens) {
+      multiply_tiles<Product, kTokens - 1>(data, groups, first_tile, last_tile, x, token, tokens, out);
+      return;
+    }
+  }
+  for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+    multiply_block<Product, kTokens>(data + tile * groups * Product::kBytes, groups, tile * kTileRows, x, token, out);
+  }
+}
+
+template <class Product>
+static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
+                     int64_t first_token, int64_t last_token, const Output& out) {
+  const int64_t groups = x.cols / kGroup;
+  // These tiles stay in the second-level cache while all tokens pass, and a block of tokens in the first level while
+  // these tiles pass.
+  constexpr int64_t kBytesAtOnce = 128 << 10;
+  const int64_t fitting = kBytesAtOnce / (groups * Product::kBytes);
+  const int64_t at_once = fitting < 1 ? 1 : fitting;
+  for (int64_t tile = first_tile; tile < last_tile; tile += at_once) {
+    const int64_t tile_end = tile + at_once < last_tile ? tile + at_once : last_tile;
+    for (int64_t token = first_token; token < last_token; token += Product::kTokens) {
+      multiply_tiles<Product, Product::kTokens>(weight.data, groups, tile, tile_end, x, token, last_token - token, out);
+    }
+  }
+}
+
+static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
+                   int64_t first_token, int64_t last_token, const float* bias, float* y, int64_t stride, bool add,
+                   float alpha) {
+  const Output out = {bias, y, stride, add, alpha};
+  switch (weight.format) {
+    case kF32: return multiply<ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kBF16: return multiply<ProductBF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kF16: return multiply<ProductF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ8: return multiply<ProductQ8>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4: return multiply<ProductQ4>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4M: return multiply<ProductQ4M>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    default: return;
+  }
+}
+
+}  // namespace litgpt::LITGPT_ISA_NAMESPACE
