@@ -29,7 +29,7 @@ LITGPT_INLINE const T* at(const T* base, int64_t offset) {
 
 // 16 rows (from `row`) of `kTokens` tokens (from `token`).
 template <class Product, int kTokens>
-static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row, const Prepared& x, int64_t token,
+__attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row, const Prepared& x, int64_t token,
                            const Output& out) {
   // A single token takes all rows at once, for more independent sums.
   constexpr int kCount = kTokens == 1 ? kParts : Product::kParts;

@@ -18,6 +18,8 @@ LITGPT_INLINE Int broadcast_columns(const int8_t* x) {
   memcpy(&four, x, sizeof four);
   return _mm256_set1_epi32(four);
 }
+// Keeps a sum in its register here: GCC would reorder the additions, and then run out of registers.
+LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+x"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const Int*>(from)); }
 
 // Adding all eight products in 16 bits cannot overflow: 8 * 2 * 15 * 127 = 30480.
@@ -33,6 +35,7 @@ LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride
       const int8_t* columns = x + t * stride + 4 * step;
       sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(low, broadcast_columns(columns)));
       sums[t] = _mm256_add_epi16(sums[t], _mm256_maddubs_epi16(high, broadcast_columns(columns + 16)));
+      pin(sums[t]);
     }
   }
   for (int t = 0; t < kTokens; ++t) sums[t] = _mm256_madd_epi16(sums[t], _mm256_set1_epi16(1));
@@ -53,6 +56,7 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       const Int columns = _mm256_sign_epi8(broadcast_columns(x + t * stride + 4 * step), weight);
       sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, columns), ones));
+      pin(sums[t]);
     }
   }
 }

@@ -19,6 +19,8 @@ LITGPT_INLINE Int broadcast_columns(const int8_t* x) {
   memcpy(&four, x, sizeof four);
   return _mm512_set1_epi32(four);
 }
+// Keeps a sum in its register here: GCC would reorder the additions, and then run out of registers.
+LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+v"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm512_loadu_si512(from); }
 
 // sum + the products of unsigned and signed bytes. Without VNNI, a product of two pairs must fit in 16 bits.
@@ -43,6 +45,7 @@ LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride
       const int8_t* columns = x + t * stride + 4 * step;
       sums[t] = dot_step(sums[t], low, broadcast_columns(columns));
       sums[t] = dot_step(sums[t], high, broadcast_columns(columns + 16));
+      pin(sums[t]);
     }
   }
 }
@@ -63,6 +66,7 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
     const Int raised = _mm512_xor_si512(weight, _mm512_set1_epi8(-128));
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       sums[t] = dot_step(sums[t], raised, broadcast_columns(x + t * stride + 4 * step));
+      pin(sums[t]);
     }
 #else
     // The weight gives its sign to x.
@@ -72,6 +76,7 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
       const Int columns = broadcast_columns(x + t * stride + 4 * step);
       const Int signed_columns = _mm512_mask_sub_epi8(columns, negative, _mm512_setzero_si512(), columns);
       sums[t] = dot_step(sums[t], magnitude, signed_columns);
+      pin(sums[t]);
     }
 #endif
   }
