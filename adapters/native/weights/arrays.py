@@ -1,0 +1,131 @@
+"""The tensors of a checkpoint as numpy arrays."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.structures import SourceFormat
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.raw_tensor import RawTensor
+from litgpt.domain.weights.tensor_info import DType
+from litgpt.domain.weights.tensor_view import TensorView
+
+_STORED_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # numpy does not have it
+}
+
+STEP_BYTES = 1 << 22
+"""Bytes of the copy that rows are made of before they are packed, if they are not consecutive in the file."""
+
+_RECENT_READS = 2
+
+
+class TensorReader(Protocol):
+    """What is needed of a checkpoint, or of its `RecentReads`."""
+
+    @property
+    def origin(self) -> str: ...
+
+    def raw(self, name: str) -> RawTensor | None: ...
+
+    def read(self, name: str, dtype: DType | None = None) -> Any: ...
+
+
+class RecentReads:
+    """A checkpoint that keeps the tensors that were read last, for parameters that share a tensor.
+
+    These are the queries, keys and values of a fused projection, and the experts of a stacked one. Two
+    tensors are kept because the parameters of an expert alternate between two.
+    """
+
+    def __init__(self, checkpoint: TensorReader) -> None:
+        self._checkpoint = checkpoint
+        self._read: OrderedDict[tuple[str, DType | None], Any] = OrderedDict()
+
+    @property
+    def origin(self) -> str:
+        return self._checkpoint.origin
+
+    def raw(self, name: str) -> RawTensor | None:
+        return self._checkpoint.raw(name)
+
+    def read(self, name: str, dtype: DType | None = None) -> Any:
+        key = name, dtype
+        if key not in self._read:
+            if len(self._read) == _RECENT_READS:
+                self._read.popitem(last=False)  # before the next one needs its memory
+            self._read[key] = self._checkpoint.read(name, dtype)
+        self._read.move_to_end(key)
+        return self._read[key]
+
+
+@attrs.frozen(eq=False)
+class DenseTensor:
+    """A tensor without quantization: the values as they are stored, in a contiguous array."""
+
+    source: SourceFormat
+    values: NDArray[Any]
+
+    @classmethod
+    def read(cls, checkpoint: TensorReader, view: TensorView) -> "DenseTensor":
+        """Return the tensor of a view: memory-mapped, or read in float32 if its bytes cannot be used."""
+        raw = checkpoint.raw(view.name)
+        dense = None if raw is None else cls.from_raw(raw)
+        if dense is None:
+            values = np.ascontiguousarray(checkpoint.read(view.name, "float32").numpy())
+            dense = cls(SourceFormat.F32, values)
+        check_shape(checkpoint, view, dense.values.shape)
+        return dense
+
+    @classmethod
+    def from_raw(cls, raw: RawTensor) -> "DenseTensor | None":
+        """Return the tensor, or None if it is quantized or its rows are stored in another order."""
+        part = raw.parts[0]
+        if part.storage_format not in _STORED_DTYPES or part.row_numbers != range(raw.num_rows):
+            return None
+        dtype = _STORED_DTYPES[part.storage_format]
+        return cls(SourceFormat[part.storage_format], np.frombuffer(part.data, dtype).reshape(raw.shape))
+
+    def select(self, view: TensorView) -> NDArray[Any]:
+        """Return the elements of a view: (blocks, rows of a block, columns …)."""
+        sizes, strides, offset = view.strided_layout
+        values = self.values.reshape(-1)[offset:]
+        nbytes = values.itemsize
+        return np.lib.stride_tricks.as_strided(
+            values, sizes, tuple(stride * nbytes for stride in strides), writeable=False
+        )
+
+    def rows(self, view: TensorView) -> Iterator[NDArray[Any]]:
+        """Yield the rows of a view in order: (rows, columns), contiguous."""
+        selected = self.select(view)
+        blocks = max(1, STEP_BYTES // max(1, selected[:1].nbytes))
+        for first in range(0, len(selected), blocks):
+            group = selected[first : first + blocks]
+            if blocks > 1:
+                yield np.ascontiguousarray(group).reshape(-1, *group.shape[2:])
+            elif group[0].flags.c_contiguous:
+                yield group[0]
+            else:
+                step = max(1, STEP_BYTES // max(1, group[0, :1].nbytes))
+                for row in range(0, len(group[0]), step):
+                    yield np.ascontiguousarray(group[0, row : row + step])
+
+    def as_float32(self, view: TensorView) -> NDArray[np.float32]:
+        """Return the elements of a view, in one dimension."""
+        selected = self.select(view)
+        if self.source is SourceFormat.BF16:
+            return (selected.astype(np.uint32) << 16).view(np.float32).reshape(-1)
+        return selected.astype(np.float32).reshape(-1)
+
+
+def check_shape(checkpoint: TensorReader, view: TensorView, shape: tuple[int, ...]) -> None:
+    """Raise CorruptFile if a tensor does not have the shape from which the view was derived."""
+    if shape != view.shape:
+        reason = f"{view.name} has the shape {list(shape)}, expected {list(view.shape)}."
+        raise CorruptFile(checkpoint.origin, reason)

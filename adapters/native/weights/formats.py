@@ -1,0 +1,75 @@
+"""The format in which each matrix of a model is packed.
+
+Without a requested dtype or quantization, a checkpoint runs as it is stored. Formats that the engine does not
+have are packed in the one that keeps their values best at about their size:
+
+| stored | packed | values |
+| --- | --- | --- |
+| Q8_0, Q4_0, Q4_1 | Q8, Q4, Q4M | the same |
+| Q5_0, MXFP4 | Q8 | the same |
+| Q4_K | Q4M | scales are rounded to float16: 1/16 of the error of bfloat16's rounding or less |
+| Q2_K, Q3_K, Q5_K, Q5_1, Q6_K | Q8 | quantized again: off by 1/254 of the largest of 32 at most |
+| formats of safetensors that are dequantized (FP8, AWQ, …) | BF16 | rounded |
+"""
+
+from typing import Any, Literal, TypeAlias
+
+from litgpt.adapters.native.structures import Format
+from litgpt.domain.model import ParameterSpec
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.quantization import is_quantized
+from litgpt.domain.weights.mapping import ParameterSource
+from litgpt.domain.weights.tensor_info import DType
+
+NativeQuantization: TypeAlias = Literal["int8", "int4"]
+
+FORMATS: dict[DType, Format] = {"float32": Format.F32, "bfloat16": Format.BF16, "float16": Format.F16}
+
+_DENSE = {"F32": Format.F32, "F64": Format.F32, "BF16": Format.BF16, "F16": Format.F16}
+_QUANTIZED = {
+    "Q4_0": Format.Q4,
+    "Q4_1": Format.Q4M,
+    "Q4_K": Format.Q4M,
+    **dict.fromkeys(("Q8_0", "Q5_0", "Q5_1", "MXFP4", "Q2_K", "Q3_K", "Q5_K", "Q6_K"), Format.Q8),
+}
+
+
+def choose_format(
+    checkpoint: Checkpoint[Any],
+    source: ParameterSource,
+    dtype: DType | None = None,
+    quantize: NativeQuantization | None = None,
+) -> Format:
+    """Return the format of a matrix.
+
+    Args:
+        checkpoint: The stored model.
+        source: The parameter and its tensors.
+        dtype: The format of weights that are not quantized; None packs them as they are stored.
+        quantize: `int8` or `int4` (with a scale and a minimum for 32 weights). The embedding and the head
+            then have 8 bits, or fewer if they are stored so; routers are not quantized.
+    """
+    stored = _stored_format(checkpoint, source)
+    if quantize is not None:
+        if _is_vocabulary(source.parameter):
+            return stored if stored in _QUANTIZED.values() else Format.Q8
+        if is_quantized(source.parameter):
+            return Format.Q8 if quantize == "int8" else Format.Q4M
+    return stored if dtype is None else FORMATS[dtype]
+
+
+def _stored_format(checkpoint: Checkpoint[Any], source: ParameterSource) -> Format:
+    """Return the format in which the tensors of a parameter are packed by default."""
+    names = {
+        name for tensor in source.hf_names for name in checkpoint.tensors[tensor].storage_format.split("+")
+    }
+    formats = {_QUANTIZED.get(name) or _DENSE.get(name, Format.BF16) for name in names}
+    if len(formats) == 1:
+        return formats.pop()
+    if names <= _QUANTIZED.keys():
+        return Format.Q8
+    return Format.F32 if formats & {Format.F32, Format.F16} else Format.BF16
+
+
+def _is_vocabulary(parameter: ParameterSpec) -> bool:
+    return parameter.role == "embedding" or parameter.name == "lm_head.weight"

@@ -1,0 +1,100 @@
+"""Rows of tensors as they are stored, in the order in which a parameter has them."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.weights.arrays import STEP_BYTES
+from litgpt.domain.weights.raw_tensor import RawRows, RawTensor
+from litgpt.domain.weights.tensor_view import TensorView
+
+Bytes: TypeAlias = NDArray[np.uint8]
+_Numbers: TypeAlias = NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class StoredRows:
+    """The rows of a tensor, all in one storage format.
+
+    Attributes:
+        parts: Arrays of bytes, of shape (rows, bytes of a row).
+        positions: Where each row of the tensor is among the rows of all parts; None if they are in order.
+    """
+
+    storage_format: str
+    shape: tuple[int, ...]
+    parts: tuple[Bytes, ...]
+    positions: _Numbers | None
+
+    @classmethod
+    def from_raw(cls, raw: RawTensor) -> "StoredRows | None":
+        """Return the rows, or None if not all have the same format."""
+        if len(raw.storage_formats) != 1 or not raw.num_rows * raw.num_columns:
+            return None
+        parts = tuple(
+            np.frombuffer(part.data, np.uint8).reshape(len(part.row_numbers), -1) for part in raw.parts
+        )
+        return cls(raw.parts[0].storage_format, raw.shape, parts, _positions(raw))
+
+    def rows(self, view: TensorView) -> Iterator[Bytes] | None:
+        """Return the rows of a view in order, in contiguous pieces; None if it divides or transposes rows."""
+        numbers = self._row_numbers(view)
+        if numbers is None:
+            return None
+        return self._pieces(numbers if self.positions is None else self.positions[numbers])
+
+    def _row_numbers(self, view: TensorView) -> _Numbers | None:
+        sizes, strides, offset = view.strided_layout
+        columns = self.shape[-1] if self.shape else 1
+        if len(sizes) != 3 or sizes[2] != columns or strides[2] != 1:
+            return None
+        if any(start % columns for start in (offset, *strides[:2])):
+            return None
+        blocks = offset // columns + strides[0] // columns * np.arange(sizes[0])
+        return (blocks[:, None] + strides[1] // columns * np.arange(sizes[1])).reshape(-1)
+
+    def _pieces(self, positions: _Numbers) -> Iterator[Bytes]:
+        """Yield the rows at `positions`: without a copy where they are consecutive, else a few at a time."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        step = max(1, STEP_BYTES // self.parts[0].shape[1])
+        breaks = np.flatnonzero((np.diff(positions) != 1) | np.isin(positions[1:], ends)) + 1
+        if len(breaks) * step > len(positions):  # the runs are short
+            for first in range(0, len(positions), step):
+                yield self._gather(positions[first : first + step], ends)
+            return
+        for first, last in zip((0, *breaks), (*breaks, len(positions)), strict=True):
+            yield self._run(int(positions[first]), int(last - first), ends)
+
+    def _run(self, position: int, count: int, ends: _Numbers) -> Bytes:
+        part = int(np.searchsorted(ends, position, side="right"))
+        start = position - int(ends[part]) + len(self.parts[part])
+        return self.parts[part][start : start + count]
+
+    def _gather(self, positions: _Numbers, ends: _Numbers) -> Bytes:
+        if len(self.parts) == 1:
+            return self.parts[0][positions]
+        gathered = np.empty((len(positions), self.parts[0].shape[1]), np.uint8)
+        part_of = np.searchsorted(ends, positions, side="right")
+        for number, part in enumerate(self.parts):
+            chosen = part_of == number
+            gathered[chosen] = part[positions[chosen] - ends[number] + len(part)]
+        return gathered
+
+
+def _positions(raw: RawTensor) -> _Numbers | None:
+    if len(raw.parts) == 1 and raw.parts[0].row_numbers == range(raw.num_rows):
+        return None
+    numbers = np.concatenate([_numbers(part) for part in raw.parts])
+    positions = np.empty(raw.num_rows, np.int64)
+    positions[numbers] = np.arange(raw.num_rows)
+    return positions
+
+
+def _numbers(rows: RawRows) -> _Numbers:
+    numbers = rows.row_numbers
+    if isinstance(numbers, range):
+        return np.arange(numbers.start, numbers.stop, numbers.step)
+    return np.array(numbers, np.int64)
