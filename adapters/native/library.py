@@ -13,15 +13,24 @@ LIBRARY = Path(__file__).with_name(
     {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
 )
 ENGINE = "The native engine"
-_REINSTALL = (
-    "Install a C++ compiler (on Debian and Ubuntu: apt install g++) or the Python package ziglang, then "
-    "install litgpt again. Or use engine='torch'."
+_REMEDY = (
+    "Install litgpt again, with a C++ compiler (on Debian and Ubuntu: apt install g++) or the Python package "
+    "ziglang. Or use engine='torch'."
 )
 
 
 def is_installed() -> bool:
     """Whether the library was built when litgpt was installed; it is not loaded."""
     return LIBRARY.exists()
+
+
+def _why_missing() -> str:
+    """Return the reason that the build left in place of the library."""
+    try:
+        reason = LIBRARY.with_suffix(".missing").read_text(encoding="utf-8").strip()
+    except OSError:
+        reason = ""
+    return f"its library was not built when litgpt was installed. {reason}".rstrip()
 
 
 @cache
@@ -32,17 +41,16 @@ def load_library() -> ctypes.CDLL:
         UnsupportedOperation: The library is missing, cannot be loaded, or is of another version of litgpt.
     """
     if not is_installed():
-        reason = f"its library {LIBRARY} was not built when litgpt was installed. {_REINSTALL}"
-        raise UnsupportedOperation(ENGINE, reason)
+        raise UnsupportedOperation(ENGINE, f"{_why_missing()} {_REMEDY}")
     try:
         library = ctypes.CDLL(str(LIBRARY))
         for name, (result, arguments) in SIGNATURES.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise UnsupportedOperation(ENGINE, f"{LIBRARY} cannot be loaded: {error}. {_REINSTALL}") from error
+        raise UnsupportedOperation(ENGINE, f"{LIBRARY} cannot be loaded: {error}. {_REMEDY}") from error
     if (version := library.litgpt_api_version()) != API_VERSION:
-        reason = f"{LIBRARY} has interface version {version}, but {API_VERSION} is needed. {_REINSTALL}"
+        reason = f"{LIBRARY} has interface version {version}, but {API_VERSION} is needed. {_REMEDY}"
         raise UnsupportedOperation(ENGINE, reason)
     check(library.litgpt_set_threads(thread_count()), "Starting the native engine", library)
     return library

@@ -1,38 +1,37 @@
-"""`python -m native_build FOLDER` builds the library in a folder."""
+"""`python -m native_build` builds the library for an editable installation, as pip does."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from native_build.compiler import find_compiler, missing_requirements
-from native_build.install import NO_COMPILER, OBJECTS
+from native_build.compiler import find_compiler, is_wanted, missing_requirements
+from native_build.install import OBJECTS, build_if_possible
 from native_build.shared_library import BuildFailed, build
+from native_build.units import SOURCES
 
 
 def main() -> int:
-    """Return 0 if the library was built or there is no compiler, 1 if its sources do not compile."""
+    """Return 1 if there is a compiler and the sources do not compile, else 0."""
     parser = argparse.ArgumentParser(prog="native_build", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("adapters/native"))
     parser.add_argument(
-        "--requirements", action="store_true", help="list the missing packages and build nothing"
+        "--requirements", action="store_true", help="only list the packages that the build needs"
     )
-    parser.add_argument("--objects", type=Path, default=OBJECTS, help="folder for object files")
+    parser.add_argument("--into", type=Path, help="build in another folder")
     parser.add_argument(
         "--flag", action="append", default=[], help="an additional flag, such as --flag=-Werror"
     )
     options = parser.parse_args()
+    compiler = find_compiler() if is_wanted() else None
     if options.requirements:
         sys.stdout.write("".join(f"{name}\n" for name in missing_requirements()))
-        return 0
-    compiler = find_compiler()
-    if compiler is None:
-        sys.stderr.write(f"{NO_COMPILER}\n")
-        return 0
-    try:
-        build(options.folder, compiler, options.objects, options.flag)
-    except BuildFailed as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    elif compiler is None:
+        build_if_possible(options.into or SOURCES.parent)
+    else:
+        try:
+            build(options.into or SOURCES.parent, compiler, OBJECTS, options.flag)
+        except BuildFailed as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
     return 0
 
 

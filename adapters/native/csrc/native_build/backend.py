@@ -13,7 +13,6 @@ from setuptools.build_meta import (
 )
 
 from native_build.compiler import missing_requirements
-from native_build.install import is_wanted
 
 __all__ = [
     "build_editable",
@@ -28,12 +27,8 @@ __all__ = [
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    return [*build_meta.get_requires_for_build_wheel(config_settings), *_compiler()]
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *missing_requirements()]
 
 
 def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
-    return [*build_meta.get_requires_for_build_editable(config_settings), *_compiler()]
-
-
-def _compiler() -> list[str]:
-    return missing_requirements() if is_wanted() else []
+    return [*build_meta.get_requires_for_build_editable(config_settings), *missing_requirements()]

@@ -1,6 +1,5 @@
 """Commands of setuptools: the library is part of the package; a wheel serves one platform, any Python 3."""
 
-import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,12 +16,12 @@ PACKAGE = SOURCES.parent
 
 
 class BuildNative(Command):
-    """Builds the library, in the folder of the sources first, so that the next build has less to do."""
+    """Builds the library; in an editable installation, beside its sources."""
 
     editable_mode = False
     user_options: ClassVar[list[tuple[str, str | None, str]]] = []
     build_lib = ""
-    library: Path | None = None
+    built: Path | None = None
 
     def initialize_options(self) -> None:
         self.build_lib = ""
@@ -31,14 +30,12 @@ class BuildNative(Command):
         self.build_lib = str(self.get_finalized_command("build").build_lib)
 
     def run(self) -> None:
-        self.library = build_if_possible(PACKAGE)
-        if self.library is not None and not self.editable_mode:
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.library, self._target)
+        installed = Path(self.build_lib, "litgpt", "adapters", "native")
+        self.built = build_if_possible(PACKAGE if self.editable_mode else installed)
 
     @property
-    def _target(self) -> Path:
-        return Path(self.build_lib, "litgpt", "adapters", "native", FILE_NAME)
+    def has_library(self) -> bool:
+        return self.built is not None and self.built.name == FILE_NAME
 
     def get_source_files(self) -> list[str]:
         """Return what a source distribution needs beside the Python packages."""
@@ -47,7 +44,7 @@ class BuildNative(Command):
         return sorted(str(path.relative_to(root)) for path in found)
 
     def get_outputs(self) -> list[str]:
-        return [] if self.library is None or self.editable_mode else [str(self._target)]
+        return [] if self.built is None or self.editable_mode else [str(self.built)]
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}
@@ -64,7 +61,7 @@ class BdistWheel(bdist_wheel):
 
     def run(self) -> None:
         self.run_command("build_native")
-        self.root_is_pure = self.get_finalized_command("build_native").library is None
+        self.root_is_pure = not self.get_finalized_command("build_native").has_library
         super().run()
 
     def get_tag(self) -> tuple[str, str, str]:

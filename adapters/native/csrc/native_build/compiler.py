@@ -67,6 +67,10 @@ def position_independent() -> list[str]:
     return [] if sys.platform == "win32" else ["-fPIC"]
 
 
+def is_wanted() -> bool:
+    return os.environ.get("LITGPT_NATIVE", "1") != "0"
+
+
 @cache
 def find_compiler() -> Compiler | None:
     """Return the first compiler that works; None if there is none."""
@@ -100,6 +104,6 @@ def zig_command() -> tuple[str, ...]:
 
 def missing_requirements() -> list[str]:
     """Return the packages to install before the build, because no other compiler works."""
-    if os.environ.get("CXX") or find_compiler() is not None:
+    if not is_wanted() or os.environ.get("CXX") or find_compiler() is not None:
         return []
     return ["ziglang"] if sys.platform in _ZIG_SYSTEMS and MACHINE in _ZIG_MACHINES else []

@@ -1,37 +1,39 @@
 """Builds the library while litgpt is installed, which succeeds without it."""
 
-import os
 import sys
 from pathlib import Path
 
-from native_build.compiler import find_compiler
-from native_build.shared_library import BuildFailed, build
+from native_build.compiler import find_compiler, is_wanted
+from native_build.shared_library import FILE_NAME, BuildFailed, build
 from native_build.units import SOURCES
 
 OBJECTS = SOURCES.parents[2] / "build" / "native"
-NO_COMPILER = (
-    "litgpt: the native engine was not built, because no C++ compiler works here ($CXX, c++, g++, clang++, "
-    "or the package ziglang). All models run in torch."
-)
+REASON = "_native.missing"
+"""A file in place of the library, with the reason: pip shows the output of a build only when it fails."""
 
 
-def is_wanted() -> bool:
-    return os.environ.get("LITGPT_NATIVE", "1") != "0"
+def build_if_possible(into: Path) -> Path:
+    """Build the library in a folder; return its path, or that of a file with the reason why it is missing."""
+    reason = into / REASON
+    try:
+        library = _build(into)
+    except BuildFailed as error:
+        (into / FILE_NAME).unlink(missing_ok=True)
+        summary, *output = str(error).split("\n", 1)
+        into.mkdir(parents=True, exist_ok=True)
+        reason.write_text(summary, encoding="utf-8")
+        sys.stderr.write("\n".join([*output, f"litgpt is installed without the native engine: {summary}\n"]))
+        return reason
+    reason.unlink(missing_ok=True)
+    return library
 
 
-def build_if_possible(into: Path) -> Path | None:
-    """Build the library in a folder; return None, after a line that says why, if it cannot be built."""
+def _build(into: Path) -> Path:
     if not is_wanted():
-        sys.stderr.write("litgpt: the native engine is not built, because LITGPT_NATIVE is 0.\n")
-        return None
+        raise BuildFailed("LITGPT_NATIVE was 0.")
     compiler = find_compiler()
     if compiler is None:
-        sys.stderr.write(f"{NO_COMPILER}\n")
-        return None
-    try:
-        return build(into, compiler, OBJECTS)
-    except BuildFailed as error:
-        sys.stderr.write(
-            f"{error}\nlitgpt: the native engine was not built, because it does not compile here.\n"
+        raise BuildFailed(
+            "No C++ compiler was found: $CXX, c++, g++, clang++, or the Python package ziglang."
         )
-        return None
+    return build(into, compiler, OBJECTS)

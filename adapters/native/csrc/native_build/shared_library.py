@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ FILE_NAME = {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform
 
 
 class BuildFailed(Exception):
-    """A unit does not compile, or the library does not link; the text is the compiler's."""
+    """The library cannot be built. The first line is a sentence; the compiler's output may follow."""
 
 
 def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[str] = ()) -> Path:
@@ -23,6 +24,7 @@ def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[s
 
     `objects` is a folder for object files, which the next build reuses.
     """
+    into.mkdir(parents=True, exist_ok=True)
     todo = list(units(compiler, extra_flags))
     if not todo:
         raise BuildFailed(f"There are no sources in {SOURCES}.")
@@ -30,7 +32,10 @@ def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[s
     digests = [_digest([shared, *unit.flags, unit.source.read_bytes()]) for unit in todo]
     whole = _digest([*digests, *extra_flags])
     library = into / FILE_NAME
-    if library.exists() and _mark(whole) in library.read_bytes():
+    if _is_current(library, whole):
+        return library
+    if _is_current(built := SOURCES.with_name(FILE_NAME), whole):  # by an editable installation
+        shutil.copy2(built, library)
         return library
     objects.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
@@ -39,12 +44,11 @@ def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[s
         )
     mark = objects / f"mark-{whole}.cpp"
     mark.write_text(
-        'extern "C" __attribute__((visibility("default"))) extern const char litgpt_build[];\n'
+        'extern "C" const char litgpt_build[] __attribute__((visibility("default")));\n'
         f'const char litgpt_build[] = "{_mark(whole).decode()}";\n',
         encoding="utf-8",
     )
     compiled.append(_compile(compiler, Unit(mark, todo[0].flags), whole, objects))
-    into.mkdir(parents=True, exist_ok=True)
     # Another process may have the library open, or build it too: replaced at once, and never written to.
     handle, name = tempfile.mkstemp(dir=into, prefix="_native-", suffix=".tmp")
     os.close(handle)
@@ -57,11 +61,15 @@ def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[s
     return library
 
 
+def _is_current(library: Path, digest: str) -> bool:
+    return library.exists() and _mark(digest) in library.read_bytes()
+
+
 def _compile(compiler: Compiler, unit: Unit, digest: str, objects: Path) -> Path:
     result = objects / f"{unit.source.stem.partition('-')[0]}-{digest}.o"
     if not result.exists():
         unfinished = result.with_suffix(f".{os.getpid()}.tmp")
-        _check(compiler, [*unit.flags, "-c", unit.source, "-o", unfinished])
+        _check(compiler, [*unit.flags, f"-I{SOURCES}", "-c", unit.source, "-o", unfinished])
         unfinished.replace(result)
     return result
 
@@ -77,7 +85,9 @@ def _check(compiler: Compiler, arguments: Sequence[str | Path]) -> None:
     run = compiler.run(arguments)
     if run.returncode != 0:
         command = " ".join(map(str, [*compiler.command, *arguments]))
-        raise BuildFailed(f"{command}\n{run.stdout}{run.stderr}")
+        raise BuildFailed(
+            f"The C++ compiler {compiler.command[0]} failed.\n{command}\n{run.stdout}{run.stderr}"
+        )
     if run.stderr.strip():
         sys.stderr.write(run.stderr)
 

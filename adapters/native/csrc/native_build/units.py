@@ -47,7 +47,7 @@ def units(compiler: Compiler, extra_flags: Sequence[str] = ()) -> Iterator[Unit]
         if (SOURCES / f"kernels/isa_{name}.cpp").exists() and compiler.accepts(flags)
     }
     available = tuple(f"-DLITGPT_HAVE_{name.upper()}" for name in sets)
-    base = (*BASE_FLAGS, *available, *extra_flags, f"-I{SOURCES}")
+    base = (*BASE_FLAGS, *available, *extra_flags)
     for source in sorted(SOURCES.rglob("*.cpp")):
         if source.is_relative_to(SOURCES / "testing"):
             continue
