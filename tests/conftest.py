@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from litgpt.adapters.native.library import is_installed
+from native_build.compiler import find_compiler
+
 # On a busy machine, an example may take any time; tests with bounds on time measure the process's CPU time.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -22,6 +25,15 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 # A shell starts jobs in the background with SIGINT ignored, which every child process would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Without the native engine's library and a compiler to build it, the tests that run it are not collected.
+HAS_NATIVE_ENGINE = is_installed() or find_compiler() is not None
+collect_ignore_glob = [] if HAS_NATIVE_ENGINE else ["adapters/native/test_*.py", "*/test_native_*.py"]
+
+
+def pytest_report_header() -> list[str]:
+    return [] if HAS_NATIVE_ENGINE else ["native engine: not tested, because there is no C++ compiler"]
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,6 @@ def main() -> int:
         "--requirements", action="store_true", help="only list the packages that the build needs"
     )
     parser.add_argument("--into", type=Path, help="build in another folder")
-    parser.add_argument(
-        "--flag", action="append", default=[], help="an additional flag, such as --flag=-Werror"
-    )
     options = parser.parse_args()
     compiler = find_compiler() if is_wanted() else None
     if options.requirements:
@@ -28,7 +25,7 @@ def main() -> int:
         build_if_possible(options.into or SOURCES.parent)
     else:
         try:
-            build(options.into or SOURCES.parent, compiler, OBJECTS, options.flag)
+            build(options.into or SOURCES.parent, compiler, OBJECTS)
         except BuildFailed as error:
             sys.stderr.write(f"{error}\n")
             return 1

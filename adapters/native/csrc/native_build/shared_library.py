@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from native_build.compiler import Compiler
-from native_build.units import SOURCES, Unit, headers, units
+from native_build.units import SOURCES, Unit, headers, units, user_flags
 
 FILE_NAME = {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
 
@@ -19,18 +19,18 @@ class BuildFailed(Exception):
     """The library cannot be built. The first line is a sentence; the compiler's output may follow."""
 
 
-def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[str] = ()) -> Path:
+def build(into: Path, compiler: Compiler, objects: Path) -> Path:
     """Build the library in the folder `into`, unless it is there and current, and return its path.
 
     `objects` is a folder for object files, which the next build reuses.
     """
     into.mkdir(parents=True, exist_ok=True)
-    todo = list(units(compiler, extra_flags))
+    todo = list(units(compiler))
     if not todo:
         raise BuildFailed(f"There are no sources in {SOURCES}.")
     shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])
     digests = [_digest([shared, *unit.flags, unit.source.read_bytes()]) for unit in todo]
-    whole = _digest([*digests, *extra_flags])
+    whole = _digest(digests)
     library = into / FILE_NAME
     if _is_current(library, whole):
         return library
@@ -53,7 +53,7 @@ def build(into: Path, compiler: Compiler, objects: Path, extra_flags: Sequence[s
     handle, name = tempfile.mkstemp(dir=into, prefix="_native-", suffix=".tmp")
     os.close(handle)
     try:
-        _check(compiler, ["-shared", *_link_flags(), *extra_flags, *compiled, "-pthread", "-o", name])
+        _check(compiler, ["-shared", *_link_flags(), *user_flags(), *compiled, "-pthread", "-o", name])
         Path(name).chmod(0o755)
         Path(name).replace(library)
     finally:

@@ -1,6 +1,8 @@
 """The translation units of the library, and the flags of each."""
 
-from collections.abc import Iterator, Sequence
+import os
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,11 @@ INSTRUCTION_SETS: dict[str, dict[str, tuple[str, ...]]] = {
 """The flags of `kernels/isa_NAME.cpp` by processor; `kernels/isa_portable.cpp` needs none."""
 
 
+def user_flags() -> list[str]:
+    """Return the flags in CXXFLAGS, for the compiler and the linker."""
+    return shlex.split(os.environ.get("CXXFLAGS", ""))
+
+
 @dataclass(frozen=True)
 class Unit:
     """A source file and the flags with which it is compiled."""
@@ -39,7 +46,7 @@ class Unit:
     flags: tuple[str, ...]
 
 
-def units(compiler: Compiler, extra_flags: Sequence[str] = ()) -> Iterator[Unit]:
+def units(compiler: Compiler) -> Iterator[Unit]:
     """Yield the units for this processor. `LITGPT_HAVE_AVX2` and so on say which kernels are among them."""
     sets = {
         name: flags
@@ -47,7 +54,7 @@ def units(compiler: Compiler, extra_flags: Sequence[str] = ()) -> Iterator[Unit]
         if (SOURCES / f"kernels/isa_{name}.cpp").exists() and compiler.accepts(flags)
     }
     available = tuple(f"-DLITGPT_HAVE_{name.upper()}" for name in sets)
-    base = (*BASE_FLAGS, *available, *extra_flags)
+    base = (*BASE_FLAGS, *available, *user_flags())
     for source in sorted(SOURCES.rglob("*.cpp")):
         if source.is_relative_to(SOURCES / "testing"):
             continue
