@@ -36,20 +36,33 @@ class RawTensor:
 
     All dimensions but the last one are flattened: a tensor of shape (experts, rows, columns) has experts *
     rows rows, and a vector has one.
+
+    Attributes:
+        shape: The shape of the tensor.
+        parts: Its rows.
+        transposed: Whether the rows are those of the tensor with its last two dimensions swapped.
+        offset: The number to subtract from each stored value.
     """
 
     shape: tuple[int, ...]
     parts: tuple[RawRows, ...]
+    transposed: bool = False
+    offset: float = 0.0
 
     __repr__ = brief_repr
 
     @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the rows: that of the tensor, or with its last two dimensions swapped."""
+        return (*self.shape[:-2], *self.shape[:-3:-1]) if self.transposed else self.shape
+
+    @property
     def num_rows(self) -> int:
-        return prod(self.shape[:-1])
+        return prod(self.stored_shape[:-1])
 
     @property
     def num_columns(self) -> int:
-        return self.shape[-1] if self.shape else 1
+        return self.stored_shape[-1] if self.shape else 1
 
     @property
     def storage_formats(self) -> frozenset[str]:

@@ -33,7 +33,8 @@ def decode(raw: RawTensor) -> NDArray[np.float32]:
         assert len(rows) == len(numbers)
         assert np.isnan(values[numbers]).all()  # no row is stored twice
         values[numbers] = _dequantize(rows, part.storage_format)
-    return values.reshape(raw.shape)
+    values = values.reshape(raw.stored_shape) - np.float32(raw.offset)
+    return values.swapaxes(-1, -2) if raw.transposed else values
 
 
 def _dequantize(rows: NDArray[np.uint8], storage_format: str) -> NDArray[np.float32]:

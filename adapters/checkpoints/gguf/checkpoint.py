@@ -53,18 +53,24 @@ class GgufTensors:
         return self._map(stored.file).tensor(name, TensorEntry(plan.info, stored.start), dtype)
 
     def raw(self, name: str) -> RawTensor | None:
-        """Return the stored bytes of a tensor whose rows, in any order, and values are unchanged."""
+        """Return the stored bytes of a tensor that the file has row by row, or column by column."""
         plan = self._plans[name]
-        if plan.offset or plan.exponential:
+        if plan.exponential:
             return None
+        for transposed in (False, True) if len(plan.shape) > 1 else (False,):
+            if (parts := self._raw_parts(plan, transposed=transposed)) is not None:
+                return RawTensor(plan.shape, parts, transposed, plan.offset)
+        return None
+
+    def _raw_parts(self, plan: TensorPlan, *, transposed: bool) -> tuple[RawRows, ...] | None:
         parts: list[RawRows] = []
         for chunk in plan.chunks:
-            if (row_numbers := chunk.row_numbers(plan.shape)) is None:
+            if (row_numbers := chunk.row_numbers(plan.shape, transposed=transposed)) is None:
                 return None
             stored = chunk.tensor
             mapped = self._map(stored.file)
             parts.append(mapped.raw_rows(stored.quant_type.name, stored.start, stored.nbytes, row_numbers))
-        return RawTensor(plan.shape, tuple(parts))
+        return tuple(parts)
 
     def _map(self, file: GgufFile) -> MmapFile:
         return self._mapped.setdefault(file.path, MmapFile(file.path, file.size))

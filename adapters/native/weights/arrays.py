@@ -73,9 +73,8 @@ class DenseTensor:
     values: NDArray[Any]
 
     @classmethod
-    def read(cls, checkpoint: TensorReader, view: TensorView) -> "DenseTensor":
+    def read(cls, checkpoint: TensorReader, view: TensorView, raw: RawTensor | None) -> "DenseTensor":
         """Return the tensor of a view: memory-mapped, or read in float32 if its bytes cannot be used."""
-        raw = checkpoint.raw(view.name)
         dense = None if raw is None else cls.from_raw(raw)
         if dense is None:
             values = np.ascontiguousarray(checkpoint.read(view.name, "float32").numpy())
@@ -87,10 +86,12 @@ class DenseTensor:
     def from_raw(cls, raw: RawTensor) -> "DenseTensor | None":
         """Return the tensor, or None if it is quantized or its rows are stored in another order."""
         part = raw.parts[0]
-        if part.storage_format not in _STORED_DTYPES or part.row_numbers != range(raw.num_rows):
+        unordered = raw.transposed or part.row_numbers != range(raw.num_rows)
+        if unordered or part.storage_format not in _STORED_DTYPES:
             return None
-        dtype = _STORED_DTYPES[part.storage_format]
-        return cls(SourceFormat[part.storage_format], np.frombuffer(part.data, dtype).reshape(raw.shape))
+        values = np.frombuffer(part.data, _STORED_DTYPES[part.storage_format]).reshape(raw.shape)
+        dense = cls(SourceFormat[part.storage_format], values)
+        return cls(SourceFormat.F32, dense.as_float32() - np.float32(raw.offset)) if raw.offset else dense
 
     def select(self, view: TensorView) -> NDArray[Any]:
         """Return the elements of a view: (blocks, rows of a block, columns …)."""
@@ -116,12 +117,12 @@ class DenseTensor:
                 for row in range(0, len(group[0]), step):
                     yield np.ascontiguousarray(group[0, row : row + step])
 
-    def as_float32(self, view: TensorView) -> NDArray[np.float32]:
-        """Return the elements of a view, in one dimension."""
-        selected = self.select(view)
+    def as_float32(self, view: TensorView | None = None) -> NDArray[np.float32]:
+        """Return the elements of the tensor, or of a view of it."""
+        selected = self.values if view is None else self.select(view)
         if self.source is SourceFormat.BF16:
-            return (selected.astype(np.uint32) << 16).view(np.float32).reshape(-1)
-        return selected.astype(np.float32).reshape(-1)
+            return (selected.astype(np.uint32) << 16).view(np.float32)
+        return selected.astype(np.float32)
 
 
 def check_shape(checkpoint: TensorReader, view: TensorView, shape: tuple[int, ...]) -> None:

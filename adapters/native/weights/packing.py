@@ -19,6 +19,7 @@ from litgpt.adapters.native.weights.arrays import (
 from litgpt.adapters.native.weights.blocks import REWRITERS
 from litgpt.adapters.native.weights.stored_rows import Bytes, StoredRows
 from litgpt.domain.weights.mapping import ParameterSource
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_view import TensorView
 
 _OWN_FORMATS = {
@@ -49,25 +50,29 @@ def pack_parameter(checkpoint: TensorReader, source: ParameterSource, target: Fo
     reader = RecentReads(checkpoint)
     row = 0
     for view in source.views:
-        for source_format, rows in _pieces(matrix, reader, view):
+        raw = reader.raw(view.name)
+        for source_format, rows in _pieces(matrix, reader, view, raw):
             matrix.pack(source_format, rows, row)
             row += len(rows)
-        _drop_pages(reader, view)
+        for part in () if raw is None else raw.parts:
+            part.drop_pages()
     return matrix
 
 
 def read_vector(checkpoint: TensorReader, source: ParameterSource) -> NDArray[np.float32]:
     """Return a norm weight, a bias or a table in float32, in the shape of the parameter."""
     reader = RecentReads(checkpoint)
-    parts = [DenseTensor.read(reader, view).as_float32(view) for view in source.views]
+    parts = [
+        DenseTensor.read(reader, view, reader.raw(view.name)).as_float32(view).reshape(-1)
+        for view in source.views
+    ]
     return np.concatenate(parts).reshape(source.parameter.shape)
 
 
 def _pieces(
-    matrix: PackedMatrix, reader: TensorReader, view: TensorView
+    matrix: PackedMatrix, reader: TensorReader, view: TensorView, raw: RawTensor | None
 ) -> Iterator[tuple[SourceFormat, NDArray[Any]]]:
     """Yield the rows of a view in order, in a format that can be packed."""
-    raw = reader.raw(view.name)
     stored = None if raw is None else StoredRows.from_raw(raw)
     if stored is not None and (rows := stored.rows(view)) is not None:
         check_shape(reader, view, stored.shape)
@@ -77,7 +82,7 @@ def _pieces(
                 for part in (piece,) if convert is None else _split(piece):
                     yield source, part if convert is None else convert(part)
             return
-    dense = DenseTensor.read(reader, view)
+    dense = DenseTensor.read(reader, view, raw)
     for values in dense.rows(view):
         yield dense.source, values
 
@@ -102,9 +107,3 @@ def _split(rows: Bytes) -> Iterator[Bytes]:
     step = max(1, STEP_BYTES // rows.shape[1])
     for first in range(0, len(rows), step):
         yield rows[first : first + step]
-
-
-def _drop_pages(reader: TensorReader, view: TensorView) -> None:
-    raw = reader.raw(view.name)
-    for part in () if raw is None else raw.parts:
-        part.drop_pages()

@@ -20,24 +20,27 @@ class StoredRows:
     """The rows of a tensor, all in one storage format.
 
     Attributes:
+        shape: The shape of the tensor.
+        transposed: Whether the rows are those of the tensor with its last two dimensions swapped.
         parts: Arrays of bytes, of shape (rows, bytes of a row).
         positions: Where each row of the tensor is among the rows of all parts; None if they are in order.
     """
 
     storage_format: str
     shape: tuple[int, ...]
+    transposed: bool
     parts: tuple[Bytes, ...]
     positions: _Numbers | None
 
     @classmethod
     def from_raw(cls, raw: RawTensor) -> "StoredRows | None":
-        """Return the rows, or None if not all have the same format."""
-        if len(raw.storage_formats) != 1 or not raw.num_rows * raw.num_columns:
+        """Return the rows, or None if their formats differ or the values are changed."""
+        if len(raw.storage_formats) != 1 or raw.offset or 0 in raw.shape:
             return None
         parts = tuple(
             np.frombuffer(part.data, np.uint8).reshape(len(part.row_numbers), -1) for part in raw.parts
         )
-        return cls(raw.parts[0].storage_format, raw.shape, parts, _positions(raw))
+        return cls(raw.parts[0].storage_format, raw.shape, raw.transposed, parts, _positions(raw))
 
     def rows(self, view: TensorView) -> Iterator[Bytes] | None:
         """Return the rows of a view in order, in contiguous pieces; None if it divides or transposes rows."""
@@ -48,25 +51,36 @@ class StoredRows:
 
     def _row_numbers(self, view: TensorView) -> _Numbers | None:
         sizes, strides, offset = view.strided_layout
-        columns = self.shape[-1] if self.shape else 1
-        if len(sizes) != 3 or sizes[2] != columns or strides[2] != 1:
+        if len(sizes) != 3 or len(self.shape) < 2:
             return None
-        if any(start % columns for start in (offset, *strides[:2])):
-            return None
-        blocks = offset // columns + strides[0] // columns * np.arange(sizes[0])
-        return (blocks[:, None] + strides[1] // columns * np.arange(sizes[1])).reshape(-1)
+        starts = offset + strides[0] * np.arange(sizes[0])[:, None] + strides[1] * np.arange(sizes[1])
+        rows, columns = self.shape[-2:]
+        if self.transposed:  # a stored row is a column of the tensor, or of one in a stack
+            matrix, number = np.divmod(starts.reshape(-1), rows * columns)
+            if (sizes[2], strides[2]) != (rows, columns) or (number >= columns).any():
+                return None
+            return matrix * columns + number
+        number, rest = np.divmod(starts.reshape(-1), columns)
+        return number if (sizes[2], strides[2]) == (columns, 1) and not rest.any() else None
 
     def _pieces(self, positions: _Numbers) -> Iterator[Bytes]:
         """Yield the rows at `positions`: without a copy where they are consecutive, else a few at a time."""
         ends = np.cumsum([len(part) for part in self.parts])
         step = max(1, STEP_BYTES // self.parts[0].shape[1])
-        breaks = np.flatnonzero((np.diff(positions) != 1) | np.isin(positions[1:], ends)) + 1
+        breaks = self._breaks(positions, ends)
         if len(breaks) * step > len(positions):  # the runs are short
             for first in range(0, len(positions), step):
                 yield self._gather(positions[first : first + step], ends)
             return
         for first, last in zip((0, *breaks), (*breaks, len(positions)), strict=True):
             yield self._run(int(positions[first]), int(last - first), ends)
+
+    def _breaks(self, positions: _Numbers, ends: _Numbers) -> list[int]:
+        """Return where a row does not follow the one before it in the same part."""
+        jumps = np.diff(positions) != 1
+        if len(self.parts) > 1:
+            jumps |= np.isin(positions[1:], ends)
+        return (np.flatnonzero(jumps) + 1).tolist()
 
     def _run(self, position: int, count: int, ends: _Numbers) -> Bytes:
         part = int(np.searchsorted(ends, position, side="right"))
@@ -88,7 +102,7 @@ def _positions(raw: RawTensor) -> _Numbers | None:
     if len(raw.parts) == 1 and raw.parts[0].row_numbers == range(raw.num_rows):
         return None
     numbers = np.concatenate([_numbers(part) for part in raw.parts])
-    positions = np.empty(raw.num_rows, np.int64)
+    positions = np.zeros(raw.num_rows, np.int64)
     positions[numbers] = np.arange(raw.num_rows)
     return positions
 

@@ -160,7 +160,7 @@ def test_rows_that_gguf_puts_in_another_order_are_packed_in_their_own_bits(
     [
         ("gpt_neox", converters.Neox, {}),  # queries, keys and values are in three parts of the file
         ("qwen3_moe", converters.Qwen3Moe, {"moe_intermediate_size": 32}),
-        ("gpt2", converters.Gpt2, {}),  # read in float32, because the file has the transposed matrices
+        ("gpt2", converters.Gpt2, {}),  # transposed, as the parameters are
         ("gpt_oss", converters.GptOss, {"swiglu_limit": 7.0}),
     ],
 )
@@ -169,7 +169,9 @@ def test_quantized_rows_are_found_where_the_file_has_them(
 ) -> None:
     tiny_model(family, hidden_size=64, intermediate_size=96, **settings).save_pretrained(tmp_path)
     checkpoint = open_gguf(converter(tmp_path).write(tmp_path / "m.gguf", "Q8_0"), "m")
-    assert_equal(packed(checkpoint, Format.F32), read_by_torch(checkpoint))
+    expected = read_by_torch(checkpoint)
+    assert_equal(packed(checkpoint, Format.F32), expected)
+    assert_equal(packed(checkpoint), expected)
 
 
 @pytest.mark.parametrize(("quantize", "levels"), [("int8", 254), ("int4", 15)])

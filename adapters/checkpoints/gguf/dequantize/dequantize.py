@@ -53,11 +53,16 @@ class TensorChunk:
     tensor: GgufTensor
     view: StridedView | None = None
 
-    def row_numbers(self, shape: tuple[int, ...]) -> Sequence[int] | None:
-        """Return the rows of the Hugging Face tensor that the part consists of; None if it divides rows."""
-        length = shape[-1] if shape else 1
+    def row_numbers(self, shape: tuple[int, ...], *, transposed: bool) -> Sequence[int] | None:
+        """Return the rows of a Hugging Face tensor that the part consists of; None if it divides rows.
+
+        With `transposed`, the last two dimensions of the tensor are swapped.
+        """
+        length = shape[-2] if transposed else shape[-1] if shape else 1
         if length % self.tensor.quant_type.block_size:
             return None
+        if transposed:
+            return None if self.view is None else self.view.column_numbers(length, shape[-1])
         if self.view is None:
             return range(prod(self.tensor.shape) // length)
         return self.view.row_numbers(length)

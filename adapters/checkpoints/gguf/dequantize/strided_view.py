@@ -29,11 +29,28 @@ class StridedView:
             inner *= self.sizes[outer]
         if inner % length or any(start % length for start in (self.offset, *self.strides[:outer])):
             return None
-        starts = [self.offset // length]
-        for size, stride in zip(self.sizes[:outer], self.strides[:outer], strict=True):
-            step = stride // length
-            starts = [start + index * step for start in starts for index in range(size)]
-        return tuple(start + index for start in starts for index in range(inner // length))
+        return tuple(
+            start // length + index for start in self._starts(outer) for index in range(inner // length)
+        )
+
+    def column_numbers(self, length: int, count: int) -> tuple[int, ...] | None:
+        """Return the columns of the view, in its order, of matrices with `length` rows and `count` columns.
+
+        The columns of all matrices are numbered one after another. None if the view divides columns.
+        """
+        if self.sizes[-1:] != (length,) or self.strides[-1] != count:
+            return None
+        places = [divmod(start, length * count) for start in self._starts(len(self.sizes) - 1)]
+        if any(column >= count for _, column in places):
+            return None
+        return tuple(matrix * count + column for matrix, column in places)
+
+    def _starts(self, dimensions: int) -> list[int]:
+        """Return the offsets of all indices of the first dimensions."""
+        starts = [self.offset]
+        for size, stride in zip(self.sizes[:dimensions], self.strides[:dimensions], strict=True):
+            starts = [start + index * stride for start in starts for index in range(size)]
+        return starts
 
     def split(self, axis: int, *sizes: int) -> "StridedView":
         if prod(sizes) != self.sizes[axis] or 0 in sizes:
