@@ -58,17 +58,10 @@ Status find_kernels(const Kernels** kernels) {
   return kOk;
 }
 
-Status check_matrix(int32_t format, int64_t rows, int64_t cols) {
-  constexpr int64_t kMax = int64_t{1} << 31;
-  LITGPT_REQUIRE(format >= 0 && format < kFormatCount, "There is no weight format %d.", format);
-  LITGPT_REQUIRE(rows > 0 && rows < kMax && cols > 0 && cols < kMax, "The matrix has an invalid shape.");
-  return kOk;
-}
-
 Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t bytes, int32_t source,
             const void* source_rows, int64_t source_bytes, int64_t first_row, int64_t count) {
-  LITGPT_TRY(check_matrix(format, rows, cols));
   const Matrix matrix{static_cast<Format>(format), rows, cols, static_cast<const uint8_t*>(data)};
+  LITGPT_TRY(check_matrix(matrix));
   LITGPT_REQUIRE(data != nullptr && bytes == matrix.bytes(), "The packed matrix has the wrong number of bytes.");
   LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "There is no source format %d.", source);
   LITGPT_REQUIRE(count > 0 && first_row >= 0 && count <= rows && first_row <= rows - count,
@@ -81,8 +74,8 @@ Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t byte
 }
 
 Status read_matrix(const litgpt_tensor& tensor, Matrix* matrix) {
-  LITGPT_TRY(check_matrix(tensor.format, tensor.rows, tensor.cols));
   *matrix = {static_cast<Format>(tensor.format), tensor.rows, tensor.cols, static_cast<const uint8_t*>(tensor.data)};
+  LITGPT_TRY(check_matrix(*matrix));
   LITGPT_REQUIRE(tensor.data != nullptr && tensor.bytes == matrix->bytes(), "The matrix has the wrong number of bytes.");
   return kOk;
 }
@@ -200,8 +193,8 @@ int32_t litgpt_set_threads(int32_t count) { return code(litgpt::set_thread_count
 int32_t litgpt_threads(void) { return litgpt::thread_count(); }
 
 int64_t litgpt_packed_bytes(int32_t format, int64_t rows, int64_t cols) {
-  if (!litgpt::check_matrix(format, rows, cols).ok) return -1;
-  return litgpt::Matrix{static_cast<litgpt::Format>(format), rows, cols, nullptr}.bytes();
+  const litgpt::Matrix matrix{static_cast<litgpt::Format>(format), rows, cols, nullptr};
+  return litgpt::check_matrix(matrix).ok ? matrix.bytes() : -1;
 }
 
 int32_t litgpt_pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t bytes, int32_t source,
