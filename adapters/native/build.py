@@ -1,0 +1,80 @@
+"""Build a model of the engine from a checkpoint."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.program.attention import InverseFrequencies
+from litgpt.adapters.native.program.compiler import compile_program
+from litgpt.adapters.native.structures import Format
+from litgpt.adapters.native.weights.arrays import RecentReads
+from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format
+from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
+from litgpt.domain.model import Architecture
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.progress import Progress, Reporter
+from litgpt.domain.weights.mapping import ParameterSource
+from litgpt.domain.weights.tensor_info import DType
+
+
+def build_model(
+    architecture: Architecture,
+    sources: Sequence[ParameterSource],
+    checkpoint: Checkpoint[Any],
+    report: Reporter,
+    *,
+    inverse_frequencies: InverseFrequencies,
+    dtype: DType | None = None,
+    quantize: NativeQuantization | None = None,
+) -> NativeModel:
+    """Read the weights of a model and pack them.
+
+    Args:
+        architecture: The model.
+        sources: Its parameters, and the tensors that they are made of.
+        checkpoint: The stored model.
+        report: Receives the progress.
+        inverse_frequencies: Computes those of each RoPE.
+        dtype: The dtype of weights that are not quantized; None keeps the stored formats.
+        quantize: The quantization of the projections.
+
+    Raises:
+        UnsupportedOperation: The engine does not have a part of the model, or is not installed.
+        CorruptFile: A tensor could not be read.
+        InsufficientSpace: Memory could not be allocated.
+    """
+    program = compile_program(
+        architecture, inverse_frequencies, embedding_scale=_embedding_scale(architecture, dtype)
+    )
+    kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
+    matrices: dict[str, PackedMatrix] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
+    reader = RecentReads(checkpoint)
+    message = f"Loading {checkpoint.name}"
+    for done, source in enumerate(sources):
+        report(Progress(message, done, len(sources)))
+        name = source.parameter.name
+        if kinds.get(name) == "matrix":
+            target = choose_format(checkpoint, source, dtype, quantize)
+            matrices[name] = pack_parameter(reader, source, target)
+        elif name in kinds:
+            vectors[name] = read_vector(reader, source)
+    report(Progress(message, len(sources), len(sources)))
+    cache_format = Format.F32 if dtype == "float32" else Format.BF16
+    return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
+
+
+def _embedding_scale(architecture: Architecture, dtype: DType | None) -> float:
+    """Return the factor of the embeddings, rounded to the dtype of the model, as it was in training."""
+    scale = 1.0 if architecture.embedding_scale is None else architecture.embedding_scale
+    if dtype == "float32":
+        return scale
+    if dtype == "float16":
+        return float(np.float16(scale))
+    bits = np.float32(scale).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> np.uint32(16)) & 1)) & 0xFFFF0000
+    return float(np.uint32(rounded).view(np.float32))
