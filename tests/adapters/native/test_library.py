@@ -1,6 +1,7 @@
 """Tests of the binding: the structures are those of the C header, and a missing library is a clear error."""
 
 import ctypes
+import re
 import sys
 from pathlib import Path
 
@@ -48,9 +49,7 @@ def test_structures_and_constants_are_those_of_the_header(tmp_path: Path) -> Non
 
 def test_every_function_of_the_header_is_declared() -> None:
     header = (SOURCES / "api.h").read_text(encoding="utf-8")
-    names = {
-        word.split()[-1].lstrip("*") for word in header.replace("\n", " ").split("(") if "LITGPT_API" in word
-    }
+    names = set(re.findall(r"^LITGPT_API .*?(\w+)\(", header, re.MULTILINE))
     assert names == set(structures.SIGNATURES)
 
 

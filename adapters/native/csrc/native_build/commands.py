@@ -59,11 +59,9 @@ class Build(build):
 class BdistWheel(bdist_wheel):
     """Tags the wheel with the platform if it contains the library."""
 
-    def run(self) -> None:
-        self.run_command("build_native")
-        self.root_is_pure = not self.get_finalized_command("build_native").has_library
-        super().run()
-
     def get_tag(self) -> tuple[str, str, str]:
+        # Called when all files are in place. Until then the wheel counts as pure: setuptools puts files of
+        # packages without extension modules in the folder for pure packages.
+        self.root_is_pure = not self.get_finalized_command("build_native").has_library
         tag: tuple[str, str, str] = super().get_tag()
         return tag if self.root_is_pure else ("py3", "none", tag[2])

@@ -25,7 +25,7 @@ def build(into: Path, compiler: Compiler, objects: Path) -> Path:
     `objects` is a folder for object files, which the next build reuses.
     """
     into.mkdir(parents=True, exist_ok=True)
-    todo = list(units(compiler))
+    todo = sorted(units(compiler), key=lambda unit: "kernels" not in unit.source.parts)  # the largest first
     if not todo:
         raise BuildFailed(f"There are no sources in {SOURCES}.")
     shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])
