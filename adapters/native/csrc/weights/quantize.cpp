@@ -61,7 +61,7 @@ bool quantize_group(Format format, const float* values, QuantizedGroup* out) {
     highest = value > highest ? value : highest;
     poison += value * 0.0F;
   }
-  const float magnitude = highest > -lowest ? highest : -lowest;
+  const float magnitude = -lowest > highest ? -lowest : highest;
   if (format == kQ4) {
     for (int64_t i = kGroup - 1; i >= 0; --i) {
       if (values[i] == magnitude || values[i] == -magnitude) largest = values[i];

@@ -1,0 +1,186 @@
+"""Matrix products of the native engine against numpy, with each instruction set that this processor runs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.library import instruction_set, load_library
+from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.structures import Format, SourceFormat
+
+Floats = NDArray[np.float32]
+
+QUANTIZED = (Format.Q8, Format.Q4, Format.Q4M)
+ROWS = (1, 7, 17)
+COLS = (1, 31, 33, 576)
+VARIABLE = "LITGPT_NATIVE_ISA"
+
+
+def is_selected(name: str) -> bool:
+    return instruction_set() == name
+
+
+@pytest.fixture
+def instruction_sets(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Selects one instruction set after the other."""
+
+    def select() -> Iterator[str]:
+        for name in ("portable", "avx2", "avx512", "avx512vnni", "neon"):
+            monkeypatch.setenv(VARIABLE, name)
+            if is_selected(name):
+                yield name
+
+    return select()
+
+
+def random_rows(rng: np.random.Generator, count: int, cols: int) -> Floats:
+    sizes = rng.choice([1e-3, 1.0, 30.0], (count, 1))
+    return (rng.standard_normal((count, cols)) * sizes).astype(np.float32)
+
+
+def packed(weight_format: Format, weight: Floats) -> PackedMatrix:
+    matrix = PackedMatrix.zeros(weight_format, *weight.shape)
+    matrix.pack(SourceFormat.F32, weight)
+    return matrix
+
+
+def in_groups(x: Floats) -> Floats:
+    padded = np.zeros((len(x), -(-x.shape[1] // 32) * 32), np.float32)
+    padded[:, : x.shape[1]] = x
+    return padded.reshape(len(x), -1, 32)
+
+
+def quantized(x: Floats) -> NDArray[np.float64]:
+    """Return the values that 8 bits in groups of 32 keep of the input of a product."""
+    groups = in_groups(x)
+    largest = np.abs(groups).max(axis=-1, keepdims=True)
+    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
+    values = np.rint(groups * inverse).astype(np.float64) * (largest / np.float32(127))
+    return values.reshape(len(x), -1)[:, : x.shape[1]]
+
+
+def rounded_to_bf16(x: Floats) -> Floats:
+    bits = x.view(np.uint32)
+    return (((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) << 16).view(np.float32)
+
+
+def as_multiplied(weight_format: Format, x: Floats, name: str) -> NDArray[np.float64]:
+    if weight_format in QUANTIZED:
+        return quantized(x)
+    if weight_format == Format.BF16 and name == "avx512vnni":
+        return rounded_to_bf16(x).astype(np.float64)
+    return x.astype(np.float64)
+
+
+@pytest.mark.parametrize("weight_format", list(Format))
+def test_products_of_odd_shapes_are_numpys(weight_format: Format, instruction_sets: Iterator[str]) -> None:
+    names = []
+    for name in instruction_sets:
+        names.append(name)
+        rng = np.random.default_rng(0)
+        for rows in ROWS:
+            for cols in COLS:
+                matrix = packed(weight_format, random_rows(rng, rows, cols))
+                weight = matrix.unpack().astype(np.float64).T
+                for tokens in range(1, 10):
+                    x = random_rows(rng, tokens, cols)
+                    used = as_multiplied(weight_format, x, name)
+                    error = np.abs(matrix.matmul(x) - used @ weight)
+                    assert (error <= 1e-6 * (np.abs(used) @ np.abs(weight))).all(), (name, rows, cols, tokens)
+    assert "portable" in names
+
+
+def q8_blocks(rng: np.random.Generator, rows: int, cols: int) -> NDArray[np.uint8]:
+    """Q8_0 with scale 1, of extreme integers in some columns."""
+    quants = rng.integers(-128, 128, (rows, cols // 32, 32)).astype(np.int8)
+    quants[0], quants[-1, :, ::2] = -128, 127
+    scales = np.full((rows, cols // 32, 1), 1, np.float16)
+    return np.concatenate([scales.view(np.uint8), quants.view(np.uint8)], axis=-1)
+
+
+def q4_blocks(rng: np.random.Generator, rows: int, cols: int, scales: list[float]) -> NDArray[np.uint8]:
+    """Q4_0 or Q4_1 with the given scale, or scale and minimum."""
+    quants = rng.integers(0, 256, (rows, cols // 32, 16)).astype(np.uint8)
+    quants[0], quants[-1, :, ::2] = 0xFF, 0
+    header = np.broadcast_to(np.array(scales, np.float16), (rows, cols // 32, len(scales)))
+    return np.concatenate([np.ascontiguousarray(header).view(np.uint8), quants], axis=-1)
+
+
+@pytest.mark.parametrize("weight_format", QUANTIZED)
+def test_integer_products_are_exact_at_the_ends_of_the_range(
+    weight_format: Format, instruction_sets: Iterator[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    rows, cols = 33, 96
+    blocks, source = {
+        Format.Q8: (q8_blocks(rng, rows, cols), SourceFormat.Q8_0),
+        Format.Q4: (q4_blocks(rng, rows, cols, [2]), SourceFormat.Q4_0),
+        Format.Q4M: (q4_blocks(rng, rows, cols, [0.5, -3]), SourceFormat.Q4_1),
+    }[weight_format]
+    matrix = PackedMatrix.zeros(weight_format, rows, cols)
+    matrix.pack(source, blocks)
+    x = rng.integers(-127, 128, (9, cols)).astype(np.float32)
+    x[:, ::32] = 127  # so that each scale is 1
+    x[0], x[1], x[2, 1::2] = 127, -127, -127
+    expected = x.astype(np.float64) @ matrix.unpack().astype(np.float64).T
+    for name in instruction_sets:
+        assert np.array_equal(matrix.matmul(x), expected), name
+
+
+@pytest.mark.parametrize("weight_format", list(Format))
+def test_a_token_has_the_same_bits_in_any_batch(
+    weight_format: Format, instruction_sets: Iterator[str]
+) -> None:
+    rng = np.random.default_rng(2)
+    matrix = packed(weight_format, random_rows(rng, 100, 100))
+    x = random_rows(rng, 19, 100)
+    library = load_library()
+    threads = library.litgpt_threads()
+    for name in instruction_sets:
+        together = matrix.matmul(x)
+        for token in range(len(x)):
+            alone = matrix.matmul(x[token : token + 1])
+            assert np.array_equal(alone[0], together[token]), (name, token)
+        try:
+            for count in (1, 2, 3):
+                assert library.litgpt_set_threads(count) == 0
+                assert np.array_equal(matrix.matmul(x), together), (name, count)
+        finally:
+            library.litgpt_set_threads(threads)
+
+
+@pytest.mark.parametrize("weight_format", list(Format))
+def test_inputs_of_any_size_are_multiplied(weight_format: Format, instruction_sets: Iterator[str]) -> None:
+    rng = np.random.default_rng(3)
+    matrix = packed(weight_format, rng.standard_normal((17, 64)).astype(np.float32))
+    weight = matrix.unpack().astype(np.float64).T
+    x = rng.standard_normal((4, 64))
+    for name in instruction_sets:
+        for size in (0.0, 1e-33, 1e-10, 1e10, 1e35):
+            scaled = (x * size).astype(np.float32)
+            expected = as_multiplied(weight_format, scaled, name) @ weight
+            assert np.allclose(matrix.matmul(scaled), expected, rtol=1e-4, atol=1e-5 * size), (name, size)
+        # Below what 8 bits can scale, inputs may count as zero.
+        tiny = (x * 1e-40).astype(np.float32)
+        assert (np.abs(matrix.matmul(tiny)) <= 1e-37).all(), name
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("weight_format", list(Format))
+def test_a_value_that_is_not_finite_spoils_its_token_alone(
+    weight_format: Format, value: float, instruction_sets: Iterator[str]
+) -> None:
+    rng = np.random.default_rng(4)
+    matrix = packed(weight_format, rng.standard_normal((17, 64)).astype(np.float32))
+    x = rng.standard_normal((5, 64)).astype(np.float32)
+    for name in instruction_sets:
+        clean = matrix.matmul(x)
+        for column in (0, 5, 63):
+            spoiled = x.copy()
+            spoiled[2, column] = value
+            y = matrix.matmul(spoiled)
+            assert not np.isfinite(y[2]).any(), name
+            others = [0, 1, 3, 4]
+            assert np.array_equal(y[others], clean[others]), name
