@@ -37,7 +37,8 @@ def instruction_sets(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def random_rows(rng: np.random.Generator, count: int, cols: int) -> Floats:
     sizes = rng.choice([1e-3, 1.0, 30.0], (count, 1))
-    return (rng.standard_normal((count, cols)) * sizes).astype(np.float32)
+    rows: Floats = (rng.standard_normal((count, cols)) * sizes).astype(np.float32)
+    return rows
 
 
 def packed(weight_format: Format, weight: Floats) -> PackedMatrix:
@@ -58,7 +59,8 @@ def quantized(x: Floats) -> NDArray[np.float64]:
     largest = np.abs(groups).max(axis=-1, keepdims=True)
     inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
     values = np.rint(groups * inverse).astype(np.float64) * (largest / np.float32(127))
-    return values.reshape(len(x), -1)[:, : x.shape[1]]
+    kept: NDArray[np.float64] = values.reshape(len(x), -1)[:, : x.shape[1]]
+    return kept
 
 
 def rounded_to_bf16(x: Floats) -> Floats:

@@ -24,7 +24,8 @@ def random_weight(rows: int, cols: int) -> NDArray[np.float32]:
     weight = rng.standard_normal((rows, cols)) * rng.choice([1e-3, 1.0, 30.0], (rows, 1))
     weight[:, :32] = np.round(weight[:, :32] * 4) / 4 + 0.0  # values halfway between two steps, and zeros
     weight[rows // 2] = 0.0
-    return weight.astype(np.float32)
+    rows_f32: NDArray[np.float32] = weight.astype(np.float32)
+    return rows_f32
 
 
 def pack(weight_format: Format, source: SourceFormat, rows: NDArray[Any], cols: int) -> PackedMatrix:
@@ -93,7 +94,7 @@ def test_float32_is_rounded_to_the_nearest_even_16_bit_value() -> None:
     values = rng.integers(0, 1 << 32, (16, 512), dtype=np.uint32).view(np.float32)
     halves = all_f16().astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        between = (halves[:, :-1] + halves[:, 1:]) / 2  # ties
+        between = ((halves[:, :-1] + halves[:, 1:]) / 2).astype(np.float32)  # ties
         for weight in (values, halves, between):
             cols = weight.shape[1]
             f16 = pack(Format.F16, SourceFormat.F32, weight, cols).unpack()
