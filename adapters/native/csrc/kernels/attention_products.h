@@ -6,6 +6,12 @@
 // Included after the header of an instruction set.
 namespace litgpt::LITGPT_ISA_NAMESPACE {
 
+// From `first` to `last`, exclusively.
+struct Positions {
+  int64_t first;
+  int64_t last;
+};
+
 // Query rows that are computed together: their sums and one step of the page fit into the vector registers.
 inline constexpr int kRowBlock = kParts == 1 ? 8 : 6;
 
@@ -18,45 +24,47 @@ LITGPT_INLINE Floats load_element(const uint16_t* from, int64_t count) {
   return load_bf16(lanes);
 }
 
-// sums[row] += sum over k from `first` to `last` of a[row][k] * load(k)
-template <int kRows, class Load>
-LITGPT_INLINE void add_products(const float* const* a, int64_t first, int64_t last, const Load& load,
-                                Floats (&sums)[kRows]) {
+// Vectors of columns that are computed together: with few rows, more sums hide the latency of additions.
+template <int kRows>
+inline constexpr int kColumns = kRows * kParts <= 4 ? 2 : 1;
+
+// sums[row][column] += sum over k from `first` to `last` of a[k * step + row * stride] * load(k, column)
+template <int kRows, int kWidth, class Load>
+LITGPT_INLINE void add_products(const float* a, int64_t step, int64_t stride, int64_t first, int64_t last,
+                                const Load& load, Floats (&sums)[kRows][kWidth]) {
   for (int64_t k = first; k < last; ++k) {
-    const Floats column = load(k);
-    for (int row = 0; row < kRows; ++row) sums[row] = fma(broadcast(a[row][k]), column, sums[row]);
+    Floats columns[kWidth];
+    for (int column = 0; column < kWidth; ++column) columns[column] = load(k, column);
+    for (int row = 0; row < kRows; ++row) {
+      const Floats factor = broadcast(a[k * step + row * stride]);
+      for (int column = 0; column < kWidth; ++column) {
+        sums[row][column] = fma(factor, columns[column], sums[row][column]);
+      }
+    }
   }
 }
 
-// scores[row][position] = the dot product of a query and a key, for all positions of a page
+// scores[row * stride + position] = the dot product of a query and a key, for all positions of a page. Element k of
+// query `row` is q[k * kRows + row].
 template <int kRows, class Element>
-LITGPT_INLINE void multiply_keys(const float* const* q, int64_t k_dim, const Element* page,
-                                 float (*scores)[kPagePositions]) {
-  for (int64_t at = 0; at < kPagePositions; at += kLanes) {
-    Floats sums[kRows];
-    for (int row = 0; row < kRows; ++row) sums[row] = zero();
-    add_products(q, 0, k_dim, [&](int64_t k) { return load_element(page + k * kPagePositions + at); }, sums);
-    for (int row = 0; row < kRows; ++row) store(scores[row] + at, sums[row]);
+LITGPT_INLINE void multiply_keys(const float* q, int64_t k_dim, const Element* page, int64_t stride, float* scores) {
+  constexpr int kWidth = kColumns<kRows>;
+  static_assert(kPagePositions % (kWidth * kLanes) == 0, "the steps must divide a page");
+  for (int64_t at = 0; at < kPagePositions; at += kWidth * kLanes) {
+    Floats sums[kRows][kWidth];
+    for (auto& row : sums) {
+      for (Floats& sum : row) sum = zero();
+    }
+    const auto load = [&](int64_t k, int column) {
+      return load_element(page + k * kPagePositions + at + column * kLanes);
+    };
+    add_products<kRows, kWidth>(q, kRows, 1, 0, k_dim, load, sums);
+    for (int row = 0; row < kRows; ++row) {
+      for (int column = 0; column < kWidth; ++column) {
+        store(scores + row * stride + at + column * kLanes, sums[row][column]);
+      }
+    }
   }
-}
-
-// out[row] = factors[row] * out[row] + the sum of the values of positions `first` to `last`, with their weights
-template <int kRows, class Element>
-LITGPT_INLINE void multiply_values(const float* const* weights, int64_t first, int64_t last, const Element* page,
-                                   int64_t v_dim, const float* factors, float* const* out) {
-  int64_t at = 0;
-  for (; at + kLanes <= v_dim; at += kLanes) {
-    Floats sums[kRows];
-    for (int row = 0; row < kRows; ++row) sums[row] = load(out[row] + at) * broadcast(factors[row]);
-    add_products(weights, first, last, [&](int64_t k) { return load_element(page + k * v_dim + at); }, sums);
-    for (int row = 0; row < kRows; ++row) store(out[row] + at, sums[row]);
-  }
-  if (at == v_dim) return;
-  const int64_t rest = v_dim - at;
-  Floats sums[kRows];
-  for (int row = 0; row < kRows; ++row) sums[row] = load(out[row] + at, rest) * broadcast(factors[row]);
-  add_products(weights, first, last, [&](int64_t k) { return load_element(page + k * v_dim + at, rest); }, sums);
-  for (int row = 0; row < kRows; ++row) store(out[row] + at, sums[row], rest);
 }
 
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE

@@ -45,7 +45,7 @@ struct Attention {
 
 inline constexpr int64_t kPagePositions = 32;
 inline constexpr int64_t kSpanPages = 16;      // pages whose attention is computed before it is merged with the rest
-inline constexpr int64_t kMaxValueDim = 1024;  // of v_dim
+inline constexpr int64_t kMaxHeadDim = 1024;   // of k_dim and v_dim
 
 struct Kernels {
   const char* name;
