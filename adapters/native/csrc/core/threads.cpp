@@ -133,6 +133,12 @@ void Worker::complete(int64_t done, int64_t items) {
   const uint64_t mine = static_cast<uint64_t>(done);
   const uint64_t all = static_cast<uint64_t>(items);
   const uint64_t loop = loop_++;
+  if (items <= 0) {
+    uint64_t position = loop * kHigh;
+    exchange(&region_.position, &position, loop_ * kHigh);  // fails if another worker was first
+    loop_bed.wake();
+    return;
+  }
   if (mine > 0 && __atomic_add_fetch(&region_.done, mine, __ATOMIC_SEQ_CST) == all) {
     __atomic_store_n(&region_.done, uint64_t{0}, __ATOMIC_SEQ_CST);
     __atomic_store_n(&region_.position, loop_ * kHigh, __ATOMIC_SEQ_CST);
@@ -140,10 +146,6 @@ void Worker::complete(int64_t done, int64_t items) {
     return;
   }
   loop_bed.wait(kSpins, kYields, [&] { return load(&region_.position) / kHigh > loop; });
-}
-
-void Worker::barrier() {
-  if (count_ > 1) complete(1, count_);
 }
 
 Status set_thread_count(int count) {

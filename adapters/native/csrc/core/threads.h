@@ -20,11 +20,11 @@ class Worker {
   // Calls `body(first, last)` for disjoint ranges that cover 0 to `items` (less than 2^31), each of at most `grain`
   // items, taken dynamically by all workers. Returns when all ranges are finished, so that the next loop may read the
   // results. All workers must call it, in the same order and with the same arguments. A worker may be late by several
-  // loops, which it then skips: what it executes between loops must neither write shared memory (without a `barrier`
-  // afterwards) nor depend on what later loops write.
+  // loops, which it then skips: what it executes between loops must neither write shared memory nor depend on
+  // what later loops write; only its number of loops matters then, and not their arguments. Work for one worker is a
+  // loop of one item.
   template <class Body>
   void each(int64_t items, int64_t grain, const Body& body) {
-    if (items <= 0) return;
     int64_t first = 0;
     int64_t last = 0;
     if (count_ == 1) {
@@ -38,9 +38,6 @@ class Worker {
     }
     complete(done, items);
   }
-
-  // Returns when all workers have called it.
-  void barrier();
 
  private:
   bool take(int64_t items, int64_t grain, int64_t* first, int64_t* last);

@@ -19,13 +19,14 @@ class BuildFailed(Exception):
     """The library cannot be built. The first line is a sentence; the compiler's output may follow."""
 
 
-def build(into: Path, compiler: Compiler, objects: Path) -> Path:
+def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = False) -> Path:
     """Build the library in the folder `into`, unless it is there and current, and return its path.
 
-    `objects` is a folder for object files, which the next build reuses.
+    `objects` is a folder for object files, which the next build reuses. `testing` is that of `units`.
     """
     into.mkdir(parents=True, exist_ok=True)
-    todo = sorted(units(compiler), key=lambda unit: "kernels" not in unit.source.parts)  # the largest first
+    todo = list(units(compiler, testing=testing))
+    todo.sort(key=lambda unit: "kernels" not in unit.source.parts)  # the largest first
     if not todo:
         raise BuildFailed(f"There are no sources in {SOURCES}.")
     shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])

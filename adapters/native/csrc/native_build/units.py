@@ -46,8 +46,11 @@ class Unit:
     flags: tuple[str, ...]
 
 
-def units(compiler: Compiler) -> Iterator[Unit]:
-    """Yield the units for this processor. `LITGPT_HAVE_AVX2` and so on say which kernels are among them."""
+def units(compiler: Compiler, *, testing: bool = False) -> Iterator[Unit]:
+    """Yield the units for this processor. `LITGPT_HAVE_AVX2` and so on say which kernels are among them.
+
+    `testing` adds the folder `testing`, whose functions give tests what `api.h` does not export.
+    """
     sets = {
         name: flags
         for name, flags in INSTRUCTION_SETS.get(MACHINE, {}).items()
@@ -56,7 +59,7 @@ def units(compiler: Compiler) -> Iterator[Unit]:
     available = tuple(f"-DLITGPT_HAVE_{name.upper()}" for name in sets)
     base = (*BASE_FLAGS, *available, *user_flags())
     for source in sorted(SOURCES.rglob("*.cpp")):
-        if source.is_relative_to(SOURCES / "testing"):
+        if source.is_relative_to(SOURCES / "testing") and not testing:
             continue
         name = source.stem.removeprefix("isa_")
         if name in (source.stem, "portable"):
