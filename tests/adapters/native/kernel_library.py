@@ -1,6 +1,8 @@
-"""The functions of `csrc/testing`, through which tests reach the kernels, the KV cache and the thread pool."""
+"""The functions of `csrc/testing`, by which tests reach the kernels, KV cache and thread pool."""
 
 import ctypes
+import os
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -55,9 +57,18 @@ def int64(value: int) -> ctypes.c_int64:
     return ctypes.c_int64(value)
 
 
-def is_available(instruction_set: str) -> bool:
-    """Whether the kernels of the environment variable, which is set to `instruction_set`, can run here."""
-    return bool(kernel_library().test_kernels_name() == instruction_set.encode())
+def instruction_sets() -> Iterator[str]:
+    """Select the kernels of one instruction set after the other, of those that this processor runs."""
+    before = os.environ.get(VARIABLE)
+    try:
+        for name in INSTRUCTION_SETS:
+            os.environ[VARIABLE] = name
+            if kernel_library().test_kernels_name() == name.encode():
+                yield name
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.float32]:

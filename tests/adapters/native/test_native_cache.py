@@ -1,6 +1,7 @@
 """The KV cache of the native engine: pages, copy on write, windows, truncation and failed allocations."""
 
 import ctypes
+import os
 import subprocess
 import sys
 import textwrap
@@ -282,7 +283,7 @@ OUT_OF_MEMORY = """
     resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))
     for count in (100_000, 1 << 39):
         assert not sequence.reserve(count)
-        assert kernel_library().test_last_error().startswith(b"Out of memory"), kernel_library().test_last_error()
+        assert kernel_library().test_last_error().startswith(b"Out of memory")
         assert len(sequence.pages(1)) == 4
         sequence.check(*range(100))
     sequence.append(*range(100, 130))
@@ -293,5 +294,8 @@ OUT_OF_MEMORY = """
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
 def test_a_failed_allocation_changes_nothing() -> None:
     code = textwrap.dedent(OUT_OF_MEMORY)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""The thread pool of the native engine: the same results for any number of threads, in forks and under load."""
+"""The native thread pool: the same results for any number of threads, in forks and under load."""
 
 import os
 import signal
@@ -91,9 +91,7 @@ def test_python_threads_compute_one_after_another() -> None:
     expected = result()
     set_threads(3)
     results: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: results.extend(result() for _ in range(5))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: results.extend(result() for _ in range(5))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
