@@ -28,7 +28,8 @@ def build_model(
     report: Reporter,
     *,
     inverse_frequencies: InverseFrequencies,
-    dtype: DType | None = None,
+    dtype: DType,
+    keeps_quantization: bool = False,
     quantize: NativeQuantization | None = None,
 ) -> NativeModel:
     """Read the weights of a model and pack them.
@@ -39,7 +40,8 @@ def build_model(
         checkpoint: The stored model.
         report: Receives the progress.
         inverse_frequencies: Computes those of each RoPE.
-        dtype: The dtype of weights that are not quantized; None keeps the stored formats.
+        dtype: The dtype of the KV cache, and of weights that are not quantized.
+        keeps_quantization: Whether weights stay in the format in which they are stored.
         quantize: The quantization of the projections.
 
     Raises:
@@ -59,7 +61,7 @@ def build_model(
         report(Progress(message, done, len(sources)))
         name = source.parameter.name
         if kinds.get(name) == "matrix":
-            target = choose_format(checkpoint, source, dtype, quantize)
+            target = choose_format(checkpoint, source, None if keeps_quantization else dtype, quantize)
             matrices[name] = pack_parameter(reader, source, target)
         elif name in kinds:
             vectors[name] = read_vector(reader, source)
@@ -68,7 +70,7 @@ def build_model(
     return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 
 
-def _embedding_scale(architecture: Architecture, dtype: DType | None) -> float:
+def _embedding_scale(architecture: Architecture, dtype: DType) -> float:
     """Return the factor of the embeddings, rounded to the dtype of the model, as it was in training."""
     scale = 1.0 if architecture.embedding_scale is None else architecture.embedding_scale
     if dtype == "float32":

@@ -84,7 +84,7 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
     """Return a description of the weight format and the matrix products of a placed model."""
     weights = placement.quantize or placement.dtype
     if placement.engine == "native":
-        return f"{weights} weights; native engine"
+        return f"weights {'as stored' if placement.keeps_quantization else f'in {weights}'}; native engine"
     if placement.device.startswith("cpu"):
         return describe_matmul(weights, placement.dtype, hardware.cpu_features)
     return f"{weights} weights; {placement.dtype} arithmetic"

@@ -145,9 +145,12 @@ def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]],
 
 
 def _strategy() -> DistributionStrategy[Any]:
+    from litgpt.adapters.native.strategy import NativeStrategy
     from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
+    from litgpt.adapters.pytorch.generation.sampler import random_seed
+    from litgpt.adapters.pytorch.model.rope import inverse_frequency_list
 
-    return TorchStrategy()
+    return NativeStrategy(TorchStrategy(), random_seed, inverse_frequency_list)
 
 
 def _tensors_equal() -> "Callable[[Any, Any], bool]":

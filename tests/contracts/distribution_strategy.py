@@ -51,17 +51,21 @@ class DistributionStrategyContract:
     def checkpoint(self) -> Checkpoint[Any]:
         raise NotImplementedError
 
+    @pytest.fixture
+    def options(self) -> DistributeOptions:
+        return DistributeOptions(accelerator="cpu")
+
     def test_there_is_hardware_and_the_best_of_it_exists(self, strategy: DistributionStrategy[Any]) -> None:
         hardware = strategy.hardware()
         assert hardware.device_counts[hardware.accelerator] >= 1
         assert hardware.device_counts["cpu"] == 1
 
     def test_a_model_is_built_with_each_tensor_read_once_and_then_generates(
-        self, strategy: DistributionStrategy[Any], checkpoint: Checkpoint[Any]
+        self, strategy: DistributionStrategy[Any], checkpoint: Checkpoint[Any], options: DistributeOptions
     ) -> None:
         architecture = parse_config("tiny", CONFIG)
         planned = validate_mapping("tiny", architecture, LLAMA.weights, checkpoint.tensors)
-        placement = resolve_placement(DistributeOptions(accelerator="cpu"), strategy.hardware())
+        placement = resolve_placement(options, strategy.hardware())
         reported: list[Any] = []
         placed = strategy.build(placement, architecture, planned, checkpoint, reported.append)
         assert sorted(checkpoint.source.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]

@@ -46,14 +46,17 @@ class SamplerState:
     def __attrs_post_init__(self) -> None:
         seed = self.params.seed
         if seed is None and not self.params.greedy:
-            seed = int(
-                torch.randint(2**63 - 1, ()).item()
-            )  # so that torch.manual_seed makes runs reproducible
+            seed = random_seed()
         self._uniform = random.Random(seed)  # noqa: S311 - not cryptography
 
     def uniform(self) -> float:
         """Return the next random number in [0, 1)."""
         return self._uniform.random()
+
+
+def random_seed() -> int:
+    """Return a seed from torch's random state, so that torch.manual_seed makes runs reproducible."""
+    return int(torch.randint(2**63 - 1, ()).item())
 
 
 def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:

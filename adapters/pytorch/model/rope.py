@@ -73,6 +73,12 @@ def inverse_frequencies(rope: RopeSpec, device: torch.device) -> Tensor:
             raise AssertionError(unresolved)
 
 
+def inverse_frequency_list(rope: RopeSpec) -> list[float]:
+    """Return the inverse frequencies for an engine without torch."""
+    frequencies: list[float] = inverse_frequencies(rope, torch.device("cpu")).tolist()
+    return frequencies
+
+
 class InverseFrequencyCache:
     """An LRU cache of `inverse_frequencies`, bounded because some scalings differ for each length."""
 

@@ -1,12 +1,15 @@
 """The state of an `LLM`, which all its parts use."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor, nn
 
+from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
+from litgpt.adapters.pytorch.ops.tensor_versions import version, weights_version
 from litgpt.application.concurrency.model_lock import ModelLock
 from litgpt.application.concurrency.shared_generator import SharedGenerator
 from litgpt.application.load_model import LoadedModel
@@ -20,7 +23,8 @@ class BaseLLM(nn.Module):
     """A loaded model, and the network that was built of it.
 
     Attributes:
-        model: The network; None until `distribute` or `trainer_setup`.
+        model: The network; None until `distribute` or `trainer_setup`. With the native engine, the first
+            access reads the weights again for the torch network, which generation uses once they differ.
     """
 
     model: GPT | None
@@ -33,17 +37,45 @@ class BaseLLM(nn.Module):
         self._services = services
         self._lock = ModelLock()
         self._placed: PlacedModel[Tensor] | None = None
+        self._built: tuple[object, int] | None = None  # the torch network of a native model, as it was built
         self._is_closed = False
         self._adapters: ModelAdapters | None = None
         self._trainer_ckpt: Path | None = None
         self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
         self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
 
+    def __getattr__(self, name: str) -> Any:
+        """Build the torch network of a native model when it is first accessed."""
+        native = self.__dict__.get("_placed")
+        if name != "model" or not isinstance(native, NativePlacedModel):
+            return super().__getattr__(name)
+        network = self.model = native.network
+        self._built = network, _version(network)
+        return network
+
+    def named_modules(self, *arguments: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
+        """Return the modules, also for `parameters`; a native model builds its torch network."""
+        getattr(self, "model", None)
+        modules: Iterator[tuple[str, nn.Module]] = super().named_modules(*arguments, **options)
+        return modules
+
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return the weights; a native model builds its torch network."""
+        getattr(self, "model", None)
+        weights: dict[str, Any] = super().state_dict(*arguments, **options)
+        return weights
+
+    @property
+    def _network(self) -> GPT | None:
+        """The network, if it has been built."""
+        network: Any = self._modules.get("model") or self.__dict__.get("model")
+        return cast("GPT | None", network)
+
     @property
     def is_sharded(self) -> bool:
         """Whether this process has only a part of each weight."""
         # Importing DTensor for an isinstance check would take half a second.
-        head = getattr(self.model, "lm_head", None)
+        head = getattr(self._network, "lm_head", None)
         return hasattr(getattr(head, "weight", None), "full_tensor")
 
     @property
@@ -51,7 +83,12 @@ class BaseLLM(nn.Module):
         return self._placed is not None and self._placed.placement.trainable
 
     def _place(self, loaded: LoadedModel[Tensor], placed: PlacedModel[Tensor]) -> None:
-        self._loaded, self._placed, self.model = loaded, placed, placed.network
+        self._loaded, self._placed = loaded, placed
+        if isinstance(placed, NativePlacedModel):  # see __getattr__
+            self._modules.pop("model", None)
+            self.__dict__.pop("model", None)
+        else:
+            self.model = placed.network
         self._is_closed = False
 
     def _not_distributed(self) -> NotDistributed:
@@ -71,7 +108,8 @@ class BaseLLM(nn.Module):
                 "each has a part. Load the model that `litgpt convert` makes of the Trainer's checkpoint."
             )
             raise UnsupportedOperation(f"{operation} weights that are sharded over processes", reason)
-        self._placed.network = self.model  # which users may have replaced, with torch.compile for example
+        if self._network is not None:  # users may have replaced it, with torch.compile for example
+            self._placed.network = self._network
         return self._placed
 
     def _generator(self) -> Generator:
@@ -81,8 +119,21 @@ class BaseLLM(nn.Module):
         return SharedGenerator(self._lock, self._current_generator, self._weights_version)
 
     def _current_generator(self) -> Generator:
-        return self._require_full_model("Generating with").generator()
+        placed = self._require_full_model("Generating with")
+        if isinstance(placed, NativePlacedModel) and self._differs_from_native:
+            return placed.torch.generator()
+        return placed.generator()
+
+    @property
+    def _differs_from_native(self) -> bool:
+        """Whether the torch network of a native model was replaced, or its weights were changed."""
+        network = self._network
+        return network is not None and (self._is_loaded or (network, _version(network)) != self._built)
 
     def _weights_version(self) -> object:
         """Return the version of trainable weights, which optimizers change in place; None for others."""
-        return weights_version(self.model) if self.model is not None and self._is_trainable else None
+        return weights_version(self._network) if self._network is not None and self._is_trainable else None
+
+
+def _version(network: nn.Module) -> int:
+    return sum(version(weight) for weight in (*network.parameters(), *network.buffers()))

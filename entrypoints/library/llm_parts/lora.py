@@ -6,10 +6,11 @@ from pathlib import Path
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.application.load_model import LoadedModel
-from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.families import family_of
 from litgpt.domain.lora.config import BiasMode, LoraConfig, TargetModules
 from litgpt.domain.overwrite_check import adapter_content
@@ -226,7 +227,7 @@ class LoraMixin(TrainingMixin):
     @property
     def _current(self) -> ModelAdapters | None:
         found = self._adapters  # none after distribute() has built a new model
-        return found if found is not None and found.model is self.model else None
+        return found if found is not None and found.model is self._network else None
 
     def _save_adapter(
         self, folder: Path, name: str | None = None, *, files: Mapping[str, bytes] = {}, overwrite: bool
@@ -248,6 +249,9 @@ class LoraMixin(TrainingMixin):
 
     def _require(self) -> ModelAdapters:
         check_fork()
+        if isinstance(self._placed, NativePlacedModel):
+            reason = "it does not have them in this version. Call distribute(engine='torch') first."
+            raise UnsupportedOperation("LoRA adapters in the native engine", reason)
         if self.model is None:
             raise self._not_distributed()
         found = self._current

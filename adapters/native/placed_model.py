@@ -1,0 +1,76 @@
+"""A model of the native engine, and its torch network, which is built when it is needed."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+
+import attrs
+
+from litgpt.adapters.native.generator import NativeGenerator
+from litgpt.adapters.native.model import NativeModel
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.ports import PlacedModel
+from litgpt.domain.ports.model_store import Weights
+from litgpt.domain.weights.mapping import ParameterSource
+
+
+@attrs.define(eq=False)
+class NativePlacedModel:
+    """Implements the port `PlacedModel` for a model of the native engine.
+
+    Attributes:
+        build_torch: Builds the same model in the torch engine, for everything but generation.
+        random_seed: Returns the seed of a request without one.
+    """
+
+    model: NativeModel | None
+    placement: Placement
+    build_torch: Callable[[], PlacedModel[Any]]
+    random_seed: Callable[[], int]
+    _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
+    _building: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        reason = "its weights are memory of its C++ library. Load it again."
+        raise UnsupportedOperation("Copying a model of the native engine", reason)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the weights in the engine."""
+        return 0 if self.model is None else self.model.weight_bytes
+
+    @property
+    def built_torch(self) -> PlacedModel[Any] | None:
+        """The model in the torch engine; None if it has not been needed."""
+        return self._torch
+
+    @property
+    def torch(self) -> PlacedModel[Any]:
+        """The model in the torch engine, which the first access builds from the checkpoint."""
+        with self._building:
+            if self._torch is None:
+                self._torch = self.build_torch()
+            return self._torch
+
+    @property
+    def network(self) -> Any:
+        return self.torch.network
+
+    @network.setter
+    def network(self, network: Any) -> None:
+        self.torch.network = network
+
+    def generator(self) -> NativeGenerator:
+        assert self.model is not None  # noqa: S101 - not closed
+        return NativeGenerator(self.model, self.random_seed, self.placement.kv_cache_size)
+
+    def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Any] | None]:
+        return self.torch.weights(sources)
+
+    def close(self) -> None:
+        """Free the weights."""
+        self.model = None
+        if self._torch is not None:
+            self._torch.close()

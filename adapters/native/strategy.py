@@ -1,0 +1,92 @@
+"""Build models with the engine of their placement."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attrs
+
+from litgpt.adapters.native.build import build_model
+from litgpt.adapters.native.library import instruction_set, is_installed
+from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.placed_model import NativePlacedModel
+from litgpt.adapters.native.program.attention import InverseFrequencies
+from litgpt.adapters.native.structures import Format
+from litgpt.adapters.native.threads import thread_count
+from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.model import Architecture
+from litgpt.domain.ports import Checkpoint, DistributionStrategy, PlacedModel
+from litgpt.domain.progress import Notice, Reporter, null_reporter
+from litgpt.domain.weights.mapping import ParameterSource
+
+_FORMAT_NAMES = {
+    Format.F32: "float32",
+    Format.BF16: "bfloat16",
+    Format.F16: "float16",
+    Format.Q8: "8-bit",
+    Format.Q4: "4-bit",
+    Format.Q4M: "4-bit",
+}
+
+
+@attrs.frozen
+class NativeStrategy:
+    """Builds models with the native engine, and other models with `torch`.
+
+    Attributes:
+        torch: The strategy of the torch engine, which also builds the network of a native model.
+        random_seed: Returns the seed of a request without one.
+        inverse_frequencies: Computes those of each RoPE, as the torch engine does.
+    """
+
+    torch: DistributionStrategy[Any]
+    random_seed: Callable[[], int]
+    inverse_frequencies: InverseFrequencies
+
+    def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:
+        native = replaced if isinstance(replaced, NativePlacedModel) else None
+        hardware = self.torch.hardware(replaced if native is None else native.built_torch)
+        memory = hardware.available_host_memory
+        if native is not None and memory is not None:
+            memory += native.nbytes
+        return attrs.evolve(hardware, available_host_memory=memory, has_native_engine=is_installed())
+
+    def build(
+        self,
+        placement: Placement,
+        architecture: Architecture,
+        sources: tuple[ParameterSource, ...],
+        checkpoint: Checkpoint[Any],
+        report: Reporter,
+    ) -> PlacedModel[Any]:
+        if placement.engine == "torch":
+            return self.torch.build(placement, architecture, sources, checkpoint, report)
+        quantize = placement.quantize
+        model = build_model(
+            architecture,
+            sources,
+            checkpoint,
+            report,
+            inverse_frequencies=self.inverse_frequencies,
+            dtype=placement.dtype,
+            keeps_quantization=placement.keeps_quantization,
+            quantize=quantize if quantize in ("int8", "int4") else None,
+        )
+        weights = placement.quantize or _main_format(model)
+        report(Notice(f"Using the native engine ({instruction_set()}, {_threads()}), {weights} weights"))
+        same = attrs.evolve(placement, engine="torch", keeps_quantization=False)
+        build_torch = partial(self.torch.build, same, architecture, sources, checkpoint, null_reporter)
+        return NativePlacedModel(model, placement, build_torch, self.random_seed)
+
+
+def _threads() -> str:
+    count = thread_count()
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def _main_format(model: NativeModel) -> str:
+    """Return the format of most weights."""
+    sizes: dict[Format, int] = {}
+    for matrix in model.weights.values():
+        sizes[matrix.format] = sizes.get(matrix.format, 0) + matrix.rows * matrix.cols
+    return _FORMAT_NAMES[max(sizes, key=sizes.__getitem__)]

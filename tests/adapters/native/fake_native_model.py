@@ -1,0 +1,68 @@
+"""A fake of the native engine's model: logits are a function of all tokens of a sequence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.model import Architecture
+
+
+@attrs.define(eq=False)
+class FakeSequence:
+    """Tokens; those before `window` cannot be truncated to."""
+
+    model: "FakeModel"
+    tokens: list[int] = attrs.field(factory=list)
+    closed: bool = False
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens)
+
+    def fork(self) -> "FakeSequence":
+        assert not self.closed
+        return self.model.opened(list(self.tokens))
+
+    def truncate(self, length: int) -> None:
+        assert not self.closed
+        if length > len(self.tokens) or length < len(self.tokens) - self.model.window:
+            raise UnsupportedOperation("Shortening a sequence", "its entries were freed.")
+        del self.tokens[length:]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@attrs.define(eq=False)
+class FakeModel:
+    """Records the number of tokens of each sequence in each step, and every sequence."""
+
+    architecture: Architecture
+    window: int = 10**9
+    steps: list[list[int]] = attrs.field(factory=list)
+    sequences: list[FakeSequence] = attrs.field(factory=list)
+    overrides: dict[int, float] = attrs.field(factory=dict)
+
+    def opened(self, tokens: list[int]) -> FakeSequence:
+        self.sequences.append(FakeSequence(self, tokens))
+        return self.sequences[-1]
+
+    def new_sequence(self) -> FakeSequence:
+        return self.opened([])
+
+    def step(self, batch: Sequence[tuple[Any, Sequence[int]]]) -> NDArray[np.float32]:
+        """Append tokens; `overrides` has the logits after sequences that end with a token."""
+        self.steps.append([len(tokens) for _, tokens in batch])
+        rows = []
+        for sequence, tokens in batch:
+            assert tokens
+            assert not sequence.closed
+            sequence.tokens += tokens
+            random = np.random.default_rng(sequence.tokens)
+            row = random.normal(size=self.architecture.vocab_size)
+            rows.append(row + self.overrides.get(sequence.tokens[-1], 0.0))
+        return np.array(rows, dtype=np.float32)
