@@ -95,11 +95,9 @@ bool can_pack(Format format, SourceFormat source) {
   return !is_quantized(source) || source == blocks_of(format) || format == kF32 || format == kBF16;
 }
 
-// Larger matrices are errors, so that no size overflows.
-constexpr int64_t kMaxRows = int64_t{1} << 31;
-constexpr int64_t kMaxCols = int64_t{1} << 26;
+}  // namespace
 
-Status check_shape(const Matrix& matrix) {
+Status check_matrix(const Matrix& matrix) {
   LITGPT_REQUIRE(matrix.format >= 0 && matrix.format < kFormatCount, "There is no weight format %d.", matrix.format);
   LITGPT_REQUIRE(matrix.rows > 0 && matrix.rows <= kMaxRows && matrix.cols > 0 && matrix.cols <= kMaxCols,
                  "A matrix cannot have %lld rows and %lld columns.", static_cast<long long>(matrix.rows),
@@ -107,11 +105,9 @@ Status check_shape(const Matrix& matrix) {
   return kOk;
 }
 
-}  // namespace
-
 Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const void* rows, int64_t first_row,
                  int64_t count) {
-  LITGPT_TRY(check_shape(matrix));
+  LITGPT_TRY(check_matrix(matrix));
   LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "There is no source format %d.", source);
   LITGPT_REQUIRE(can_pack(matrix.format, source), "Source format %d cannot be packed into weight format %d.", source,
                  matrix.format);

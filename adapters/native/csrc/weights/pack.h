@@ -20,6 +20,12 @@ enum SourceFormat : int32_t {
 // Returns the bytes of a row of `cols` columns; 0 if the format cannot have that number of columns.
 int64_t source_row_bytes(SourceFormat source, int64_t cols);
 
+// Larger matrices are errors, so that no size overflows.
+inline constexpr int64_t kMaxRows = int64_t{1} << 30;
+inline constexpr int64_t kMaxCols = int64_t{1} << 26;
+
+Status check_matrix(const Matrix& matrix);
+
 // Packs `count` consecutive rows as rows `first_row` to `first_row + count` of the matrix, whose `data` must have
 // been zeroed. Floating-point rows are quantized if the matrix is, as in GGUF files: Q8 with scale max|w| / 127, Q4
 // with scale m / -8, where m is the value of largest magnitude, Q4M with scale (max - min) / 15. Quantized rows can only
