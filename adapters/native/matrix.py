@@ -19,6 +19,14 @@ _BLOCKS = {
     SourceFormat.Q8_0: (32, 34),
     SourceFormat.Q4_0: (32, 18),
     SourceFormat.Q4_1: (32, 20),
+    SourceFormat.Q5_0: (32, 22),
+    SourceFormat.Q5_1: (32, 24),
+    SourceFormat.MXFP4: (32, 17),
+    SourceFormat.Q2_K: (256, 84),
+    SourceFormat.Q3_K: (256, 110),
+    SourceFormat.Q4_K: (256, 144),
+    SourceFormat.Q5_K: (256, 176),
+    SourceFormat.Q6_K: (256, 210),
 }
 """The columns and bytes of a block of each source format."""
 

@@ -26,6 +26,14 @@ class SourceFormat(IntEnum):
     Q8_0 = 3
     Q4_0 = 4
     Q4_1 = 5
+    Q5_0 = 6
+    Q5_1 = 7
+    MXFP4 = 8
+    Q2_K = 9
+    Q3_K = 10
+    Q4_K = 11
+    Q5_K = 12
+    Q6_K = 13
 
 
 VECTOR = -1

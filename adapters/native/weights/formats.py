@@ -7,8 +7,8 @@ have are packed in the one that keeps their values best at about their size:
 | --- | --- | --- |
 | Q8_0, Q4_0, Q4_1 | Q8, Q4, Q4M | the same |
 | Q5_0, MXFP4 | Q8 | the same |
-| Q4_K | Q4M | scales are rounded to float16: 1/16 of the error of bfloat16's rounding or less |
-| Q2_K, Q3_K, Q5_K, Q5_1, Q6_K | Q8 | quantized again: off by 1/254 of the largest of 32 at most |
+| Q4_K | Q4M | scales and minimums are rounded to float16 |
+| Q5_1, Q2_K, Q3_K, Q5_K, Q6_K | Q8 | quantized again: off by 1/225 of the largest of 32 at most |
 | formats of safetensors that are dequantized (FP8, AWQ, …) | BF16 | rounded |
 """
 

@@ -16,21 +16,19 @@ from litgpt.adapters.native.weights.arrays import (
     TensorReader,
     check_shape,
 )
-from litgpt.adapters.native.weights.blocks import REWRITERS
 from litgpt.adapters.native.weights.stored_rows import Bytes, StoredRows
 from litgpt.domain.weights.mapping import ParameterSource
 from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_view import TensorView
 
 _OWN_FORMATS = {
-    SourceFormat.Q8_0: Format.Q8,
-    SourceFormat.Q4_0: Format.Q4,
-    SourceFormat.Q4_1: Format.Q4M,
+    SourceFormat.Q8_0: (Format.Q8,),
+    SourceFormat.Q4_0: (Format.Q4, Format.Q8),
+    SourceFormat.Q4_1: (Format.Q4M,),
 }
-"""The formats that keep the bits of quantized rows."""
+"""The formats with the same values, into which quantized rows are packed unless those are floats."""
 
 _FLOATS = (Format.F32, Format.BF16)
-"""The formats into which rows of every format are packed."""
 
 _Conversion: TypeAlias = tuple[SourceFormat, Callable[[Bytes], NDArray[Any]] | None]
 """The format to which stored rows are converted before they are packed, and how; None leaves them."""
@@ -90,11 +88,11 @@ def _pieces(
 def _conversion(storage_format: str, matrix: PackedMatrix) -> _Conversion | None:
     """Return how rows are converted before they are packed; None if the engine does not read the format."""
     source = SourceFormat.__members__.get(storage_format)
-    if source is not None and matrix.format in (_OWN_FORMATS.get(source, matrix.format), *_FLOATS):
+    if source is None:
+        return None
+    if matrix.format in (*_OWN_FORMATS.get(source, (matrix.format,)), *_FLOATS):
         return source, None
-    if (rewriter := REWRITERS.get((storage_format, matrix.format))) is not None:
-        return rewriter
-    return None if source is None else (SourceFormat.F32, partial(_dequantize, source, matrix.cols))
+    return SourceFormat.F32, partial(_dequantize, source, matrix.cols)
 
 
 def _dequantize(source: SourceFormat, columns: int, rows: Bytes) -> NDArray[np.float32]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.native.library import is_installed
-from litgpt.adapters.native.structures import Format
+from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.native.weights.arrays import RecentReads
-from litgpt.adapters.native.weights.blocks import REWRITERS
 from litgpt.adapters.native.weights.formats import choose_format
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
 from litgpt.adapters.pytorch.ops.tensor_views import TensorReader
@@ -210,33 +210,71 @@ def random_blocks(name: str, rows: int, columns: int) -> NDArray[np.uint8]:
     raw = np.random.default_rng(3).integers(0, 256, (rows, columns // size, nbytes), dtype=np.uint8)
     if name == "MXFP4":
         raw[..., 0] = raw[..., 0] % 36 + 104  # the exponents of float16
-    else:
-        halves = 2 if name == "Q4_K" else 1
-        scales = np.random.default_rng(4).uniform(1e-4, 1e-2, (*raw.shape[:2], halves)).astype("<f2")
-        raw[..., : 2 * halves] = scales.view(np.uint8)
+    for at in SCALES.get(name, ()):
+        random = np.random.default_rng(at)
+        scales = random.uniform(1e-3, 1e-2, raw.shape[:2]) * random.choice([-1, 1], raw.shape[:2])
+        raw[..., at : at + 2] = scales.astype("<f2")[..., None].view(np.uint8)
     return raw.reshape(rows, -1)
 
 
-@pytest.mark.parametrize(("name", "target"), REWRITERS)
-def test_rewritten_blocks_have_the_same_values(name: str, target: Format) -> None:
+SCALES = {
+    "Q5_0": (0,),
+    "Q5_1": (0, 2),
+    "Q2_K": (80, 82),
+    "Q3_K": (108,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
+"""The first bytes of the float16 numbers of a block."""
+
+
+def dequantized(name: str, raw: NDArray[np.uint8]) -> Array:
+    values: Array = gguf.dequantize(raw, gguf.GGMLQuantizationType[name])
+    return values
+
+
+def packed_blocks(name: str, raw: NDArray[np.uint8], columns: int, target: Format) -> Array:
+    matrix = PackedMatrix.zeros(target, len(raw), columns)
+    matrix.pack(SourceFormat[name], raw)
+    return matrix.unpack()
+
+
+@pytest.mark.parametrize("name", [*SCALES, "MXFP4"])
+def test_blocks_are_decoded_as_by_the_gguf_package(name: str) -> None:
+    raw = random_blocks(name, 21, 768)
+    expected = dequantized(name, raw)
+    assert packed_blocks(name, raw, 768, Format.F32).tobytes() == expected.tobytes()
+    largest = np.abs(expected).reshape(21, -1, 32).max(axis=-1, keepdims=True)
+    error = np.abs(packed_blocks(name, raw, 768, Format.Q8) - expected).reshape(21, -1, 32)
+    assert (error <= largest * (1 / 254 + 1 / 2048)).all()  # the scale is rounded to 11 bits
+
+
+@pytest.mark.parametrize(("name", "target"), [("Q4_0", Format.Q8), ("Q5_0", Format.Q8), ("MXFP4", Format.Q8)])
+def test_blocks_whose_values_the_packed_format_has_are_converted_exactly(name: str, target: Format) -> None:
     raw = random_blocks(name, 5, 512)
-    source, rewrite = REWRITERS[name, target]
-    expected = gguf.dequantize(raw, gguf.GGMLQuantizationType[name])
-    actual = gguf.dequantize(rewrite(raw), gguf.GGMLQuantizationType[source.name])
-    if name == "Q4_K":  # two scales are rounded to float16
-        assert np.abs(actual - expected).max() <= 2 * np.abs(expected).max() / 2048
-    else:
-        assert actual.tobytes() == expected.tobytes()
+    if name == "Q4_0":
+        raw = gguf.quantize(random_matrix(5, 512), gguf.GGMLQuantizationType.Q4_0)
+    assert packed_blocks(name, raw, 512, target).tobytes() == dequantized(name, raw).tobytes()
 
 
-def test_mxfp4_blocks_beyond_float16_are_rounded_or_clipped() -> None:
-    raw = np.full((1, 5, 17), 0x72, np.uint8)  # the values 1 and 6, times a power of 2
-    raw[0, :, 0] = 0, 102, 103, 142, 143
-    source, rewrite = REWRITERS["MXFP4", Format.Q8]
-    actual = gguf.dequantize(rewrite(raw.reshape(1, -1)), gguf.GGMLQuantizationType[source.name])
-    expected = gguf.dequantize(raw.reshape(1, -1), gguf.GGMLQuantizationType.MXFP4)
-    assert np.abs(actual - expected)[:, :96].max() <= 2.0**-25
-    assert actual[:, 96:].tobytes() == expected[:, 96:].tobytes()
+def test_q4_k_is_packed_in_4_bits_with_scales_in_float16() -> None:
+    raw = random_blocks("Q4_K", 5, 512)
+    expected = dequantized("Q4_K", raw)
+    error = np.abs(packed_blocks("Q4_K", raw, 512, Format.Q4M) - expected)
+    # The scale and the minimum are rounded to 11 bits.
+    assert error.max() <= 2 * np.abs(expected).max() / 2048
+    assert 0 < error.mean() <= np.abs(expected).mean() / 2048
+
+
+def test_mxfp4_blocks_beyond_float16_are_quantized() -> None:
+    blocks = np.full((1, 5, 17), 0x72, np.uint8)  # the values 1 and 6, times a power of 2
+    blocks[0, :, 0] = 90, 103, 104, 143, 144
+    raw = blocks.reshape(1, -1)
+    actual, expected = packed_blocks("MXFP4", raw, 160, Format.Q8), dequantized("MXFP4", raw)
+    assert np.abs(actual - expected)[:, :64].max() < 2.0**-21
+    assert actual[:, 64:128].tobytes() == expected[:, 64:128].tobytes()
+    assert np.abs(actual - expected)[:, 128:].max() <= 2.0**-8 * expected.max()
 
 
 @attrs.define

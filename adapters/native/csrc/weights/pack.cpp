@@ -70,21 +70,27 @@ Status store_floats(Format format, uint8_t* tile_group, int64_t row, const float
 }
 
 // Packs `count` values (at most 32) of a row without a change, if the source has the format's own bits.
-bool store_bits(Format format, SourceFormat source, uint8_t* tile_group, int64_t row, const uint8_t* group,
+bool store_bits(Format format, SourceFormat source, uint8_t* tile_group, int64_t row, SourceGroup group,
                 int64_t count) {
   uint16_t halves[kGroup] = {};
+  QuantizedGroup quantized;
   if (is_quantized(format) && source == blocks_of(format)) {
-    store_scales(format, tile_group, row, group, group + 2);
-    store_quants(format, tile_group, row, group + (format == kQ4M ? 4 : 2));
+    store_scales(format, tile_group, row, group.block, group.block + 2);
+    store_quants(format, tile_group, row, group.block + (format == kQ4M ? 4 : 2));
+    return true;
+  }
+  if (convert_group(format, source, group, &quantized)) {
+    store_scales(format, tile_group, row, &quantized.scale, &quantized.minimum);
+    store_quants(format, tile_group, row, quantized.quants);
     return true;
   }
   if (format == kBF16 && source == kSourceBF16) {
-    memcpy(halves, group, static_cast<size_t>(count) * 2);
+    memcpy(halves, group.block, static_cast<size_t>(count) * 2);
     store_pairs(tile_group, row, halves);
     return true;
   }
   if (format == kF16 && source == kSourceF16) {
-    memcpy(halves, group, static_cast<size_t>(count) * 2);
+    memcpy(halves, group.block, static_cast<size_t>(count) * 2);
     store_columns(tile_group, row, halves);
     return true;
   }
@@ -92,7 +98,8 @@ bool store_bits(Format format, SourceFormat source, uint8_t* tile_group, int64_t
 }
 
 bool can_pack(Format format, SourceFormat source) {
-  return !is_quantized(source) || source == blocks_of(format) || format == kF32 || format == kBF16;
+  if (source > kSourceQ4_1 || !is_quantized(source) || format == kF32 || format == kBF16) return true;
+  return source == blocks_of(format) || (source == kSourceQ4_0 && format == kQ8);
 }
 
 }  // namespace
@@ -116,7 +123,7 @@ Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const
                  static_cast<long long>(first_row) + static_cast<long long>(count),
                  static_cast<long long>(matrix.rows));
   const int64_t row_bytes = source_row_bytes(source, matrix.cols);
-  LITGPT_REQUIRE(row_bytes > 0, "%lld columns are not whole blocks of 32.", static_cast<long long>(matrix.cols));
+  LITGPT_REQUIRE(row_bytes > 0, "%lld columns are not whole blocks.", static_cast<long long>(matrix.cols));
 
   const auto* from = static_cast<const uint8_t*>(rows);
   const int64_t group_bytes = tile_group_bytes(matrix.format);
@@ -129,11 +136,12 @@ Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const
     for (int64_t g = 0; g < matrix.groups(); ++g, tile_group += group_bytes) {
       const int64_t left = matrix.cols - g * kGroup;
       const int64_t values = left < kGroup ? left : kGroup;
+      const GroupPlace place = find_group(source, g);
       for (int64_t r = row; r < row_end; ++r) {
-        const uint8_t* group = from + (r - first_row) * row_bytes + g * source_group_bytes(source);
+        const SourceGroup group{from + (r - first_row) * row_bytes + place.offset, place.index};
         if (store_bits(matrix.format, source, tile_group, r % kTileRows, group, values)) continue;
         float decoded[kGroup];
-        decode_source(source, group, values, decoded);
+        decode_group(source, group, values, decoded);
         LITGPT_TRY(store_floats(matrix.format, tile_group, r % kTileRows, decoded));
       }
     }

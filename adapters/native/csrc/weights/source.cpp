@@ -3,52 +3,102 @@
 #include <string.h>
 
 #include "core/float16.h"
+#include "weights/blocks.h"
 
 namespace litgpt {
 
 namespace {
 
-uint16_t load_u16(const uint8_t* from) {
-  uint16_t value;
-  memcpy(&value, from, sizeof value);
-  return value;
+void load_group(SourceFormat source, SourceGroup group, BlockGroup* out) {
+  switch (source) {
+    case kSourceQ8_0: return load_q8_0(group.block, out);
+    case kSourceQ4_0: return load_q4_0(group.block, out);
+    case kSourceQ4_1: return load_q4_1(group.block, out);
+    case kSourceQ5_0: return load_q5_0(group.block, out);
+    case kSourceQ5_1: return load_q5_1(group.block, out);
+    case kSourceMXFP4: return load_mxfp4(group.block, out);
+    case kSourceQ2_K: return load_q2_k(group.block, group.index, out);
+    case kSourceQ3_K: return load_q3_k(group.block, group.index, out);
+    case kSourceQ4_K: return load_q4_k(group.block, group.index, out);
+    case kSourceQ5_K: return load_q5_k(group.block, group.index, out);
+    case kSourceQ6_K: return load_q6_k(group.block, group.index, out);
+    default: memset(out, 0, sizeof *out);
+  }
 }
 
-void decode_q4(const uint8_t* quants, float scale, float zero_point, float minimum, float* out) {
-  for (int64_t i = 0; i < kGroup / 2; ++i) {
-    out[i] = scale * (static_cast<float>(quants[i] & 15) - zero_point) + minimum;
-    out[i + kGroup / 2] = scale * (static_cast<float>(quants[i] >> 4) - zero_point) + minimum;
+bool is_finite_f16(uint16_t half) { return (half & 0x7c00U) != 0x7c00U; }
+
+void decode_blocks(SourceFormat source, SourceGroup group, float* out) {
+  BlockGroup values;
+  load_group(source, group, &values);
+  for (int64_t i = 0; i < kGroup; ++i) {
+    const int64_t half = i / (kGroup / 2);
+    out[i] = values.scale[half] * static_cast<float>(values.q[i]) + values.minimum[half];
   }
 }
 
 }  // namespace
 
-int64_t source_row_bytes(SourceFormat source, int64_t cols) {
-  if (is_quantized(source)) return cols % kGroup == 0 ? cols / kGroup * source_group_bytes(source) : 0;
-  return cols * source_group_bytes(source) / kGroup;
+BlockShape source_block(SourceFormat source) {
+  switch (source) {
+    case kSourceF32: return {1, 4};
+    case kSourceBF16:
+    case kSourceF16: return {1, 2};
+    case kSourceQ8_0: return {kGroup, 34};
+    case kSourceQ4_0: return {kGroup, 18};
+    case kSourceQ4_1: return {kGroup, 20};
+    case kSourceQ5_0: return {kGroup, 22};
+    case kSourceQ5_1: return {kGroup, 24};
+    case kSourceMXFP4: return {kGroup, 17};
+    case kSourceQ2_K: return {8 * kGroup, 84};
+    case kSourceQ3_K: return {8 * kGroup, 110};
+    case kSourceQ4_K: return {8 * kGroup, 144};
+    case kSourceQ5_K: return {8 * kGroup, 176};
+    case kSourceQ6_K: return {8 * kGroup, 210};
+    default: return {1, 0};
+  }
 }
 
-void decode_source(SourceFormat source, const uint8_t* group, int64_t count, float* out) {
+int64_t source_row_bytes(SourceFormat source, int64_t cols) {
+  const BlockShape block = source_block(source);
+  return cols % block.values == 0 ? cols / block.values * block.bytes : 0;
+}
+
+GroupPlace find_group(SourceFormat source, int64_t group) {
+  const BlockShape block = source_block(source);
+  const int64_t first = group * kGroup;
+  return {first / block.values * block.bytes, first % block.values / kGroup};
+}
+
+void decode_group(SourceFormat source, SourceGroup group, int64_t count, float* out) {
   switch (source) {
-    case kSourceF32: memcpy(out, group, static_cast<size_t>(count) * sizeof(float)); break;
+    case kSourceF32: memcpy(out, group.block, static_cast<size_t>(count) * sizeof(float)); break;
     case kSourceBF16:
-      for (int64_t i = 0; i < count; ++i) out[i] = bf16_to_float(load_u16(group + 2 * i));
+      for (int64_t i = 0; i < count; ++i) out[i] = bf16_to_float(load_u16(group.block + 2 * i));
       break;
     case kSourceF16:
-      for (int64_t i = 0; i < count; ++i) out[i] = f16_to_float(load_u16(group + 2 * i));
+      for (int64_t i = 0; i < count; ++i) out[i] = load_f16(group.block + 2 * i);
       break;
-    case kSourceQ8_0: {
-      const float scale = f16_to_float(load_u16(group));
-      for (int64_t i = 0; i < kGroup; ++i) out[i] = scale * static_cast<float>(static_cast<int8_t>(group[2 + i]));
-      break;
-    }
-    case kSourceQ4_0: decode_q4(group + 2, f16_to_float(load_u16(group)), 8.0F, 0.0F, out); break;
-    case kSourceQ4_1:
-      decode_q4(group + 4, f16_to_float(load_u16(group)), 0.0F, f16_to_float(load_u16(group + 2)), out);
-      break;
-    default: break;
+    default: return decode_blocks(source, group, out);
   }
   for (int64_t i = count; i < kGroup; ++i) out[i] = 0.0F;
+}
+
+bool convert_group(Format format, SourceFormat source, SourceGroup group, QuantizedGroup* out) {
+  const bool to_q8 = format == kQ8 && (source == kSourceQ4_0 || source == kSourceQ5_0 || source == kSourceMXFP4);
+  if (!to_q8 && !(format == kQ4M && source == kSourceQ4_K)) return false;
+  BlockGroup values;
+  load_group(source, group, &values);
+  out->scale = float_to_f16(values.scale[0]);
+  out->minimum = float_to_f16(values.minimum[0]);
+  if (to_q8) {
+    memcpy(out->quants, values.q, kGroup);
+    return f16_to_float(out->scale) == values.scale[0];  // not for all exponents of MXFP4
+  }
+  for (int64_t i = 0; i < kGroup / 2; ++i) {
+    out->quants[i] = static_cast<uint8_t>(values.q[i] | values.q[i + kGroup / 2] << 4);
+  }
+  return is_finite_f16(out->scale) && is_finite_f16(out->minimum);
 }
 
 }  // namespace litgpt

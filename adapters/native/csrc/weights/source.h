@@ -4,30 +4,37 @@
 #include <stdint.h>
 
 #include "weights/pack.h"
+#include "weights/quantize.h"
 
 namespace litgpt {
 
-// The blocks of a GGUF file: a scale, of Q4_1 also a minimum, and 32 integers.
-inline constexpr int64_t kBlockQ8_0 = 34;
-inline constexpr int64_t kBlockQ4_0 = 18;
-inline constexpr int64_t kBlockQ4_1 = 20;
-
 inline bool is_quantized(SourceFormat source) { return source >= kSourceQ8_0; }
 
-// The bytes of 32 values.
-inline int64_t source_group_bytes(SourceFormat source) {
-  switch (source) {
-    case kSourceF32: return 4 * kGroup;
-    case kSourceBF16:
-    case kSourceF16: return 2 * kGroup;
-    case kSourceQ8_0: return kBlockQ8_0;
-    case kSourceQ4_0: return kBlockQ4_0;
-    case kSourceQ4_1: return kBlockQ4_1;
-    default: return 0;
-  }
-}
+struct BlockShape {
+  int64_t values;
+  int64_t bytes;
+};
+
+BlockShape source_block(SourceFormat source);
+
+// Where a group of 32 values is in a row: the first byte of its block, and which of the block's groups it is.
+struct GroupPlace {
+  int64_t offset;
+  int64_t index;
+};
+
+GroupPlace find_group(SourceFormat source, int64_t group);
+
+struct SourceGroup {
+  const uint8_t* block;
+  int64_t index;
+};
 
 // Writes the first `count` values of a group as float32, and zeros up to 32.
-void decode_source(SourceFormat source, const uint8_t* group, int64_t count, float* out);
+void decode_group(SourceFormat source, SourceGroup group, int64_t count, float* out);
+
+// Converts a group of a block format to a quantized weight format that represents its values. Returns false if it does
+// not.
+bool convert_group(Format format, SourceFormat source, SourceGroup group, QuantizedGroup* out);
 
 }  // namespace litgpt
