@@ -35,8 +35,10 @@ class Compiler:
 
     def run(self, arguments: Sequence[str | Path]) -> "subprocess.CompletedProcess[str]":
         command = [*self.command, *map(str, arguments)]
+        # The runtime of a sanitizer that is preloaded for tests is not for the compiler.
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
         return subprocess.run(  # noqa: S603 - the compiler that the user chose
-            command, capture_output=True, text=True, errors="replace", check=False
+            command, capture_output=True, text=True, errors="replace", env=environment, check=False
         )
 
     def accepts(self, flags: Sequence[str] = ()) -> bool:
