@@ -1,4 +1,4 @@
-"""`python -m native_build.sanitized_tests` runs the tests of the native engine with GCC's or clang's sanitizers."""
+"""`python -m native_build.sanitized_tests` runs the tests of the native engine with the sanitizers of GCC."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from native_build.compiler import Compiler, find_compiler
 
 SANITIZERS = {"address,undefined": "libasan.so", "thread": "libtsan.so"}
-"""The sanitizers of each run, and the runtime library, which must be loaded before Python's other libraries."""
+"""The sanitizers of each run, and the runtime library, which must be loaded before all others."""
 
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0",  # Python itself frees little of its memory at exit
