@@ -97,7 +97,7 @@ bench: .venv/.demo
 
 clean:
 	rm -rf .venv .check .bench build dist *.egg-info
-	rm -f adapters/native/_native.*
+	rm -rf adapters/native/lib
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

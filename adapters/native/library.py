@@ -9,9 +9,8 @@ from litgpt.adapters.native.structures import API_VERSION, SIGNATURES
 from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
 
-LIBRARY = Path(__file__).with_name(
-    {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
-)
+_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+LIBRARY = Path(__file__).parent / "lib" / f"_native{_SUFFIX}"
 ENGINE = "The native engine"
 _REMEDY = (
     "Install litgpt again, with a C++ compiler (on Debian and Ubuntu: apt install g++) or the Python package "

@@ -17,7 +17,7 @@ FOLDERS = (*SOURCES, "tests", "benchmarks", "docs", "examples", ".ci")
 NOT_IN_WHEEL = ROOT / "adapters" / "native" / "csrc"
 """The C++ sources and their build backend, which only a source distribution contains."""
 
-_COMPILED = shutil.ignore_patterns("__pycache__", "_native.*")
+_COMPILED = shutil.ignore_patterns("__pycache__", "_native*")
 
 
 def pyproject() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def files(*folders: str, suffix: str = "") -> Iterator[Path]:
     """Yield the source files under these folders, without compiled ones."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
-            compiled = "__pycache__" in path.parts or path.stem == "_native"
+            compiled = "__pycache__" in path.parts or path.name.startswith("_native")
             if path.is_file() and not compiled and path.name.endswith(suffix):
                 yield path
 

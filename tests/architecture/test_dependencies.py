@@ -42,6 +42,10 @@ PLANTS = {
         "import litgpt.adapters.pytorch.generation.sampler",
     ),
     "torch has its homes": ("litgpt/adapters/tokenization/__init__.py", "def late():\n    import torch"),
+    "The native engine does not need torch": (
+        "litgpt/adapters/native/__init__.py",
+        "def late():\n    import torch",
+    ),
     "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
     "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),
     "The wiring has its home": (

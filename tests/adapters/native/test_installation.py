@@ -24,7 +24,7 @@ LOAD = "from litgpt.adapters.native import library; print(library.LIBRARY, libra
 def sources(tmp_path: Path) -> Path:
     """Return a copy of the sources with the library, which a build does not compile again."""
     copy = copy_sources(tmp_path / "sources")
-    shutil.copy2(LIBRARY, copy / "adapters" / "native")
+    shutil.copytree(LIBRARY.parent, copy / "adapters" / "native" / "lib", dirs_exist_ok=True)
     return copy
 
 
@@ -65,7 +65,7 @@ def test_a_wheel_has_the_library_and_serves_any_python_3_of_its_platform(sources
     assert wheel.name.endswith(f"-py3-none-{platform}.whl") or sys.platform == "darwin"
     assert "-py3-none-any" not in wheel.name
     with zipfile.ZipFile(wheel) as archive:
-        assert archive.read(f"litgpt/adapters/native/{LIBRARY.name}") == LIBRARY.read_bytes()
+        assert archive.read(f"litgpt/adapters/native/lib/{LIBRARY.name}") == LIBRARY.read_bytes()
         assert not [name for name in archive.namelist() if "csrc" in name]
     run = load(wheel)
     assert run.returncode == 0, run.stderr
@@ -118,6 +118,7 @@ def test_a_build_is_repeated_only_after_a_change(tmp_path: Path, monkeypatch: py
     (csrc / "testing" / "broken.cpp").write_text("#error not part of the library\n")
     for module in ("units", "shared_library"):
         monkeypatch.setattr(f"native_build.{module}.SOURCES", csrc)
+    monkeypatch.setattr(shared_library, "LIBRARY_FOLDER", tmp_path)
 
     def built() -> tuple[bytes, int]:
         library = shared_library.build(tmp_path / "out", found, tmp_path / "objects")
@@ -153,6 +154,6 @@ def test_ziglang_is_required_only_without_a_compiler(monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ziglang") is None, reason="pip install ziglang")
 def test_ziglang_builds_the_library(sources: Path) -> None:
-    (sources / "adapters" / "native" / LIBRARY.name).unlink()
+    (sources / "adapters" / "native" / "lib" / LIBRARY.name).unlink()
     run = load(build(sources, PATH=str(sources)))
     assert run.returncode == 0, run.stderr

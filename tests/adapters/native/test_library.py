@@ -1,6 +1,7 @@
 """Tests of the binding: the structures are those of the C header, and a missing library is a clear error."""
 
 import ctypes
+import platform
 import re
 import sys
 from pathlib import Path
@@ -59,6 +60,20 @@ def test_the_library_loads() -> None:
     assert loaded.litgpt_api_version() == structures.API_VERSION
     assert loaded.litgpt_threads() >= 1
     assert library.instruction_set() in {"portable", "avx2", "avx512", "avx512vnni", "neon"}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="Linux on x86-64 only")
+def test_the_instruction_set_is_the_best_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from /proc/cpuinfo, because the runtime library of a compiler may not know the processor."""
+    monkeypatch.delenv("LITGPT_NATIVE_ISA", raising=False)
+    flags = set(re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())
+    needed = {
+        "avx512vnni": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"},
+        "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq"},
+        "avx2": {"avx2", "fma", "f16c"},
+        "portable": set(),
+    }
+    assert library.instruction_set() == next(name for name, wanted in needed.items() if wanted <= flags)
 
 
 def test_an_error_of_the_library_is_raised_with_its_message() -> None:

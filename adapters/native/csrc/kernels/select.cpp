@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cpu_features.h"
 #include "kernels/kernels.h"
 
 namespace litgpt {
@@ -26,28 +27,18 @@ namespace {
 const Kernels* runnable(int index) {
   const Kernels* found[5] = {};
   int count = 0;
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
-  [[maybe_unused]] const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  [[maybe_unused]] const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                                       __builtin_cpu_supports("avx512dq");
+  [[maybe_unused]] const CpuFeatures cpu = detect_cpu_features();
 #ifdef LITGPT_HAVE_AVX512VNNI
-  if (avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")) {
-    found[count++] = &kKernels_avx512vnni;
-  }
+  if (cpu.avx512vnni) found[count++] = &kKernels_avx512vnni;
 #endif
 #ifdef LITGPT_HAVE_AVX512
-  if (avx512) found[count++] = &kKernels_avx512;
+  if (cpu.avx512) found[count++] = &kKernels_avx512;
 #endif
 #ifdef LITGPT_HAVE_AVX2
-  if (avx2) found[count++] = &kKernels_avx2;
-#endif
+  if (cpu.avx2) found[count++] = &kKernels_avx2;
 #endif
 #ifdef LITGPT_HAVE_NEON
-  // The build compiles this unit only where every processor of the platform has the dot product.
-  found[count++] = &kKernels_neon;
+  if (cpu.neon_dot) found[count++] = &kKernels_neon;
 #endif
   found[count++] = &kKernels_portable;
   return index < count ? found[index] : nullptr;

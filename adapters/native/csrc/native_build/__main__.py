@@ -7,7 +7,7 @@ from pathlib import Path
 from native_build.compiler import find_compiler, is_wanted, missing_requirements
 from native_build.install import OBJECTS, build_if_possible
 from native_build.shared_library import BuildFailed, build
-from native_build.units import SOURCES
+from native_build.units import LIBRARY_FOLDER
 
 
 def main() -> int:
@@ -22,10 +22,10 @@ def main() -> int:
     if options.requirements:
         sys.stdout.write("".join(f"{name}\n" for name in missing_requirements()))
     elif compiler is None:
-        build_if_possible(options.into or SOURCES.parent)
+        build_if_possible(options.into or LIBRARY_FOLDER)
     else:
         try:
-            build(options.into or SOURCES.parent, compiler, OBJECTS)
+            build(options.into or LIBRARY_FOLDER, compiler, OBJECTS)
         except BuildFailed as error:
             sys.stderr.write(f"{error}\n")
             return 1

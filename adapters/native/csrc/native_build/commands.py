@@ -9,10 +9,7 @@ from setuptools.command.build import build
 
 from native_build.install import build_if_possible
 from native_build.shared_library import FILE_NAME
-from native_build.units import SOURCES
-
-PACKAGE = SOURCES.parent
-"""The folder of `litgpt.adapters.native`, in which an editable installation finds the library."""
+from native_build.units import LIBRARY_FOLDER, SOURCES
 
 
 class BuildNative(Command):
@@ -30,8 +27,8 @@ class BuildNative(Command):
         self.build_lib = str(self.get_finalized_command("build").build_lib)
 
     def run(self) -> None:
-        installed = Path(self.build_lib, "litgpt", "adapters", "native")
-        self.built = build_if_possible(PACKAGE if self.editable_mode else installed)
+        installed = Path(self.build_lib, "litgpt", "adapters", "native", "lib")
+        self.built = build_if_possible(LIBRARY_FOLDER if self.editable_mode else installed)
 
     @property
     def has_library(self) -> bool:
@@ -39,7 +36,7 @@ class BuildNative(Command):
 
     def get_source_files(self) -> list[str]:
         """Return what a source distribution needs beside the Python packages."""
-        root = PACKAGE.parents[1]
+        root = SOURCES.parents[2]
         found = (path for path in SOURCES.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         return sorted(str(path.relative_to(root)) for path in found)
 

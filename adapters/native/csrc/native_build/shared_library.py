@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from native_build.compiler import Compiler
-from native_build.units import SOURCES, Unit, headers, units, user_flags
+from native_build.units import LIBRARY_FOLDER, SOURCES, Unit, headers, units, user_flags
 
 FILE_NAME = {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
 
@@ -35,7 +35,7 @@ def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = Fals
     library = into / FILE_NAME
     if _is_current(library, whole):
         return library
-    if _is_current(built := SOURCES.with_name(FILE_NAME), whole):  # by an editable installation
+    if _is_current(built := LIBRARY_FOLDER / FILE_NAME, whole):  # by an editable installation
         shutil.copy2(built, library)
         return library
     objects.mkdir(parents=True, exist_ok=True)

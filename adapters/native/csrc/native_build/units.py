@@ -11,6 +11,10 @@ from native_build.compiler import MACHINE, Compiler, position_independent
 SOURCES = Path(__file__).resolve().parents[1]
 """The folder `csrc`."""
 
+LIBRARY_FOLDER = SOURCES.with_name("lib")
+"""The library's folder in an editable installation: not a package, because a library beside the modules of a
+package would be listed as one of them."""
+
 BASE_FLAGS = (
     "-std=c++17",
     "-O3",
