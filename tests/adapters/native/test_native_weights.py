@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
-from litgpt.adapters.native.library import is_installed
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.native.weights.arrays import RecentReads
@@ -34,8 +33,6 @@ from tests.adapters import gguf_converter as converters
 from tests.adapters.gguf_files import llama_tensors, write_gguf
 from tests.adapters.tiny_models import tiny_folder, tiny_model
 from tests.contracts.raw_tensors import decode
-
-pytestmark = pytest.mark.skipif(not is_installed(), reason="the native library is not built")
 
 Array = NDArray[np.float32]
 
