@@ -51,7 +51,7 @@ typedef struct {
   int32_t num_buffers;
   int32_t num_tensors;
   int32_t num_instructions;
-  int32_t num_layers;          /* caches */
+  int32_t num_layers;           /* caches */
   const int64_t* buffer_widths; /* float32 values per token */
   const litgpt_tensor* tensors;
   const litgpt_instruction* instructions;

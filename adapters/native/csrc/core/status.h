@@ -17,13 +17,13 @@ const char* last_error();
 
 }  // namespace litgpt
 
-#define LITGPT_TRY(expression)                             \
-  do {                                                     \
-    const ::litgpt::Status status_ = (expression);         \
-    if (!status_.ok) return status_;                       \
+#define LITGPT_TRY(expression)                     \
+  do {                                             \
+    const ::litgpt::Status status_ = (expression); \
+    if (!status_.ok) return status_;               \
   } while (false)
 
-#define LITGPT_REQUIRE(condition, ...)                     \
-  do {                                                     \
-    if (!(condition)) return ::litgpt::fail(__VA_ARGS__);  \
+#define LITGPT_REQUIRE(condition, ...)                    \
+  do {                                                    \
+    if (!(condition)) return ::litgpt::fail(__VA_ARGS__); \
   } while (false)

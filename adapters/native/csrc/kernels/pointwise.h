@@ -118,9 +118,7 @@ static void activate(Activation kind, const float* gate, const float* up, int64_
     case kGelu: activate_with([](Floats x) { return gelu(x); }, gate, up, size, out); break;
     case kGeluTanh: activate_with([](Floats x) { return gelu_tanh(x); }, gate, up, size, out); break;
     case kRelu: activate_with([](Floats x) { return max(zero(), x); }, gate, up, size, out); break;
-    case kRelu2:
-      activate_with([](Floats x) { return max(zero(), x) * max(zero(), x); }, gate, up, size, out);
-      break;
+    case kRelu2: activate_with([](Floats x) { return max(zero(), x) * max(zero(), x); }, gate, up, size, out); break;
     case kSigmoid:
       activate_with([](Floats x) { return broadcast(1.0F) / sigmoid_denominator(x); }, gate, up, size, out);
       break;

@@ -10,12 +10,12 @@
 
 namespace litgpt {
 
-struct CacheShape {      // of one layer
-  int32_t kv_heads;      // 0: the layer has no cache of its own
+struct CacheShape {  // of one layer
+  int32_t kv_heads;  // 0: the layer has no cache of its own
   int32_t k_dim;
   int32_t v_dim;
-  Format element;        // kF32 or kBF16
-  int64_t window;        // pages that no later token sees are freed; 0: none
+  Format element;  // kF32 or kBF16
+  int64_t window;  // pages that no later token sees are freed; 0: none
   bool chunked;
 
   int64_t k_bytes() const { return k_dim * kPagePositions * (element == kF32 ? 4 : 2); }
@@ -26,8 +26,8 @@ struct CacheShape {      // of one layer
 struct Page;
 
 struct LayerCache {
-  Array<Page*> pages;                // null: freed behind the window
-  Array<const uint8_t*> k_pages;     // pointers to the keys of head h in page p, at [h * pages.size() + p]
+  Array<Page*> pages;             // null: freed behind the window
+  Array<const uint8_t*> k_pages;  // pointers to the keys of head h in page p, at [h * pages.size() + p]
   Array<const uint8_t*> v_pages;
 };
 
@@ -37,7 +37,7 @@ class Sequence {
   // Borrows the shapes, which must outlive it.
   Sequence(const CacheShape* shapes, int32_t layers);
   ~Sequence();
-  Status allocate();                  // its tables; call once after construction
+  Status allocate();  // its tables; call once after construction
 
   int64_t length() const { return length_; }
   // Makes space for `count` more tokens in pages that only this sequence writes to. If it fails, nothing changes.

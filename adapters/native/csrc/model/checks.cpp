@@ -172,20 +172,14 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
   const Checker check(program, index, instruction);
   const int32_t* operands = instruction.operands;
   switch (instruction.opcode) {
-    case kEmbed:
-      LITGPT_TRY(check.finite(1));
-      return check.embed(program.vocab_size, false);
+    case kEmbed: LITGPT_TRY(check.finite(1)); return check.embed(program.vocab_size, false);
     case kEmbedPosition:
       LITGPT_TRY(check.at_most(2, INT32_MAX - program.context_length));
       return check.embed(operands[2] + program.context_length, true);
     case kNorm: return check.norm();
-    case kLinear:
-      LITGPT_TRY(check.finite(1));
-      return check.linear(operands[0], operands[1], operands[2], operands[3]);
+    case kLinear: LITGPT_TRY(check.finite(1)); return check.linear(operands[0], operands[1], operands[2], operands[3]);
     case kRope: return check.rope();
-    case kClamp:
-      LITGPT_TRY(check.finite(2));
-      return check.range(operands[0], operands[1], operands[2]);
+    case kClamp: LITGPT_TRY(check.finite(2)); return check.range(operands[0], operands[1], operands[2]);
     case kTemperature:
       LITGPT_TRY(check.finite(3));
       LITGPT_REQUIRE(instruction.parameters[1] > 0, "Instruction %d: the scale is not positive.", index);
@@ -198,9 +192,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
       LITGPT_TRY(check.range(operands[0], 0, operands[2]));
       return check.range(operands[1], 0, operands[2]);
     case kSwiglu: return check.three_buffers(operands[3]);
-    case kGate:
-      LITGPT_TRY(check.range(operands[1], 0, 1));
-      return check.range(operands[0], 0, operands[2]);
+    case kGate: LITGPT_TRY(check.range(operands[1], 0, 1)); return check.range(operands[0], 0, operands[2]);
     case kRoute: return check.route();
     case kExperts: return check.experts();
     case kHead:
@@ -209,9 +201,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
       LITGPT_REQUIRE(program.tensors[operands[1]].rows == program.vocab_size,
                      "Instruction %d: the head does not have the size of the vocabulary.", index);
       return kOk;
-    case kRopeTable:
-      LITGPT_TRY(check.finite(1));
-      return check.vector(operands[0], 1, false);
+    case kRopeTable: LITGPT_TRY(check.finite(1)); return check.vector(operands[0], 1, false);
     default: return fail("Instruction %d: there is no opcode %d.", index, instruction.opcode);
   }
 }

@@ -83,8 +83,8 @@ class Experts {
         const int64_t tile = item % pieces * piece;
         const int64_t last = tile + piece < weight.tiles() ? tile + piece : weight.tiles();
         const float* bias = o_[8] < 0 ? nullptr : program_.vector(o_[8] + 3 * expert + which);
-        kernels_.matmul(weight, executor_.prepared(), tile, last, rows_.first[expert], rows_.first[expert + 1], bias,
-                        y, stride, false, 1.0f);
+        kernels_.matmul(weight, executor_.prepared(), tile, last, rows_.first[expert], rows_.first[expert + 1], bias, y,
+                        stride, false, 1.0f);
       }
     });
   }

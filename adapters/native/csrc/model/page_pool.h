@@ -11,8 +11,8 @@ struct Page {
   int32_t references;  // of sequences; atomic
   int32_t layer;       // while it is in a list of new pages: where it will be placed
   int64_t at;
-  int64_t bytes;       // of the data
-  Page* next;          // in a list of free or new pages
+  int64_t bytes;  // of the data
+  Page* next;     // in a list of free or new pages
 
   uint8_t* data() { return reinterpret_cast<uint8_t*>(this) + kHeaderBytes; }
 

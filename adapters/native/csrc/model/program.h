@@ -67,7 +67,7 @@ struct Program {
   Array<litgpt_instruction> instructions;
   Array<CacheShape> caches;
   Array<litgpt_instruction> rope_tables;
-  int64_t max_cols;   // of the matrices, padded
+  int64_t max_cols;  // of the matrices, padded
 
   Matrix matrix(int32_t tensor) const {
     const litgpt_tensor& it = tensors[tensor];

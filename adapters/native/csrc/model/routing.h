@@ -13,8 +13,8 @@ struct Routing {
   int32_t experts;
   int32_t top_k;
   Scoring scoring;
-  bool normalize;              // the weights of a token sum to 1
-  int32_t groups;              // experts are chosen from `top_groups` of these groups
+  bool normalize;  // the weights of a token sum to 1
+  int32_t groups;  // experts are chosen from `top_groups` of these groups
   int32_t top_groups;
   int32_t group_top_k;         // a group's score is the sum of as many of its best scores
   const float* correction;     // added to the scores for the selection only, or null

@@ -11,7 +11,7 @@ namespace litgpt {
 
 // Computes the logits (batch.logits x vocab_size) and stores keys and values. The sequences must have reserved the
 // positions, and the workspace the memory. All workers of a region call it.
-void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace,
-              float* logits, Worker& worker);
+void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
+              Worker& worker);
 
 }  // namespace litgpt

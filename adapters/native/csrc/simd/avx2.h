@@ -21,9 +21,7 @@ LITGPT_INLINE Int first_lanes(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 LITGPT_INLINE Float load_part(const float* from, int count) { return _mm256_maskload_ps(from, first_lanes(count)); }
-LITGPT_INLINE void store_part(float* to, Float value, int count) {
-  _mm256_maskstore_ps(to, first_lanes(count), value);
-}
+LITGPT_INLINE void store_part(float* to, Float value, int count) { _mm256_maskstore_ps(to, first_lanes(count), value); }
 
 LITGPT_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
 LITGPT_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a, b); }

@@ -34,9 +34,7 @@ LITGPT_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
 LITGPT_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
 LITGPT_INLINE Float abs(Float a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0F), a); }
 LITGPT_INLINE Float sqrt(Float a) { return _mm512_sqrt_ps(a); }
-LITGPT_INLINE Float round(Float a) {
-  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
+LITGPT_INLINE Float round(Float a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 LITGPT_INLINE Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
 
 // 2 to the power of an integer from -126 to 127.

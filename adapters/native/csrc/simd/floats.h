@@ -26,9 +26,7 @@ LITGPT_INLINE Floats load(const float* from) {
   LITGPT_EACH_PART out.part[i] = reg::load(from + i * reg::kLanes);
   return out;
 }
-LITGPT_INLINE void store(float* to, Floats value) {
-  LITGPT_EACH_PART reg::store(to + i * reg::kLanes, value.part[i]);
-}
+LITGPT_INLINE void store(float* to, Floats value) { LITGPT_EACH_PART reg::store(to + i * reg::kLanes, value.part[i]); }
 
 LITGPT_INLINE int lanes_of_part(int64_t count, int part) {
   const int64_t left = count - part * reg::kLanes;

@@ -19,7 +19,9 @@ inline constexpr int64_t kGroup = 32;  // columns that share a scale
 // The low 4 bits of byte [j][row][i] are column 4 * j + i, the high 4 bits column 16 + 4 * j + i.
 enum Format : int32_t { kF32 = 0, kBF16 = 1, kF16 = 2, kQ8 = 3, kQ4 = 4, kQ4M = 5, kFormatCount = 6 };
 
-inline constexpr int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+inline constexpr int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 // The bytes of 16 rows of one group of columns.
 inline constexpr int64_t tile_group_bytes(Format format) {

@@ -67,9 +67,7 @@ bool quantize_group(Format format, const float* values, QuantizedGroup* out) {
       if (values[i] == magnitude || values[i] == -magnitude) largest = values[i];
     }
   }
-  const float scale = format == kQ8   ? magnitude / 127.0F
-                      : format == kQ4 ? largest / -8.0F
-                                      : (highest - lowest) / 15.0F;
+  const float scale = format == kQ8 ? magnitude / 127.0F : format == kQ4 ? largest / -8.0F : (highest - lowest) / 15.0F;
   if (poison != 0.0F || scale > kLargestF16 || scale < -kLargestF16) return false;
   out->scale = float_to_f16(scale);
   out->minimum = 0;
