@@ -29,8 +29,8 @@ LITGPT_INLINE const T* at(const T* base, int64_t offset) {
 
 // 16 rows (from `row`) of `kTokens` tokens (from `token`).
 template <class Product, int kTokens>
-__attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row, const Prepared& x, int64_t token,
-                           const Output& out) {
+__attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row,
+                                                     const Prepared& x, int64_t token, const Output& out) {
   // A single token takes all rows at once, for more independent sums.
   constexpr int kCount = kTokens == 1 ? kParts : Product::kParts;
   const TokenRows rows = {
@@ -53,18 +53,18 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
   }
 }
 
-// As multiply_block for each tile, with `tokens` of 1 to kTokens.
+// The tiles times all tokens, in blocks of kTokens and, for the rest, smaller ones.
 template <class Product, int kTokens>
-static void multiply_tiles(const uint8_t* data, int64_t groups, int64_t first_tile, int64_t last_tile, const Prepared& x,
-                           int64_t token, int64_t tokens, const Output& out) {
-  if constexpr (kTokens > 1) {
-    if (tokens < kTokens) {
-      multiply_tiles<Product, kTokens - 1>(data, groups, first_tile, last_tile, x, token, tokens, out);
-      return;
+static void multiply_tiles(const uint8_t* data, int64_t groups, int64_t first_tile, int64_t last_tile,
+                           const Prepared& x, int64_t token, int64_t last_token, const Output& out) {
+  for (; token + kTokens <= last_token; token += kTokens) {
+    for (int64_t tile = first_tile; tile < last_tile; ++tile) {
+      const uint8_t* from = data + tile * groups * Product::kBytes;
+      multiply_block<Product, kTokens>(from, groups, tile * kTileRows, x, token, out);
     }
   }
-  for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-    multiply_block<Product, kTokens>(data + tile * groups * Product::kBytes, groups, tile * kTileRows, x, token, out);
+  if constexpr (kTokens > 1) {
+    multiply_tiles<Product, kTokens / 2>(data, groups, first_tile, last_tile, x, token, last_token, out);
   }
 }
 
@@ -79,9 +79,7 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
   const int64_t at_once = fitting < 1 ? 1 : fitting;
   for (int64_t tile = first_tile; tile < last_tile; tile += at_once) {
     const int64_t tile_end = tile + at_once < last_tile ? tile + at_once : last_tile;
-    for (int64_t token = first_token; token < last_token; token += Product::kTokens) {
-      multiply_tiles<Product, Product::kTokens>(weight.data, groups, tile, tile_end, x, token, last_token - token, out);
-    }
+    multiply_tiles<Product, Product::kTokens>(weight.data, groups, tile, tile_end, x, first_token, last_token, out);
   }
 }
 

@@ -63,7 +63,8 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
     const Shorts weight = load_quants(quants + step * kStepBytes);
     for (int t = 0; t < kTokens; ++t) {
       const Shorts columns = broadcast_columns(x + t * stride + 4 * step);
-      sums[t] += add_neighbors(even_columns(weight) * even_columns(columns) + odd_columns(weight) * odd_columns(columns));
+      const Shorts even = even_columns(weight) * even_columns(columns);
+      sums[t] += add_neighbors(even + odd_columns(weight) * odd_columns(columns));
     }
   }
 }
