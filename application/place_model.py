@@ -40,12 +40,14 @@ class PlaceModel(Generic[TensorT]):
 
         Raises:
             InvalidArgument: An argument is not valid.
-            UnsupportedOperation: The hardware is not available, or there is not enough memory.
+            UnsupportedOperation: The hardware is not available, the model cannot be split or is not supported
+                by the engine, or there is not enough memory.
         """
         hardware = self.strategy.hardware(replaced)
         placement = with_cpu_offload(
             _resolve_placement(loaded, options, hardware), loaded.architecture, hardware
         )
+        self.strategy.check(placement, loaded.architecture, loaded.weight_sources)
         _check_memory(loaded, placement, hardware)
 
     def __call__(

@@ -11,9 +11,11 @@ from litgpt.adapters.native.library import instruction_set, is_installed
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.native.program.attention import InverseFrequencies
+from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, PlacedModel
 from litgpt.domain.progress import Notice, Reporter, null_reporter
@@ -50,6 +52,15 @@ class NativeStrategy:
         if native is not None and memory is not None:
             memory += native.nbytes
         return attrs.evolve(hardware, available_host_memory=memory, has_native_engine=is_installed())
+
+    def check(
+        self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
+    ) -> None:
+        if placement.engine == "torch":
+            self.torch.check(placement, architecture, sources)
+        elif (part := unsupported_part(architecture)) is not None:
+            reason = f"it does not support {part} in this version. Use engine='torch'."
+            raise UnsupportedOperation("engine='native'", reason)
 
     def build(
         self,

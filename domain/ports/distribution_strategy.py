@@ -53,6 +53,16 @@ class DistributionStrategy(Protocol[TensorT]):
         """Return the hardware of this machine; the memory of `replaced` counts as free."""
         ...
 
+    def check(
+        self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
+    ) -> None:
+        """Check that a model can be built, before anything is released, downloaded or allocated.
+
+        Raises:
+            UnsupportedOperation: The model cannot be split, or the engine does not have a part of it.
+        """
+        ...
+
     def build(
         self,
         placement: Placement,

@@ -169,7 +169,8 @@ def memory_check(
     """Check the tiny model (about 12,000 weights) against a machine with this much memory."""
     model = checkpoint({"max_position_embeddings": context})
     model.source.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
-    place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=memory)), eq)
+    hardware = Hardware(available_host_memory=memory, has_native_engine=True)
+    place = PlaceModel(MemoryStrategy(there_is=hardware), eq)
     try:
         place.check(load(model), DistributeOptions(**options))
     finally:
@@ -188,6 +189,13 @@ def test_weights_that_are_mapped_from_their_file_take_no_memory() -> None:
     memory_check(memory=10_000, dtype="float32", precision="32-true")
     with pytest.raises(UnsupportedOperation):
         memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8")
+
+
+def test_the_native_engine_rearranges_all_weights_and_allocates_no_cache_in_advance() -> None:
+    memory_check(memory=60_000, engine="native", context=10**12, fixed_kv_cache_size=10**12)
+    for precision in (None, "32-true"):
+        with pytest.raises(UnsupportedOperation, match="GB of memory"):
+            memory_check(memory=10_000, engine="native", precision=precision)
 
 
 def test_runs_that_may_fit_are_never_refused() -> None:

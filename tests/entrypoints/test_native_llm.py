@@ -234,9 +234,12 @@ def test_options_that_the_engine_does_not_have_leave_the_model_as_it_is(
         assert llm.generate("abc", max_new_tokens=3)
 
 
-def test_a_model_that_the_engine_does_not_have_is_an_error_that_names_the_part() -> None:
-    with pytest.raises(UnsupportedOperation, match="native engine"):
-        place(tiny_folder("qwen3_next"), engine="native")
+def test_a_model_that_the_engine_does_not_have_is_an_error_before_the_model_is_released() -> None:
+    with place(tiny_folder("qwen3_next")) as llm:
+        network = llm.model
+        with pytest.raises(UnsupportedOperation, match=r"native.*GatedDelta.*Use engine='torch'"):
+            llm.distribute(engine="native")
+        assert llm.model is network
 
 
 def test_engines_can_be_exchanged() -> None:

@@ -13,6 +13,7 @@ from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.domain.distribution.placement import Hardware, Placement
 from litgpt.domain.model import Architecture
+from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.ports import PlacedModel
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter
@@ -37,6 +38,12 @@ class TorchStrategy:
     def hardware(self, replaced: PlacedModel[Tensor] | None = None) -> Hardware:
         return detect_hardware(None if replaced is None else replaced.network)
 
+    def check(
+        self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
+    ) -> None:
+        if _is_sharded(placement):
+            shard_model(architecture, sources, world_size=len(placement.devices), rank=0)
+
     def build(
         self,
         placement: Placement,
@@ -46,7 +53,10 @@ class TorchStrategy:
         report: Reporter,
     ) -> PlacedGPT:
         check_fork()
-        is_sharded = placement.strategy == "tensor_parallel" and len(placement.devices) > 1
-        strategy = self.tensor_parallel() if is_sharded else LayerSplit()
+        strategy = self.tensor_parallel() if _is_sharded(placement) else LayerSplit()
         with translate_out_of_memory(f"{checkpoint.name} on {', '.join(placement.devices)}"):
             return strategy.build(placement, architecture, sources, checkpoint, report)
+
+
+def _is_sharded(placement: Placement) -> bool:
+    return placement.strategy == "tensor_parallel" and len(placement.devices) > 1

@@ -75,6 +75,11 @@ class MemoryStrategy:
     def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:  # noqa: ARG002 - uses no memory
         return self.there_is
 
+    def check(
+        self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
+    ) -> None:
+        """Do nothing: every model can be built."""
+
     def build(
         self,
         placement: Placement,
