@@ -167,7 +167,7 @@ Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* 
   LITGPT_TRY(batch.fill(all.data(), num_sequences, counts, tokens));
   batch.logits = num_logits;
   batch.logit_rows = logit_rows;
-  LITGPT_TRY(model.workspace.reserve(model.program, batch.tokens, num_logits));
+  LITGPT_TRY(model.workspace.reserve(model.program, batch.tokens, num_logits, batch.spans));
   auto body = [&](Worker& worker) { run_step(model.program, *kernels, batch, model.workspace, logits, worker); };
   LITGPT_TRY(run_parallel(body));
   for (int32_t at = 0; at < num_sequences; ++at) all[at]->advance(counts[at]);

@@ -21,6 +21,8 @@ from tests.adapters.native.kernel_library import (
 )
 
 Floats = NDArray[np.float32]
+SPAN = 512
+"""`kSpanPositions` of kernels.h."""
 
 
 class Job(ctypes.Structure):
@@ -111,8 +113,11 @@ class Pages:
                 pointer(self.values[page]),
             )
 
-    def attend(self, first: int, last: int) -> Floats:
-        """Return the result for tokens `first` to `last` of the case, computed as one block."""
+    def attend(self, first: int, last: int, *, in_parts: bool = False) -> Floats:
+        """Return the result for tokens `first` to `last` of the case, computed as one block.
+
+        `in_parts`: in spans of positions, which are merged afterwards.
+        """
         case = self.case
         q = np.ascontiguousarray(case.q[first:last])
         tokens, heads, k_dim = q.shape
@@ -139,7 +144,12 @@ class Pages:
             pointer(case.sinks),
             pointer(case.slopes),
         )
-        kernel_library().test_attend(ctypes.byref(job))
+        if in_parts:
+            spans = len(case.k) // SPAN + 1
+            partials = np.empty(spans * out.shape[0] * heads * (v_dim + 2), np.float32)
+            kernel_library().test_attend_parts(ctypes.byref(job), int64(spans), pointer(partials))
+        else:
+            kernel_library().test_attend(ctypes.byref(job))
         return out
 
 
@@ -181,6 +191,8 @@ def check(case: Case) -> None:
         for size in {1, 5, tokens // 2 + 1}:
             parts = [pages.attend(at, min(at + size, tokens)) for at in range(0, tokens, size)]
             np.testing.assert_array_equal(np.concatenate(parts).view(np.uint32), whole.view(np.uint32))
+        merged = pages.attend(0, tokens, in_parts=True)
+        np.testing.assert_array_equal(merged.view(np.uint32), whole.view(np.uint32))
 
 
 @pytest.mark.parametrize("element", [FLOAT32, BFLOAT16])

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "simd/inline.h"
 #include "weights/format.h"
 
 namespace litgpt {
@@ -45,7 +46,11 @@ struct Attention {
 
 inline constexpr int64_t kPagePositions = 32;
 inline constexpr int64_t kSpanPages = 16;      // pages whose attention is computed before it is merged with the rest
+inline constexpr int64_t kSpanPositions = kSpanPages * kPagePositions;
 inline constexpr int64_t kMaxHeadDim = 1024;   // of k_dim and v_dim
+
+// The size of the attention of `rows` pairs of a token and a head to one span.
+LITGPT_INLINE int64_t partial_values(int64_t rows, int64_t v_dim) { return rows * (v_dim + 2); }
 
 struct Kernels {
   const char* name;
@@ -82,6 +87,12 @@ struct Kernels {
                    uint8_t* k_page, uint8_t* v_page);
 
   void (*attend)(const Attention& attention);
+
+  // The same in parts, with the same result: attention to span `index`, of kSpanPositions positions, and then, when
+  // all spans up to the last token's are computed, their combination. Each has
+  // `partial_values` values.
+  void (*attend_part)(const Attention& attention, int64_t index, float* partial);
+  void (*merge_parts)(const Attention& attention, int64_t count, float* partials);
 };
 
 // Returns the fastest kernels that this processor runs, or those that LITGPT_NATIVE_ISA names; null if there are

@@ -16,6 +16,8 @@ const Kernels LITGPT_ISA_KERNELS = {
     LITGPT_ISA_NAMESPACE::add,
     LITGPT_ISA_NAMESPACE::store_kv,
     LITGPT_ISA_NAMESPACE::attend,
+    LITGPT_ISA_NAMESPACE::attend_part,
+    LITGPT_ISA_NAMESPACE::merge_parts,
 };
 
 }  // namespace litgpt

@@ -5,6 +5,8 @@ namespace {
 
 // Enough queries to share the load of a page, few enough for several blocks per worker.
 constexpr int32_t kBlockTokens = 16;
+// With more tokens, there is enough work without dividing the context.
+constexpr int64_t kMaxTokensInParts = 4;
 
 }  // namespace
 
@@ -32,6 +34,11 @@ Status Batch::fill(Sequence* const* all, int32_t num_sequences, const int32_t* c
       positions[token] = start + done;
       sequence_of[token] = at;
     }
+  }
+  spans = 1;
+  for (int64_t at = 0; tokens <= kMaxTokensInParts && at < tokens; ++at) {
+    const int64_t own = positions[at] / kSpanPositions + 1;
+    if (own > spans) spans = own;
   }
   return kOk;
 }

@@ -23,6 +23,7 @@ struct Batch {
   Array<int64_t> positions;   // of each token
   Array<int32_t> sequence_of;
   Array<QueryBlock> blocks;
+  int64_t spans = 1;          // the spans of the longest sequence, if their attention is computed in parts
   int64_t logits = 0;         // number of tokens whose logits are computed
   const int32_t* logit_rows = nullptr;
 

@@ -24,7 +24,7 @@ Status read_tensor(int32_t index, const litgpt_tensor& tensor) {
 
 Status read_cache(int32_t index, const litgpt_cache_shape& source, CacheShape* shape) {
   const bool sizes = source.kv_heads >= 0 && source.kv_heads < kMaxItems && source.k_dim >= 0 &&
-                     source.k_dim <= kMaxItems && source.v_dim >= 0 && source.v_dim <= kMaxItems &&
+                     source.k_dim <= kMaxHeadDim && source.v_dim >= 0 && source.v_dim <= kMaxHeadDim &&
                      (source.kv_heads == 0 || (source.k_dim > 0 && source.v_dim > 0));
   LITGPT_REQUIRE(sizes, "Cache %d has an invalid size.", index);
   LITGPT_REQUIRE(source.element == kF32 || source.element == kBF16, "Cache %d has an unknown format.", index);

@@ -135,11 +135,32 @@ class Step {
     if (o[7] != 0) {
       executor_.per_token(batch_.tokens, [&](int64_t token) { store(o, shape, token); });
     }
-    const int64_t heads = o[8] / shape.kv_heads;
     const int64_t units = batch_.blocks.size() * shape.kv_heads;
-    executor_.worker().each(units, 1, [&](int64_t first, int64_t last) {
-      for (int64_t unit = first; unit < last; ++unit) {
-        attend_block(o, shape, batch_.blocks[unit / shape.kv_heads], unit % shape.kv_heads, heads, scale, softcap);
+    if (batch_.spans > 1) return attend_in_parts(o, shape, units, scale, softcap);
+    executor_.worker().each(units, 1, [&](int64_t unit, int64_t last) {
+      for (; unit < last; ++unit) kernels_.attend(attention(o, shape, unit, scale, softcap));
+    });
+  }
+
+  // One token and head has too little work for several workers, unless its context is divided.
+  void attend_in_parts(const int32_t* o, const CacheShape& shape, int64_t units, float scale, float softcap) {
+    const int64_t spans = batch_.spans;
+    const auto partials = [&](const Attention& job, int64_t unit) {
+      const int64_t token = batch_.blocks[unit / shape.kv_heads].first;
+      const int64_t rows = token * o[8] + unit % shape.kv_heads * job.tokens * job.heads;
+      return space_.partials() + spans * partial_values(rows, shape.v_dim);
+    };
+    executor_.worker().each(units * spans, 1, [&](int64_t piece, int64_t last) {
+      for (; piece < last; ++piece) {
+        const Attention job = attention(o, shape, piece / spans, scale, softcap);
+        const int64_t size = partial_values(int64_t{job.tokens} * job.heads, shape.v_dim);
+        kernels_.attend_part(job, piece % spans, partials(job, piece / spans) + piece % spans * size);
+      }
+    });
+    executor_.worker().each(units, 1, [&](int64_t unit, int64_t last) {
+      for (; unit < last; ++unit) {
+        const Attention job = attention(o, shape, unit, scale, softcap);
+        kernels_.merge_parts(job, spans, partials(job, unit));
       }
     });
   }
@@ -156,8 +177,11 @@ class Step {
     }
   }
 
-  void attend_block(const int32_t* o, const CacheShape& shape, const QueryBlock& block, int64_t head, int64_t heads,
-                    float scale, float softcap) {
+  // The attention of one block of tokens and the query heads of one key-value head.
+  Attention attention(const int32_t* o, const CacheShape& shape, int64_t unit, float scale, float softcap) {
+    const QueryBlock& block = batch_.blocks[unit / shape.kv_heads];
+    const int64_t head = unit % shape.kv_heads;
+    const int64_t heads = o[8] / shape.kv_heads;
     const LayerCache& cache = batch_.sequences[block.sequence]->layer(o[6]);
     const int64_t pages = cache.pages.size();
     const float* sinks = program_.vector(o[9]);
@@ -181,7 +205,7 @@ class Step {
     job.chunked = shape.chunked;
     job.sinks = sinks == nullptr ? nullptr : sinks + head * heads;
     job.slopes = slopes == nullptr ? nullptr : slopes + head * heads;
-    kernels_.attend(job);
+    return job;
   }
 
   void activate(const int32_t* o) {

@@ -9,7 +9,7 @@ Workspace::~Workspace() {
   free(buffers_);
 }
 
-Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits) {
+Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits, int64_t spans) {
   if (buffers_ == nullptr) {
     const int64_t count = program.widths.size();
     buffers_ = static_cast<Array<float>*>(malloc(static_cast<size_t>(count) * sizeof(Array<float>)));
@@ -21,6 +21,7 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
   for (int64_t at = 0; at < num_buffers_; ++at) LITGPT_TRY(buffers_[at].at_least(tokens * strides_[at]));
 
   LITGPT_TRY(reserve_experts(program, tokens));
+  LITGPT_TRY(reserve_partials(program, tokens, spans));
   int64_t rows = tokens > logits ? tokens : logits;
   if (experts_.token_of.size() > rows) rows = experts_.token_of.size();
   const int64_t size = rows * program.max_cols;
@@ -48,6 +49,16 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
   const litgpt_instruction& head = program.instructions[program.instructions.size() - 1];
   LITGPT_TRY(head_input_.at_least(logits * strides_[head.operands[0]]));
   return head_output_.at_least(logits * round_up(program.vocab_size, kTileRows));
+}
+
+Status Workspace::reserve_partials(const Program& program, int64_t tokens, int64_t spans) {
+  for (int64_t at = 0; spans > 1 && at < program.instructions.size(); ++at) {
+    const litgpt_instruction& instruction = program.instructions[at];
+    if (instruction.opcode != kAttend) continue;
+    const int32_t* o = instruction.operands;
+    LITGPT_TRY(partials_.at_least(spans * partial_values(tokens * o[8], program.caches[o[6]].v_dim)));
+  }
+  return kOk;
 }
 
 Status Workspace::reserve_experts(const Program& program, int64_t tokens) {

@@ -34,18 +34,20 @@ class Workspace {
   ~Workspace();
 
   // Makes room for a step; contents are undefined.
-  Status reserve(const Program& program, int64_t tokens, int64_t logits);
+  Status reserve(const Program& program, int64_t tokens, int64_t logits, int64_t spans);
 
   float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
   const Prepared& prepared() const { return prepared_; }
   RopeRows rope(int64_t table) { return ropes_[table]; }
   ExpertRows& experts() { return experts_; }
+  float* partials() { return partials_.data(); }
   float* head_input() { return head_input_.data(); }
   float* head_output() { return head_output_.data(); }
 
  private:
   Status reserve_experts(const Program& program, int64_t tokens);
+  Status reserve_partials(const Program& program, int64_t tokens, int64_t spans);
 
   Array<float>* buffers_ = nullptr;
   int64_t num_buffers_ = 0;
@@ -58,6 +60,7 @@ class Workspace {
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
   ExpertRows experts_;
+  Array<float> partials_;   // of attention
   Array<float> head_input_;
   Array<float> head_output_;
   Prepared prepared_{};

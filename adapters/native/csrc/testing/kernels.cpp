@@ -40,6 +40,16 @@ LITGPT_API int64_t test_attention_bytes() { return sizeof(Attention); }
 
 LITGPT_API void test_attend(const Attention* attention) { select_kernels()->attend(*attention); }
 
+// The same as test_attend, in parts.
+LITGPT_API void test_attend_parts(const Attention* attention, int64_t spans, float* partials) {
+  const Kernels* kernels = select_kernels();
+  const int64_t rows = int64_t{attention->tokens} * attention->heads;
+  for (int64_t index = spans; index-- > 0;) {
+    kernels->attend_part(*attention, index, partials + index * partial_values(rows, attention->v_dim));
+  }
+  kernels->merge_parts(*attention, spans, partials);
+}
+
 // Computes attention `repeats` times on all threads, in blocks of one token, for measurements.
 LITGPT_API void test_attend_many(const Attention* jobs, int64_t count, int64_t repeats) {
   const Kernels* kernels = select_kernels();
