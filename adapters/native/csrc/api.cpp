@@ -68,7 +68,8 @@ Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t byte
                  "The rows are outside the matrix.");
   const int64_t row_bytes = source_row_bytes(static_cast<SourceFormat>(source), cols);
   LITGPT_REQUIRE(row_bytes > 0, "Source format %d cannot have %lld columns.", source, static_cast<long long>(cols));
-  LITGPT_REQUIRE(source_rows != nullptr && source_bytes == count * row_bytes, "The rows have the wrong number of bytes.");
+  LITGPT_REQUIRE(source_rows != nullptr && source_bytes == count * row_bytes,
+                 "The rows have the wrong number of bytes.");
   return pack_rows(matrix, static_cast<uint8_t*>(data), static_cast<SourceFormat>(source), source_rows, first_row,
                    count);
 }
@@ -76,7 +77,8 @@ Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t byte
 Status read_matrix(const litgpt_tensor& tensor, Matrix* matrix) {
   *matrix = {static_cast<Format>(tensor.format), tensor.rows, tensor.cols, static_cast<const uint8_t*>(tensor.data)};
   LITGPT_TRY(check_matrix(*matrix));
-  LITGPT_REQUIRE(tensor.data != nullptr && tensor.bytes == matrix->bytes(), "The matrix has the wrong number of bytes.");
+  LITGPT_REQUIRE(tensor.data != nullptr && tensor.bytes == matrix->bytes(),
+                 "The matrix has the wrong number of bytes.");
   return kOk;
 }
 
@@ -261,8 +263,8 @@ int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence*
                     const int32_t* counts, const int32_t* tokens, int32_t num_logits, const int32_t* logit_rows,
                     float* logits) {
   pthread_mutex_lock(&model->lock);
-  const litgpt::Status status = litgpt::step(*model, num_sequences, sequences, counts, tokens, num_logits, logit_rows,
-                                             logits);
+  const litgpt::Status status =
+      litgpt::step(*model, num_sequences, sequences, counts, tokens, num_logits, logit_rows, logits);
   pthread_mutex_unlock(&model->lock);
   return code(status);
 }

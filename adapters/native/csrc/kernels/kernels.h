@@ -11,12 +11,12 @@ namespace litgpt {
 // The input rows of a matrix product, in the representation that the weight format multiplies with. Each row has
 // `cols` rounded up to a multiple of 32 elements; the padding is zero.
 struct Prepared {
-  int64_t cols;            // padded
-  float* f32;              // kF32, kF16, and kBF16 without bf16 instructions
-  uint16_t* bf16;          // kBF16 with bf16 instructions
-  int8_t* q8;              // quantized formats, symmetric: x = scale * q
-  float* scales;           // per row and group of 32
-  float* sums;             // scale * (sum of the q of a group)
+  int64_t cols;    // padded
+  float* f32;      // kF32, kF16, and kBF16 without bf16 instructions
+  uint16_t* bf16;  // kBF16 with bf16 instructions
+  int8_t* q8;      // quantized formats, symmetric: x = scale * q
+  float* scales;   // per row and group of 32
+  float* sums;     // scale * (sum of the q of a group)
 };
 
 enum NormKind : int32_t { kRms = 0, kLayer = 1 };
@@ -24,30 +24,31 @@ enum Activation : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kRel
 
 // Attention of the query heads of one key-value head, for consecutive tokens of one sequence.
 struct Attention {
-  const float* q;          // head h of token t at q + t * q_stride + h * k_dim
+  const float* q;  // head h of token t at q + t * q_stride + h * k_dim
   int64_t q_stride;
-  float* out;              // head h of token t at out + t * out_stride + h * v_dim
+  float* out;  // head h of token t at out + t * out_stride + h * v_dim
   int64_t out_stride;
   int64_t first_position;  // of token 0; token t sees positions up to first_position + t
   int32_t tokens;
-  int32_t heads;           // query heads of this key-value head
+  int32_t heads;  // query heads of this key-value head
   int32_t k_dim;
   int32_t v_dim;
   const uint8_t* const* k_pages;  // keys of this head in each page, element [k_dim][kPagePositions]
   const uint8_t* const* v_pages;  // values, element [kPagePositions][v_dim]
-  Format element;          // kF32 or kBF16
+  Format element;                 // kF32 or kBF16
   float scale;
-  float softcap;           // 0: none
-  int64_t window;          // 0: full attention
-  bool chunked;            // confined to chunks of `window` positions, instead of a sliding window
-  const float* sinks;      // one logit per head, or null
-  const float* slopes;     // ALiBi, one per head, or null: slope * (position of the key - of the query) is added to the score
+  float softcap;       // 0: none
+  int64_t window;      // 0: full attention
+  bool chunked;        // confined to chunks of `window` positions, instead of a sliding window
+  const float* sinks;  // one logit per head, or null
+  const float*
+      slopes;  // ALiBi, one per head, or null: slope * (position of the key - of the query) is added to the score
 };
 
 inline constexpr int64_t kPagePositions = 32;
-inline constexpr int64_t kSpanPages = 16;      // pages whose attention is computed before it is merged with the rest
+inline constexpr int64_t kSpanPages = 16;  // pages whose attention is computed before it is merged with the rest
 inline constexpr int64_t kSpanPositions = kSpanPages * kPagePositions;
-inline constexpr int64_t kMaxHeadDim = 1024;   // of k_dim and v_dim
+inline constexpr int64_t kMaxHeadDim = 1024;  // of k_dim and v_dim
 
 // The size of the attention of `rows` pairs of a token and a head to one span.
 LITGPT_INLINE int64_t partial_values(int64_t rows, int64_t v_dim) { return rows * (v_dim + 2); }
@@ -62,9 +63,8 @@ struct Kernels {
   // y[t * stride + row] = bias[row] + sum over columns, for tiles `first_tile` to `last_tile` and tokens
   // `first_token` to `last_token`; with `add`, alpha times that is added to y instead. Each row of y has space for
   // a multiple of 16 values; `bias` has as many, or is null. The result of a token does not depend on the others.
-  void (*matmul)(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
-                 int64_t first_token, int64_t last_token, const float* bias, float* y, int64_t stride, bool add,
-                 float alpha);
+  void (*matmul)(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
+                 int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha);
 
   // Normalizes `size` values. `weight` and `bias` may be null; `unit_offset` adds 1 to the weight. In place is
   // allowed.

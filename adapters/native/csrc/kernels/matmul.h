@@ -34,8 +34,13 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
   // A single token takes all rows at once, for more independent sums.
   constexpr int kCount = kTokens == 1 ? kParts : Product::kParts;
   const TokenRows rows = {
-      at(x.f32, token * x.cols),    at(x.bf16, token * x.cols),  at(x.q8, token * x.cols),
-      at(x.scales, token * groups), at(x.sums, token * groups), x.cols, groups,
+      at(x.f32, token * x.cols),
+      at(x.bf16, token * x.cols),
+      at(x.q8, token * x.cols),
+      at(x.scales, token * groups),
+      at(x.sums, token * groups),
+      x.cols,
+      groups,
   };
   for (int part = 0; part < kParts; part += kCount) {
     reg::Float sums[kTokens][kCount];
@@ -83,9 +88,8 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
   }
 }
 
-static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
-                   int64_t first_token, int64_t last_token, const float* bias, float* y, int64_t stride, bool add,
-                   float alpha) {
+static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
+                   int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha) {
   const Output out = {bias, y, stride, add, alpha};
   switch (weight.format) {
     case kF32: return multiply<ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);

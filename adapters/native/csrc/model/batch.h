@@ -12,7 +12,7 @@ namespace litgpt {
 struct QueryBlock {
   int32_t sequence;
   int32_t tokens;
-  int64_t first;           // index in the batch
+  int64_t first;  // index in the batch
   int64_t first_position;
 };
 
@@ -20,11 +20,11 @@ struct Batch {
   int64_t tokens = 0;
   const int32_t* ids = nullptr;
   Sequence* const* sequences = nullptr;
-  Array<int64_t> positions;   // of each token
+  Array<int64_t> positions;  // of each token
   Array<int32_t> sequence_of;
   Array<QueryBlock> blocks;
-  int64_t spans = 1;          // the spans of the longest sequence, if their attention is computed in parts
-  int64_t logits = 0;         // number of tokens whose logits are computed
+  int64_t spans = 1;   // the spans of the longest sequence, if their attention is computed in parts
+  int64_t logits = 0;  // number of tokens whose logits are computed
   const int32_t* logit_rows = nullptr;
 
   Status fill(Sequence* const* all, int32_t num_sequences, const int32_t* counts, const int32_t* token_ids);

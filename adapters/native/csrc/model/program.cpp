@@ -29,7 +29,7 @@ Status read_cache(int32_t index, const litgpt_cache_shape& source, CacheShape* s
   LITGPT_REQUIRE(sizes, "Cache %d has an invalid size.", index);
   LITGPT_REQUIRE(source.element == kF32 || source.element == kBF16, "Cache %d has an unknown format.", index);
   LITGPT_REQUIRE(source.window >= 0, "Cache %d has an invalid window.", index);
-  *shape = {source.kv_heads, source.k_dim,  source.v_dim, static_cast<Format>(source.element),
+  *shape = {source.kv_heads, source.k_dim,       source.v_dim, static_cast<Format>(source.element),
             source.window,   source.chunked != 0};
   return kOk;
 }

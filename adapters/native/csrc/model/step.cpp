@@ -101,9 +101,10 @@ class Step {
 
   void linear(const int32_t* o, float alpha) {
     const Matrix weight = program_.matrix(o[2]);
-    if (o[5] == 0 || !executor_.is_prepared_for(weight)) executor_.prepare(weight, space_.row(o[1], 0), space_.stride(o[1]), batch_.tokens);
-    executor_.multiply(weight, program_.vector(o[3]), batch_.tokens, space_.row(o[0], 0), space_.stride(o[0]), o[4] != 0,
-             alpha);
+    if (o[5] == 0 || !executor_.is_prepared_for(weight))
+      executor_.prepare(weight, space_.row(o[1], 0), space_.stride(o[1]), batch_.tokens);
+    executor_.multiply(weight, program_.vector(o[3]), batch_.tokens, space_.row(o[0], 0), space_.stride(o[0]),
+                       o[4] != 0, alpha);
   }
 
   void rope(const int32_t* o) {
@@ -171,9 +172,8 @@ class Step {
     const float* row = space_.row(o[2], token);
     for (int32_t head = 0; head < shape.kv_heads; ++head) {
       kernels_.store_kv(shape.element, row + o[4] + int64_t{head} * shape.k_dim,
-                        row + o[5] + int64_t{head} * shape.v_dim, shape.k_dim, shape.v_dim,
-                        position % kPagePositions, sequence.k_page(o[6], head, position),
-                        sequence.v_page(o[6], head, position));
+                        row + o[5] + int64_t{head} * shape.v_dim, shape.k_dim, shape.v_dim, position % kPagePositions,
+                        sequence.k_page(o[6], head, position), sequence.v_page(o[6], head, position));
     }
   }
 
@@ -230,8 +230,16 @@ class Step {
   }
 
   void select_experts(const int32_t* o, float factor) {
-    const Routing routing{o[2], o[3], static_cast<Scoring>(o[4]), o[5] != 0, o[6], o[7], o[8],
-                          program_.vector(o[9]), program_.vector(o[10]), factor};
+    const Routing routing{o[2],
+                          o[3],
+                          static_cast<Scoring>(o[4]),
+                          o[5] != 0,
+                          o[6],
+                          o[7],
+                          o[8],
+                          program_.vector(o[9]),
+                          program_.vector(o[10]),
+                          factor};
     executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* out = space_.row(o[0], token);
       route(routing, space_.row(o[1], token), out, out + routing.top_k);
@@ -239,8 +247,9 @@ class Step {
   }
 
   void add(const int32_t* o, float alpha) {
-    executor_.per_token(batch_.tokens,
-              [&](int64_t token) { kernels_.add(space_.row(o[1], token), o[2], alpha, space_.row(o[0], token)); });
+    executor_.per_token(batch_.tokens, [&](int64_t token) {
+      kernels_.add(space_.row(o[1], token), o[2], alpha, space_.row(o[0], token));
+    });
   }
 
   void copy(const int32_t* o, float alpha) {
@@ -283,8 +292,8 @@ class Step {
 
 }  // namespace
 
-void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace,
-              float* logits, Worker& worker) {
+void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
+              Worker& worker) {
   Step(program, kernels, batch, workspace, logits, worker).run();
 }
 

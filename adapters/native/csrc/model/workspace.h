@@ -18,10 +18,10 @@ struct ExpertRows {
   Array<int32_t> row_of;    // row of the k-th expert of a token, at [token * top_k + k]
   Array<int32_t> token_of;  // of a row
   Array<float> weight_of;
-  Array<int32_t> first;     // first row of each expert, and the number of rows at the end
-  Array<int32_t> active;    // experts that have rows
+  Array<int32_t> first;   // first row of each expert, and the number of rows at the end
+  Array<int32_t> active;  // experts that have rows
   int32_t num_active = 0;
-  Array<float> x;           // input, then output, of each row
+  Array<float> x;  // input, then output, of each row
   Array<float> gate;
   Array<float> up;
 };
@@ -60,7 +60,7 @@ class Workspace {
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
   ExpertRows experts_;
-  Array<float> partials_;   // of attention
+  Array<float> partials_;  // of attention
   Array<float> head_input_;
   Array<float> head_output_;
   Prepared prepared_{};

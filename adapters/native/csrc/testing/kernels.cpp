@@ -13,8 +13,8 @@ LITGPT_API const char* test_kernels_name() {
   return kernels == nullptr ? "" : kernels->name;
 }
 
-LITGPT_API void test_norm(int32_t kind, const float* x, int64_t size, float eps, const float* weight,
-                          const float* bias, int32_t unit_offset, float* out) {
+LITGPT_API void test_norm(int32_t kind, const float* x, int64_t size, float eps, const float* weight, const float* bias,
+                          int32_t unit_offset, float* out) {
   select_kernels()->norm(static_cast<NormKind>(kind), x, size, eps, weight, bias, unit_offset != 0, out);
 }
 
