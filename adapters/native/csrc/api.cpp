@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include <new>
+#include "core/placement.h"
 
 #include "core/threads.h"
 #include "kernels/kernels.h"

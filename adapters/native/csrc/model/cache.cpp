@@ -1,6 +1,6 @@
 #include "model/cache.h"
 
-#include <new>
+#include "core/placement.h"
 
 #include "kernels/visible.h"
 #include "model/page_pool.h"

@@ -1,6 +1,6 @@
 #include "model/workspace.h"
 
-#include <new>
+#include "core/placement.h"
 
 namespace litgpt {
 

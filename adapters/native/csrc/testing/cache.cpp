@@ -1,5 +1,5 @@
 // A sequence whose cache the tests fill and read position by position.
-#include <new>
+#include "core/placement.h"
 
 #include "api.h"
 #include "model/cache.h"
