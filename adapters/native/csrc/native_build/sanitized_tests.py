@@ -13,7 +13,7 @@ SANITIZERS = {"address,undefined": "libasan.so", "thread": "libtsan.so"}
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0",  # Python itself frees little of its memory at exit
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "report_bugs=1:halt_on_error=1:ignore_noninstrumented_modules=1",
+    "TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1:die_after_fork=0",
 }
 TESTS = ("tests/adapters/native", "--ignore=tests/adapters/native/test_installation.py", "-n", "0", "-q")
 
