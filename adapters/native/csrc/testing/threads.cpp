@@ -11,7 +11,7 @@ LITGPT_API int32_t test_set_threads(int32_t count) { return set_thread_count(cou
 // In each loop, value i becomes a sum of value i and another one of the previous loop. Returns a hash of the values.
 LITGPT_API int64_t test_dependent_loops(int64_t loops, int64_t items, int64_t grain) {
   constexpr int64_t kItems = 1024;
-  static uint64_t values[2][kItems];
+  uint64_t values[2][kItems];  // of this call: threads of Python may be here at the same time
   for (int64_t i = 0; i < items; ++i) values[0][i] = static_cast<uint64_t>(i);
   auto body = [&](Worker& worker) {
     for (int64_t loop = 0; loop < loops; ++loop) {
