@@ -37,6 +37,7 @@ class BaseLLM(nn.Module):
         self._services = services
         self._lock = ModelLock()
         self._placed: PlacedModel[Tensor] | None = None
+        self.register_state_dict_pre_hook(_build_network)  # type: ignore[no-untyped-call]
         self._built: tuple[object, int] | None = None  # the torch network of a native model, as it was built
         self._is_closed = False
         self._adapters: ModelAdapters | None = None
@@ -53,17 +54,22 @@ class BaseLLM(nn.Module):
         self._built = network, _version(network)
         return network
 
-    def named_modules(self, *arguments: Any, **options: Any) -> Iterator[tuple[str, nn.Module]]:
-        """Return the modules, also for `parameters`; a native model builds its torch network."""
-        getattr(self, "model", None)
-        modules: Iterator[tuple[str, nn.Module]] = super().named_modules(*arguments, **options)
-        return modules
+    def named_modules(
+        self,
+        memo: set[nn.Module] | None = None,
+        prefix: str = "",
+        remove_duplicate: bool = True,  # noqa: FBT001, FBT002 - torch's signature
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Return the modules, also for `parameters`; a native model builds its torch network.
 
-    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the weights; a native model builds its torch network."""
-        getattr(self, "model", None)
-        weights: dict[str, Any] = super().state_dict(*arguments, **options)
-        return weights
+        Args:
+            memo: Modules that are left out.
+            prefix: Prefix of the names.
+            remove_duplicate: Whether a module with several names is returned once.
+        """
+        _build_network(self)
+        modules: Iterator[tuple[str, nn.Module]] = super().named_modules(memo, prefix, remove_duplicate)
+        return modules
 
     @property
     def _network(self) -> GPT | None:
@@ -133,6 +139,11 @@ class BaseLLM(nn.Module):
     def _weights_version(self) -> object:
         """Return the version of trainable weights, which optimizers change in place; None for others."""
         return weights_version(self._network) if self._network is not None and self._is_trainable else None
+
+
+def _build_network(llm: nn.Module, *_: object) -> None:
+    """Build the torch network of a native model (see `BaseLLM.__getattr__`)."""
+    getattr(llm, "model", None)
 
 
 def _version(network: nn.Module) -> int:
