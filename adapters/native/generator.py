@@ -8,15 +8,14 @@ import attrs
 
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.prefix_cache import NativePrefixCache
-from litgpt.adapters.native.sampler import Logits, SamplerState, log_probabilities, sample
-from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.event_stream import EventStream
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.ports.generator import PrefixCache
-
-MAX_SEQUENCES = 256
-"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`; the next ones follow when all of
-these are finished. It bounds the memory for KV caches and logits."""
 
 PREFILL_CHUNK = 512
 """The tokens of one prefill step, of one or several prompts: enough to be compute-bound, few enough to keep
@@ -45,23 +44,17 @@ class NativeGenerator:
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> "NativeGeneration":
-        vocabulary = self.model.architecture.vocab_size
-        for request in requests:
-            if len(request.prompt) >= self.context:
-                raise PromptTooLong(len(request.prompt), self.context)
-            for bad in (min(request.prompt), max(request.prompt)):
-                if not 0 <= bad < vocabulary:
-                    raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocabulary - 1}")
+    ) -> EventStream:
+        check_prompts(requests, self.context, self.model.architecture.vocab_size)
         if prefix is not None and not isinstance(prefix, NativePrefixCache):
             raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
         if prefix is not None and len(requests) != 1:
             raise InvalidArgument("prefix", prefix, "None if there is more than one prompt")
-        pending = [(index, request) for index, request in enumerate(requests) if request.max_new_tokens > 0]
-        groups = [pending[at : at + MAX_SEQUENCES] for at in range(0, len(pending), MAX_SEQUENCES)]
+        groups = batches(requests, MAX_SEQUENCES)
         first = [self._rows(group, prefix) for group in groups[:1]]
         later = (self._rows(group, None) for group in groups[1:])
-        return NativeGeneration(self.model, chain(first, later), prefix, num_prompts=len(requests))
+        rows, model = chain(first, later), self.model
+        return EventStream(lambda cancelled: _events(model, rows, cancelled, len(requests)), prefix)
 
     def _rows(
         self, group: Sequence[tuple[int, GenerationRequest]], prefix: NativePrefixCache | None
@@ -103,43 +96,6 @@ class GeneratedSequence:
         """Free the KV cache, unless it belongs to a prefix cache."""
         if self.prefix is None:
             self.sequence.close()
-
-
-class NativeGeneration(Iterator[TokenEvent]):
-    """Iterator over the tokens of all answers; created by `NativeGenerator.generate`."""
-
-    def __init__(
-        self,
-        model: NativeModel,
-        batches: Iterator[list[GeneratedSequence]],
-        prefix: NativePrefixCache | None,
-        *,
-        num_prompts: int,
-    ) -> None:
-        self._prefix = prefix
-        self._cancelled: set[int] = set()
-        # The iterator references the batches and not this object, which is therefore freed with the KV
-        # caches as soon as the caller drops it.
-        self._events = _events(model, batches, self._cancelled, num_prompts)
-
-    def __next__(self) -> TokenEvent:
-        try:
-            return next(self._events)
-        except BaseException:  # StopIteration or an error: no more tokens follow
-            self.close()
-            raise
-
-    def cancel(self, index: int) -> None:
-        self._cancelled.add(index)
-
-    def close(self) -> None:
-        self._events = iter(())
-        if self._prefix is not None:
-            self._prefix.in_use = False  # available for the next generation
-            self._prefix = None
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def _events(

@@ -8,6 +8,7 @@ import attrs
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.generation.batching import common_prefix_length
 
 
 @attrs.define(eq=False)
@@ -47,11 +48,7 @@ class NativePrefixCache:
             raise InvalidArgument(
                 "prefix", self, "unused: another generation is using it. Close that generation or call fork()"
             )
-        common = 0
-        for cached, token in zip(self.tokens, prompt[:-1], strict=False):
-            if cached != token:
-                break
-            common += 1
+        common = common_prefix_length(self.tokens, prompt)
         is_valid = self.model is not None and self.model() is model
         if self.sequence is None or not is_valid or not _truncate(self.sequence, common):
             self.close()

@@ -8,15 +8,14 @@ does not depend on the other requests of the batch.
 # B rows, V vocabulary
 
 import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -27,28 +26,6 @@ _MAX_CANDIDATES = 2048
 _MAX_TEMPERATURE = 1e38
 # Cumulative sums of a vocabulary start with sums of blocks of this size.
 _BLOCK = 256
-
-
-@attrs.define
-class SamplerState:
-    """The sampling parameters and the random state of one request.
-
-    `random_seed` returns the seed of a request that has none.
-    """
-
-    params: SamplingParams
-    random_seed: Callable[[], int] = attrs.field(repr=False)
-    _uniform: random.Random = attrs.field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        seed = self.params.seed
-        if seed is None and not self.params.greedy:
-            seed = self.random_seed()
-        self._uniform = random.Random(seed)  # noqa: S311 - not cryptography
-
-    def uniform(self) -> float:
-        """Return the next random number in [0, 1)."""
-        return self._uniform.random()
 
 
 def sample(logits: Logits, states: Sequence[SamplerState]) -> list[int]:

@@ -4,6 +4,8 @@ import math
 import os
 from pathlib import Path
 
+from litgpt.application.files.control_groups import control_groups, read_text
+
 VARIABLES = ("LITGPT_NUM_THREADS", "OMP_NUM_THREADS")
 MOST_THREADS = 256
 
@@ -31,33 +33,19 @@ def _physical_cores(root: Path) -> int:
     processors = os.sched_getaffinity(0)
     siblings = root / "sys/devices/system/cpu"
     cores = {
-        _text(siblings / f"cpu{number}/topology/thread_siblings_list") or number for number in processors
+        read_text(siblings / f"cpu{number}/topology/thread_siblings_list").strip() or number
+        for number in processors
     }
     return len(cores)
 
 
 def _cpu_quota(root: Path) -> float:
     """Return the number of cores that the control groups grant, rounded up; infinity if it is not limited."""
-    groups = root / "sys/fs/cgroup"
-    own = {"": "/", "cpu": "/"}
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        number, controllers, path = (*line.split(":", 2), "", "")[:3]
-        for name in {""} if number == "0" and not controllers else {"cpu"} & set(controllers.split(",")):
-            own[name] = path
-    version_2 = [_text(folder / "cpu.max").split() for folder in _with_parents(groups, own[""])]
-    version_1 = [
-        [_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
-        for folder in _with_parents(groups / "cpu", own["cpu"])
-    ]
-    return min(map(_ratio, [*version_2, *version_1]))
-
-
-def _with_parents(mount: Path, group: str) -> list[Path]:
-    """Return the folders of a group and of its parents; if it is outside the namespace, only the mount."""
-    own = mount / group.lstrip("/")
-    return (
-        [mount] if ".." in own.parts else [path for path in (own, *own.parents) if path.is_relative_to(mount)]
-    )
+    quotas = [math.inf]
+    for version, group in control_groups("cpu", root):
+        files = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        quotas.append(_ratio(" ".join(read_text(group / name) for name in files).split()))
+    return min(quotas)
 
 
 def _ratio(quota: list[str]) -> float:
@@ -65,10 +53,3 @@ def _ratio(quota: list[str]) -> float:
     if len(quota) == 2 and all(number.isdecimal() and int(number) > 0 for number in quota):
         return math.ceil(int(quota[0]) / int(quota[1]))
     return math.inf
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.sampler import SamplerState, log_probabilities, sample
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, random_seed, sample
 from litgpt.domain.errors import WrongType
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
 
 PROBABILITIES = (0.5, 0.25, 0.15, 0.1)
@@ -23,7 +24,7 @@ def logits(probabilities: tuple[float, ...] = PROBABILITIES) -> Tensor:
 
 
 def frequencies(draws: int = 1500, row: Tensor | None = None, **settings: Any) -> list[float]:
-    state = SamplerState(SamplingParams(seed=0, **settings))
+    state = SamplerState(SamplingParams(seed=0, **settings), random_seed)
     row = logits() if row is None else row
     counts = Counter(sample(row, [state])[0] for _ in range(draws))
     return [counts[token] / draws for token in range(row.shape[-1])]
@@ -61,7 +62,7 @@ def test_a_large_vocabulary_is_cut_where_a_sorted_one_would_be(top_p: float) -> 
     row = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0)) * 3
     probabilities, order = row[0].softmax(-1).sort(descending=True)
     expected = set(order[: int((probabilities.cumsum(-1) - probabilities < top_p).sum())].tolist())
-    state = SamplerState(SamplingParams(seed=1, top_p=top_p))
+    state = SamplerState(SamplingParams(seed=1, top_p=top_p), random_seed)
     assert {sample(row, [state])[0] for _ in range(300)} <= expected
 
 
@@ -74,7 +75,7 @@ def test_a_row_is_sampled_independently_of_its_batch() -> None:
     row = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
 
     def drawn(beside: int) -> list[int]:
-        states = [SamplerState(SamplingParams(seed=seed)) for seed in range(beside + 1)]
+        states = [SamplerState(SamplingParams(seed=seed), random_seed) for seed in range(beside + 1)]
         return [sample(row.expand(beside + 1, -1), states)[0] for _ in range(20)]
 
     assert drawn(0) == drawn(3)
@@ -85,7 +86,7 @@ def test_log_probabilities_are_of_the_whole_distribution() -> None:
 
 
 def drawn(row: Tensor, times: int = 40, **settings: Any) -> set[int]:
-    state = SamplerState(SamplingParams(seed=0, **settings))
+    state = SamplerState(SamplingParams(seed=0, **settings), random_seed)
     return {sample(row[None], [state])[0] for _ in range(times)}
 
 
@@ -132,7 +133,9 @@ def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it(top_k: int) -> None:
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, 10**40])
 def test_a_seed_may_be_any_size(seed: int) -> None:
-    first, other = (sample(torch.zeros(1, 100), [SamplerState(SamplingParams(seed=seed))]) for _ in range(2))
+    first, other = (
+        sample(torch.zeros(1, 100), [SamplerState(SamplingParams(seed=seed), random_seed)]) for _ in range(2)
+    )
     assert first == other
 
 
@@ -161,7 +164,7 @@ def test_logits_that_are_not_numbers_are_an_error_and_not_a_token(
     with pytest.raises(NonFiniteLogits, match="precision="):
         sample(
             torch.tensor([[1.0, 2.0, 3.0, 4.0], row]),
-            [SamplerState(SamplingParams(seed=0, **settings)) for _ in range(2)],
+            [SamplerState(SamplingParams(seed=0, **settings), random_seed) for _ in range(2)],
         )
 
 
@@ -186,7 +189,9 @@ def test_mixed_rows_sample_the_same_as_alone() -> None:
             for top_p in (0.2, 0.99, 1.0)
         )
     ]
-    together, alone = ([SamplerState(settings) for settings in sampling_settings] for _ in range(2))
+    together, alone = (
+        [SamplerState(settings, random_seed) for settings in sampling_settings] for _ in range(2)
+    )
     for dtype in (torch.float32, torch.bfloat16):  # in which many logits are equal
         rows = (torch.randn(len(sampling_settings), 3000, generator=random) * 2).to(dtype)
         expected = [sample(row[None], [value])[0] for row, value in zip(rows, alone, strict=True)]
@@ -211,7 +216,7 @@ def test_the_host_synchronizes_once_per_step(monkeypatch: pytest.MonkeyPatch) ->
         SamplingParams(seed=1, **settings)
         for settings in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})
     ]
-    sample(torch.randn(4, 3000) * 5, [SamplerState(settings) for settings in sampling_settings])
+    sample(torch.randn(4, 3000) * 5, [SamplerState(settings, random_seed) for settings in sampling_settings])
     assert waits == ["tolist"]
 
 

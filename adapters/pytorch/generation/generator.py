@@ -10,23 +10,22 @@ import attrs
 from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
 from litgpt.adapters.pytorch.generation.running_batch import GeneratedSequence, RunningBatch
-from litgpt.adapters.pytorch.generation.sampler import SamplerState, log_probabilities, sample
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, random_seed, sample
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
-from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.event_stream import EventStream
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.ports.generator import PrefixCache
 
 GENERATION = "Generating"
-
-MAX_SEQUENCES = 256
-"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`; the next ones follow when all of
-these are finished. It bounds the memory for KV caches and logits."""
 
 
 @attrs.frozen
@@ -48,23 +47,17 @@ class TorchGenerator:
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
         check_fork()
-        vocabulary = self.model.architecture.vocab_size
-        for request in requests:
-            if len(request.prompt) >= self.context:
-                raise PromptTooLong(len(request.prompt), self.context)
-            for bad in (min(request.prompt), max(request.prompt)):
-                if not 0 <= bad < vocabulary:
-                    raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocabulary - 1}")
+        check_prompts(requests, self.context, self.model.architecture.vocab_size)
         if prefix is not None and not isinstance(prefix, TorchPrefixCache):
             raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
         if prefix is not None and len(requests) != 1:
             raise InvalidArgument("prefix", prefix, "None if there is more than one prompt")
-        pending = [(index, request) for index, request in enumerate(requests) if request.max_new_tokens > 0]
-        groups = [pending[at : at + MAX_SEQUENCES] for at in range(0, len(pending), MAX_SEQUENCES)]
+        groups = batches(requests, MAX_SEQUENCES)
         with translate_out_of_memory(GENERATION):
             first = [self._batch(self._sequences(group), prefix) for group in groups[:1]]
         later = (self._batch(self._sequences(group), None) for group in groups[1:])
-        return TorchGeneration(self.model, chain(first, later), prefix, num_prompts=len(requests))
+        rows, model = chain(first, later), self.model
+        return TorchGeneration(lambda cancelled: _events(model, rows, cancelled, len(requests)), prefix)
 
     def _sequences(self, group: Sequence[tuple[int, GenerationRequest]]) -> list[GeneratedSequence]:
         """Return the requests of a batch, from the longest prompt to the shortest."""
@@ -73,7 +66,7 @@ class TorchGenerator:
                 index,
                 request,
                 min(request.max_new_tokens, self.context - len(request.prompt)),
-                SamplerState(self.model.synced_sampling(request.sampling_params)),
+                SamplerState(self.model.synced_sampling(request.sampling_params), random_seed),
             )
             for index, request in group
         ]
@@ -110,42 +103,12 @@ class TorchGenerator:
         )
 
 
-class TorchGeneration(Iterator[TokenEvent]):
-    """Iterator over the tokens of all answers; created by `TorchGenerator.generate`."""
-
-    def __init__(
-        self,
-        model: GPT,
-        batches: Iterator[RunningBatch],
-        prefix: TorchPrefixCache | None,
-        *,
-        num_prompts: int,
-    ) -> None:
-        self._prefix = prefix
-        self._cancelled: set[int] = set()
-        # The iterator references the batches and not this object, which is therefore freed with the cache as
-        # soon as the caller drops it.
-        self._events = _events(model, batches, self._cancelled, num_prompts)
+class TorchGeneration(EventStream):
+    """Iterator over the tokens of all answers, whose errors name the device that is out of memory."""
 
     def __next__(self) -> TokenEvent:
-        try:
-            with translate_out_of_memory(GENERATION):
-                return next(self._events)
-        except BaseException:  # StopIteration or an error: no more tokens follow
-            self.close()
-            raise
-
-    def cancel(self, index: int) -> None:
-        self._cancelled.add(index)
-
-    def close(self) -> None:
-        self._events = iter(())
-        if self._prefix is not None:
-            self._prefix.in_use = False  # available for the next generation
-            self._prefix = None
-
-    def __del__(self) -> None:
-        self.close()
+        with translate_out_of_memory(GENERATION):
+            return super().__next__()
 
 
 def _events(

@@ -7,6 +7,7 @@ import attrs
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.generation.batching import common_prefix_length
 
 
 @attrs.define(eq=False)
@@ -54,11 +55,7 @@ class TorchPrefixCache:
             raise InvalidArgument(
                 "prefix", self, "unused: another generation is using it. Close that generation or call fork()"
             )
-        common = 0
-        for cached, token in zip(self.tokens, prompt[:-1], strict=False):
-            if cached != token:
-                break
-            common += 1
+        common = common_prefix_length(self.tokens, prompt)
         is_valid = self.cache is not None and ropes(self.cache.lengths[0]) == ropes(length)
         is_valid = is_valid and self.weights_version == weights_version
         self.weights_version = weights_version

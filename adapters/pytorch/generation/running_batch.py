@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
-from litgpt.adapters.pytorch.generation.sampler import SamplerState
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampler_state import SamplerState
 
 # The tokens of one prefill pass: enough to be compute-bound, few enough to keep activations and masks small
 # for prompts of any length.

@@ -7,15 +7,14 @@ device. All rows of a batch are sampled on the device, with one synchronization 
 
 # B rows, R rows with the same candidate limit, V vocabulary
 
-import random
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import attrs
 import torch
 from torch import Tensor
 
 from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
 
 # Sorting the whole vocabulary costs more than the forward pass of a small model, and the most likely tokens
@@ -34,24 +33,6 @@ class _CandidateLimit(NamedTuple):
 
     reason: Literal["top_k", "top_p", "nothing"]
     max_candidates: int
-
-
-@attrs.define
-class SamplerState:
-    """The sampling parameters and the random state of one request."""
-
-    params: SamplingParams
-    _uniform: random.Random = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        seed = self.params.seed
-        if seed is None and not self.params.greedy:
-            seed = random_seed()
-        self._uniform = random.Random(seed)  # noqa: S311 - not cryptography
-
-    def uniform(self) -> float:
-        """Return the next random number in [0, 1)."""
-        return self._uniform.random()
 
 
 def random_seed() -> int:

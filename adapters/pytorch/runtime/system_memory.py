@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from litgpt.application.files.control_groups import control_groups, read_text
 from litgpt.domain.memory.estimate import DeviceMemory
 
 COMMAND_TIMEOUT = 5
@@ -23,8 +24,8 @@ def device_memory() -> list[DeviceMemory]:
 def machine_memory(root: Path = Path("/")) -> DeviceMemory | None:
     """Return the host memory, bounded by the limits of this process's control groups.
 
-    The limits of the process's group and of its parents apply, in cgroup versions 1 and 2
-    (https://docs.kernel.org/admin-guide/cgroup-v2.html). `root` contains `/proc` and `/sys`.
+    The limits of the process's group and of its parents apply, in cgroup versions 1 and 2. `root` contains
+    `/proc` and `/sys`.
     """
     import psutil
 
@@ -45,33 +46,12 @@ def machine_memory(root: Path = Path("/")) -> DeviceMemory | None:
 
 
 def _control_groups(root: Path) -> Iterator[tuple[Path, Path, str]]:
-    """Yield the limit file, the usage file and the page-cache field of each control group of the process.
-
-    `/proc/self/cgroup` has a line `0::/path` for version 2, and `4:memory:/path` for version 1. Both may be
-    mounted. In a container whose own group is mounted at the top, the path may not exist.
-    """
-    mounts = root / "sys/fs/cgroup"
-    paths: dict[str, PurePosixPath] = {"": PurePosixPath("/"), "memory": PurePosixPath("/")}
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        number, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if number == "0" and not controllers:
-            paths[""] = PurePosixPath("/", path)
-        elif "memory" in controllers.split(","):
-            paths["memory"] = PurePosixPath("/", path)
-    for mount in (mounts, mounts / "unified"):
-        for group in _with_parents(mount, paths[""]):
+    """Yield the limit file, the usage file and the page-cache field of each control group of the process."""
+    for cgroup_version, group in control_groups("memory", root):
+        if cgroup_version == 2:
             yield group / "memory.max", group / "memory.current", "inactive_file"
-    for group in _with_parents(mounts / "memory", paths["memory"]):
-        yield group / "memory.limit_in_bytes", group / "memory.usage_in_bytes", "total_inactive_file"
-
-
-def _with_parents(mount: Path, path: PurePosixPath) -> Iterator[Path]:
-    """Yield the folders of a group and of its parents; if it is outside the namespace, only the mount."""
-    if ".." not in path.parts:
-        for group in (path, *path.parents):
-            yield mount / group.relative_to("/")
-    else:
-        yield mount
+        else:
+            yield group / "memory.limit_in_bytes", group / "memory.usage_in_bytes", "total_inactive_file"
 
 
 def allocatable_memory(root: Path = Path("/")) -> int | None:
@@ -143,18 +123,10 @@ def _command_output(*command: str) -> str:
 
 def _read_numbers(path: Path) -> dict[str, int]:
     """Parse a file of lines `name: number unit`."""
-    lines = re.findall(r"^(\w+):?\s+(\d+)", _text(path), re.MULTILINE)
+    lines = re.findall(r"^(\w+):?\s+(\d+)", read_text(path), re.MULTILINE)
     return {name: int(number) for name, number in lines}
 
 
 def _read_number(path: Path) -> int | None:
-    text = _text(path).strip()
+    text = read_text(path).strip()
     return int(text) if text.isdecimal() else None
-
-
-def _text(path: Path) -> str:
-    """Return the contents of a file; an empty string if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (OSError, ValueError):
-        return ""

@@ -5,9 +5,10 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.native.generator import MAX_SEQUENCES, PREFILL_CHUNK, NativeGenerator
+from litgpt.adapters.native.generator import PREFILL_CHUNK, NativeGenerator
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import parse_config
+from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
