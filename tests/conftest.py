@@ -33,7 +33,7 @@ collect_ignore_glob = [] if HAS_NATIVE_ENGINE else ["adapters/native/test_*.py",
 
 
 def pytest_report_header() -> list[str]:
-    return [] if HAS_NATIVE_ENGINE else ["native engine: not tested, because there is no C++ compiler"]
+    return [] if HAS_NATIVE_ENGINE else ["native engine: not tested, because a C++ compiler is missing"]
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from litgpt.adapters.native.build import build_model
 from litgpt.adapters.native.library import instruction_set, is_installed
-from litgpt.adapters.native.model import NativeModel
-from litgpt.adapters.native.placed_model import NativePlacedModel
-from litgpt.adapters.native.program.attention import InverseFrequencies
-from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.distribution.placement import Hardware, Placement
@@ -20,6 +15,13 @@ from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, PlacedModel
 from litgpt.domain.progress import Notice, Reporter, null_reporter
 from litgpt.domain.weights.mapping import ParameterSource
+
+if TYPE_CHECKING:
+    from litgpt.adapters.native.model import NativeModel
+    from litgpt.adapters.native.placed_model import NativePlacedModel
+    from litgpt.adapters.native.program.attention import InverseFrequencies
+
+# Models of the torch engine are built through this module too: the engine is imported when it is used.
 
 _FORMAT_NAMES = {
     Format.F32: "float32",
@@ -43,10 +45,11 @@ class NativeStrategy:
 
     torch: DistributionStrategy[Any]
     random_seed: Callable[[], int]
-    inverse_frequencies: InverseFrequencies
+    inverse_frequencies: "InverseFrequencies"
 
     def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:
-        native = replaced if isinstance(replaced, NativePlacedModel) else None
+        is_native = replaced is not None and replaced.placement.engine == "native"
+        native = cast("NativePlacedModel", replaced) if is_native else None
         hardware = self.torch.hardware(replaced if native is None else native.built_torch)
         memory = hardware.available_host_memory
         if native is not None and memory is not None:
@@ -58,7 +61,10 @@ class NativeStrategy:
     ) -> None:
         if placement.engine == "torch":
             self.torch.check(placement, architecture, sources)
-        elif (part := unsupported_part(architecture)) is not None:
+            return
+        from litgpt.adapters.native.program.coverage import unsupported_part
+
+        if (part := unsupported_part(architecture)) is not None:
             reason = f"it does not support {part} in this version. Use engine='torch'."
             raise UnsupportedOperation("engine='native'", reason)
 
@@ -72,6 +78,9 @@ class NativeStrategy:
     ) -> PlacedModel[Any]:
         if placement.engine == "torch":
             return self.torch.build(placement, architecture, sources, checkpoint, report)
+        from litgpt.adapters.native.build import build_model
+        from litgpt.adapters.native.placed_model import NativePlacedModel
+
         quantize = placement.quantize
         model = build_model(
             architecture,
@@ -95,7 +104,7 @@ def _threads() -> str:
     return f"{count} thread{'s' if count > 1 else ''}"
 
 
-def _main_format(model: NativeModel) -> str:
+def _main_format(model: "NativeModel") -> str:
     """Return the format of most weights."""
     sizes: dict[Format, int] = {}
     for matrix in model.weights.values():

@@ -63,7 +63,7 @@ Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t byte
   const Matrix matrix{static_cast<Format>(format), rows, cols, static_cast<const uint8_t*>(data)};
   LITGPT_TRY(check_matrix(matrix));
   LITGPT_REQUIRE(data != nullptr && bytes == matrix.bytes(), "The packed matrix has the wrong number of bytes.");
-  LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "There is no source format %d.", source);
+  LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "Source format %d does not exist.", source);
   LITGPT_REQUIRE(count > 0 && first_row >= 0 && count <= rows && first_row <= rows - count,
                  "The rows are outside the matrix.");
   const int64_t row_bytes = source_row_bytes(static_cast<SourceFormat>(source), cols);

@@ -79,7 +79,7 @@ class LayerBuilder:
         )
 
     def normed(self, norm: NormSpec | None, name: str, buffer: str) -> int:
-        """Return the buffer with the normalized residual stream, or that stream if there is no norm."""
+        """Return the buffer with the normalized residual stream, or that stream without a norm."""
         if norm is None:
             return self.residual
         out = self.builder.buffer(buffer, self.width)

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
-from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.ops.tensor_versions import version, weights_version
@@ -17,6 +16,9 @@ from litgpt.domain.errors import NotDistributed, UnsupportedOperation
 from litgpt.domain.ports import Generator, PlacedModel
 from litgpt.domain.progress import Reporter
 from litgpt.services import Services
+
+if TYPE_CHECKING:
+    from litgpt.adapters.native.placed_model import NativePlacedModel
 
 
 class BaseLLM(nn.Module):
@@ -47,10 +49,10 @@ class BaseLLM(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         """Build the torch network of a native model when it is first accessed."""
-        native = self.__dict__.get("_placed")
-        if name != "model" or not isinstance(native, NativePlacedModel):
+        placed: Any = self.__dict__.get("_placed")
+        if name != "model" or not _is_native(placed):
             return super().__getattr__(name)
-        network = self.model = native.network
+        network = self.model = placed.network
         self._built = network, _version(network)
         return network
 
@@ -85,12 +87,16 @@ class BaseLLM(nn.Module):
         return hasattr(getattr(head, "weight", None), "full_tensor")
 
     @property
+    def _uses_native_engine(self) -> bool:
+        return _is_native(self._placed)
+
+    @property
     def _is_trainable(self) -> bool:
         return self._placed is not None and self._placed.placement.trainable
 
     def _place(self, loaded: LoadedModel[Tensor], placed: PlacedModel[Tensor]) -> None:
         self._loaded, self._placed = loaded, placed
-        if isinstance(placed, NativePlacedModel):  # see __getattr__
+        if _is_native(placed):  # see __getattr__
             self._modules.pop("model", None)
             self.__dict__.pop("model", None)
         else:
@@ -126,8 +132,8 @@ class BaseLLM(nn.Module):
 
     def _current_generator(self) -> Generator:
         placed = self._require_full_model("Generating with")
-        if isinstance(placed, NativePlacedModel) and self._differs_from_native:
-            return placed.torch.generator()
+        if _is_native(placed) and self._differs_from_native:
+            return cast("NativePlacedModel", placed).torch.generator()
         return placed.generator()
 
     @property
@@ -144,6 +150,10 @@ class BaseLLM(nn.Module):
 def _build_network(llm: nn.Module, *_: object) -> None:
     """Build the torch network of a native model (see `BaseLLM.__getattr__`)."""
     getattr(llm, "model", None)
+
+
+def _is_native(placed: PlacedModel[Any] | None) -> bool:
+    return placed is not None and placed.placement.engine == "native"
 
 
 def _version(network: nn.Module) -> int:

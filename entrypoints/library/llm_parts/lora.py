@@ -6,7 +6,6 @@ from pathlib import Path
 import attrs
 from torch import Tensor
 
-from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.application.load_model import LoadedModel
@@ -249,7 +248,7 @@ class LoraMixin(TrainingMixin):
 
     def _require(self) -> ModelAdapters:
         check_fork()
-        if isinstance(self._placed, NativePlacedModel):
+        if self._uses_native_engine:
             reason = "it does not have them in this version. Call distribute(engine='torch') first."
             raise UnsupportedOperation("LoRA adapters in the native engine", reason)
         if self.model is None:

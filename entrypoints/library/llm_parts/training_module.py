@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.native.placed_model import NativePlacedModel
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.input_checks import check_ids, check_length, check_shape, check_targets
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
@@ -175,7 +174,7 @@ class TrainingMixin(BaseLLM):
     def _apply(self, *arguments: Any, **options: Any) -> Self:
         """Convert or move all weights, for `to`, `half` and similar methods."""
         with self._lock.changing("Moving or converting it"):
-            if isinstance(self._placed, NativePlacedModel):
+            if self._uses_native_engine:
                 reason = "it stays on the CPU in its format. Call distribute(engine='torch') first."
                 raise UnsupportedOperation("Moving or converting a model of the native engine", reason)
             super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ class Checker {
 
   // `size` values of a buffer from `offset` on exist.
   Status range(int32_t buffer, int64_t offset, int64_t size) const {
-    LITGPT_REQUIRE(buffer >= 0 && buffer < program_.widths.size(), "Instruction %d: there is no buffer %d.", index_,
+    LITGPT_REQUIRE(buffer >= 0 && buffer < program_.widths.size(), "Instruction %d: buffer %d does not exist.", index_,
                    buffer);
     LITGPT_REQUIRE(offset >= 0 && size > 0 && offset + size <= program_.widths[buffer],
                    "Instruction %d: buffer %d is too narrow.", index_, buffer);
@@ -134,8 +134,8 @@ class Checker {
                    "Instruction %d: the number of experts is invalid.", index_);
     LITGPT_TRY(range(operands_[2], 0, 2 * int64_t{operands_[5]}));
     for (int32_t at = 0; at < 3 * count; ++at) {
-      LITGPT_REQUIRE(operands_[3] >= 0 && operands_[3] <= INT32_MAX - 3 * count, "Instruction %d: there is no matrix.",
-                     index_);
+      LITGPT_REQUIRE(operands_[3] >= 0 && operands_[3] <= INT32_MAX - 3 * count,
+                     "Instruction %d: the matrices do not exist.", index_);
       LITGPT_TRY(matrix(operands_[3] + at));
       const litgpt_tensor& it = program_.tensors[operands_[3] + at];
       const litgpt_tensor& same = program_.tensors[operands_[3] + at % 3];
@@ -202,7 +202,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
                      "Instruction %d: the head does not have the size of the vocabulary.", index);
       return kOk;
     case kRopeTable: LITGPT_TRY(check.finite(1)); return check.vector(operands[0], 1, false);
-    default: return fail("Instruction %d: there is no opcode %d.", index, instruction.opcode);
+    default: return fail("Instruction %d: opcode %d does not exist.", index, instruction.opcode);
   }
 }
 

@@ -28,7 +28,7 @@ def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = Fals
     todo = list(units(compiler, testing=testing))
     todo.sort(key=lambda unit: "kernels" not in unit.source.parts)  # the largest first
     if not todo:
-        raise BuildFailed(f"There are no sources in {SOURCES}.")
+        raise BuildFailed(f"{SOURCES} does not contain the sources.")
     shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])
     digests = [_digest([shared, *unit.flags, unit.source.read_bytes()]) for unit in todo]
     whole = _digest(digests)

@@ -105,7 +105,7 @@ bool can_pack(Format format, SourceFormat source) {
 }  // namespace
 
 Status check_matrix(const Matrix& matrix) {
-  LITGPT_REQUIRE(matrix.format >= 0 && matrix.format < kFormatCount, "There is no weight format %d.", matrix.format);
+  LITGPT_REQUIRE(matrix.format >= 0 && matrix.format < kFormatCount, "Weight format %d does not exist.", matrix.format);
   LITGPT_REQUIRE(matrix.rows > 0 && matrix.rows <= kMaxRows && matrix.cols > 0 && matrix.cols <= kMaxCols,
                  "A matrix cannot have %lld rows and %lld columns.", static_cast<long long>(matrix.rows),
                  static_cast<long long>(matrix.cols));
@@ -115,7 +115,7 @@ Status check_matrix(const Matrix& matrix) {
 Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const void* rows, int64_t first_row,
                  int64_t count) {
   LITGPT_TRY(check_matrix(matrix));
-  LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "There is no source format %d.", source);
+  LITGPT_REQUIRE(source >= 0 && source < kSourceFormatCount, "Source format %d does not exist.", source);
   LITGPT_REQUIRE(can_pack(matrix.format, source), "Source format %d cannot be packed into weight format %d.", source,
                  matrix.format);
   LITGPT_REQUIRE(first_row >= 0 && count >= 0 && first_row <= matrix.rows && count <= matrix.rows - first_row,
