@@ -21,7 +21,10 @@ class NativeModel:
 
     Attributes:
         architecture: The structure of the model.
+        program: The instructions that it executes.
         weights: The packed matrices by parameter name.
+        vectors: The biases, norm weights and tables by parameter name.
+        cache_format: The format of the KV cache.
     """
 
     def __init__(
@@ -34,7 +37,8 @@ class NativeModel:
         cache_format: Format,
     ) -> None:
         self.architecture = architecture
-        self.weights = dict(matrices)
+        self.program, self.cache_format = program, cache_format
+        self.weights, self.vectors = dict(matrices), dict(vectors)
         self._library = load_library()
         # The engine reads these arrays for as long as the model exists.
         self._vectors = [_vector(tensor, vectors) for tensor in program.tensors]

@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 import attrs
 
 from litgpt.adapters.native.generator import NativeGenerator
+from litgpt.adapters.native.lora import Floats, adapt_model
 from litgpt.adapters.native.model import NativeModel
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.lora.weight_changes import WeightChanges
 from litgpt.domain.ports import PlacedModel
 from litgpt.domain.ports.model_store import Weights
 from litgpt.domain.weights.mapping import ParameterSource
@@ -30,6 +32,7 @@ class NativePlacedModel:
     build_torch: Callable[[], PlacedModel[Any]]
     random_seed: Callable[[], int]
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
+    _adapted: tuple[WeightChanges[Floats], NativeModel] | None = attrs.field(default=None, init=False)
     _building: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def __reduce__(self) -> NoReturn:
@@ -62,15 +65,27 @@ class NativePlacedModel:
     def network(self, network: Any) -> None:
         self.torch.network = network
 
-    def generator(self) -> NativeGenerator:
+    def generator(self, changes: WeightChanges[Floats] | None = None) -> NativeGenerator:
+        """Return a generator for the model, or for the model with the changes of an adapter.
+
+        Raises:
+            UnsupportedOperation: The engine does not have a part of the adapter.
+        """
         assert self.model is not None  # noqa: S101 - not closed
-        return NativeGenerator(self.model, self.random_seed, self.placement.kv_cache_size)
+        model = self.model
+        if changes is None:
+            self._adapted = None
+        else:
+            if self._adapted is None or self._adapted[0] is not changes:
+                self._adapted = changes, adapt_model(self.model, changes)
+            model = self._adapted[1]
+        return NativeGenerator(model, self.random_seed, self.placement.kv_cache_size)
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Any] | None]:
         return self.torch.weights(sources)
 
     def close(self) -> None:
         """Free the weights."""
-        self.model = None
+        self.model = self._adapted = None
         if self._torch is not None:
             self._torch.close()

@@ -226,6 +226,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         style, folder = resolve_style(prompt_style), local_path("out_dir", out_dir)
         with self._lock.using():
             placed, loaded = self._require_full_model("Saving"), self._loaded
+            placed.network = self.model  # a native model builds it, with the adapters
             if self._has_untied:
                 loaded = attrs.evolve(
                     loaded, architecture=attrs.evolve(loaded.architecture, tie_word_embeddings=False)

@@ -10,6 +10,7 @@ have are packed in the one that keeps their values best at about their size:
 | Q4_K | Q4M | scales and minimums are rounded to float16 |
 | Q5_1, Q2_K, Q3_K, Q5_K, Q6_K | Q8 | quantized again: off by 1/225 of the largest of 32 at most |
 | formats of safetensors that are dequantized (FP8, AWQ, …) | BF16 | rounded |
+| quantized weights into which an adapter is merged | BF16 | rounded |
 """
 
 from typing import Any, Literal, TypeAlias
@@ -60,13 +61,17 @@ def choose_format(
 
 def _stored_format(checkpoint: Checkpoint[Any], source: ParameterSource) -> Format:
     """Return the format in which the tensors of a parameter are packed by default."""
-    names = {
-        name for tensor in source.hf_names for name in checkpoint.tensors[tensor].storage_format.split("+")
+    formats = {
+        _DENSE.get(name, Format.BF16)
+        if name not in _QUANTIZED or checkpoint.raw(tensor) is None
+        # Without stored rows, the values are not those of the file: an adapter is merged into them.
+        else _QUANTIZED[name]
+        for tensor in source.hf_names
+        for name in checkpoint.tensors[tensor].storage_format.split("+")
     }
-    formats = {_QUANTIZED.get(name) or _DENSE.get(name, Format.BF16) for name in names}
     if len(formats) == 1:
         return formats.pop()
-    if names <= _QUANTIZED.keys():
+    if formats <= set(_QUANTIZED.values()):
         return Format.Q8
     return Format.F32 if formats & {Format.F32, Format.F16} else Format.BF16
 

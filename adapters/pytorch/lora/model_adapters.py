@@ -1,6 +1,7 @@
 """Add, activate, merge and delete the adapters of a model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import torch
@@ -16,9 +17,12 @@ from litgpt.adapters.pytorch.lora.initialization import init_adapter
 from litgpt.adapters.pytorch.lora.injection import LoraLayers
 from litgpt.adapters.pytorch.lora.merge import MergeBackup, merge, restore_weights, unties_head
 from litgpt.adapters.pytorch.lora.model_targets import ModelTargets
+from litgpt.adapters.pytorch.lora.weight_changes import weight_changes
 from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.ops.tensor_versions import version
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.lora.config import LoraAdapter, LoraConfig, require_adapter, validate_adapter_name
+from litgpt.domain.lora.weight_changes import WeightChanges
 from litgpt.domain.weights.mapping import ParameterSource
 
 
@@ -32,6 +36,7 @@ class ModelAdapters:
     _attached: dict[str, AttachedAdapter] = attrs.field(factory=dict)
     _merged: tuple[str, MergeBackup] | None = None
     _base: AttachedAdapter | None = None  # the last adapter that was merged permanently
+    _changes: tuple[object, WeightChanges[Any]] | None = None
 
     @classmethod
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
@@ -60,6 +65,30 @@ class ModelAdapters:
     def active(self) -> str | None:
         """The name of the active adapter, merged or not."""
         return self._merged[0] if self._merged is not None else self._layers.active_adapter.name
+
+    def weight_changes(self) -> WeightChanges[Any] | None:
+        """Return the changes of the active adapter as numpy arrays; None: no adapter is active.
+
+        The result is the same object until another adapter is activated or the tensors of this one change.
+        """
+        name = self._layers.active_adapter.name
+        if name is None:
+            return None
+        layers = self._layers.layers(name)
+        tensors = (tensor for lora in layers.values() for tensor in lora[name].parameters())
+        key = name, self._attached[name], *map(version, tensors)
+        if self._changes is None or self._changes[0] != key:
+            changes = weight_changes(self.model, layers, name, unties_head=self.unties_head)
+            self._changes = key, changes
+        return self._changes[1]
+
+    def moved_to(self, model: GPT) -> "ModelAdapters":
+        """Return copies of the adapters, attached to another network of the model and not trainable."""
+        moved = ModelAdapters(model, attrs.evolve(self._targets, model=model), LoraLayers(model))
+        for name in self.names:
+            moved.load(name, self.export(name), trainable=False)
+        moved.activate(self.active)
+        return moved
 
     @torch.inference_mode(False)
     def add(self, name: str, config: LoraConfig) -> None:

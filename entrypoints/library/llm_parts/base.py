@@ -14,7 +14,7 @@ from litgpt.application.concurrency.shared_generator import SharedGenerator
 from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import NotDistributed, UnsupportedOperation
 from litgpt.domain.ports import Generator, PlacedModel
-from litgpt.domain.progress import Reporter
+from litgpt.domain.progress import Notice, Reporter
 from litgpt.services import Services
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class BaseLLM(nn.Module):
         self._built: tuple[object, int] | None = None  # the torch network of a native model, as it was built
         self._is_closed = False
         self._adapters: ModelAdapters | None = None
+        self._not_native: object = None  # the changes of an adapter that the native engine does not have
         self._trainer_ckpt: Path | None = None
         self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
         self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
@@ -50,10 +51,12 @@ class BaseLLM(nn.Module):
     def __getattr__(self, name: str) -> Any:
         """Build the torch network of a native model when it is first accessed."""
         placed: Any = self.__dict__.get("_placed")
-        if name != "model" or not _is_native(placed):
+        if name != "model" or self._network is not None or not _is_native(placed):
             return super().__getattr__(name)
-        network = self.model = placed.network
-        self._built = network, _version(network)
+        network = placed.network
+        if self._adapters is not None:
+            self._adapters = self._adapters.moved_to(network)
+        self.model, self._built = network, (network, _version(network))
         return network
 
     def named_modules(
@@ -132,9 +135,29 @@ class BaseLLM(nn.Module):
 
     def _current_generator(self) -> Generator:
         placed = self._require_full_model("Generating with")
-        if _is_native(placed) and self._differs_from_native:
-            return cast("NativePlacedModel", placed).torch.generator()
+        if _is_native(placed):
+            return self._native_generator(cast("NativePlacedModel", placed))
         return placed.generator()
+
+    def _native_generator(self, placed: "NativePlacedModel") -> Generator:
+        """Return a generator of the native engine, or of the torch network if its weights differ."""
+        if not self._differs_from_native:
+            adapters = self._current
+            changes = None if adapters is None else adapters.weight_changes()
+            if changes is None or changes is not self._not_native:
+                try:
+                    return placed.generator(changes)
+                except UnsupportedOperation as error:
+                    self._not_native = changes
+                    self._report(Notice(f"{error} PyTorch generates with it."))
+            _build_network(self)
+        return placed.torch.generator()
+
+    @property
+    def _current(self) -> ModelAdapters | None:
+        found = self._adapters  # none after distribute() has built a new model
+        network = self._network  # of a native model, it may not be built yet
+        return found if found is not None and (network is None or found.model is network) else None
 
     @property
     def _differs_from_native(self) -> bool:
@@ -157,4 +180,6 @@ def _is_native(placed: PlacedModel[Any] | None) -> bool:
 
 
 def _version(network: nn.Module) -> int:
-    return sum(version(weight) for weight in (*network.parameters(), *network.buffers()))
+    """Return the version of the weights without those of adapters."""
+    weights = (*network.named_parameters(), *network.named_buffers())
+    return sum(version(weight) for name, weight in weights if ".lora." not in name)

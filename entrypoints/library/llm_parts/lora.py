@@ -7,9 +7,10 @@ import attrs
 from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
+from litgpt.adapters.pytorch.lora.skeleton import skeleton
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.application.load_model import LoadedModel
-from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
+from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of
 from litgpt.domain.lora.config import BiasMode, LoraConfig, TargetModules
 from litgpt.domain.overwrite_check import adapter_content
@@ -140,11 +141,11 @@ class LoraMixin(TrainingMixin):
             UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
         """
         with self._lock.using():
-            self._require()
+            self._require(weights=False)
         where = str(path) if isinstance(path, Path) else path
         adapter = self._services.read_adapter(ModelReference(where, revision, offline, access_token))
         with self._lock.changing("load_adapter()"):
-            self._require().load(name, adapter, trainable=trainable)
+            self._require(weights=trainable).load(name, adapter, trainable=trainable)
 
     @public_function()
     def set_adapter(self, name: str | None) -> None:
@@ -159,7 +160,7 @@ class LoraMixin(TrainingMixin):
             UnsupportedOperation: An adapter is merged.
         """
         with self._lock.changing("set_adapter()"):
-            self._require().activate(name)
+            self._require(weights=False).activate(name)
 
     @public_function()
     def save_adapter(self, out_dir: str | Path, name: str | None = None, *, overwrite: bool = False) -> Path:
@@ -216,24 +217,19 @@ class LoraMixin(TrainingMixin):
             UnsupportedOperation: The adapter is merged.
         """
         with self._lock.changing("delete_adapter()"):
-            self._require().delete(name)
+            self._require(weights=False).delete(name)
 
     @property
     def _has_untied(self) -> bool:
         """Whether an adapter unties the LM head from the embedding."""
         return self._current is not None and self._current.unties_head
 
-    @property
-    def _current(self) -> ModelAdapters | None:
-        found = self._adapters  # none after distribute() has built a new model
-        return found if found is not None and found.model is self._network else None
-
     def _save_adapter(
         self, folder: Path, name: str | None = None, *, files: Mapping[str, bytes] = {}, overwrite: bool
     ) -> Path:
         """Save an adapter, and further files by name, in a folder."""
         with self._lock.using():
-            adapters = self._require()
+            adapters = self._require(weights=False)
             which = adapters.active if name is None else name
             if which is None:
                 there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
@@ -246,17 +242,19 @@ class LoraMixin(TrainingMixin):
             self._services.write_adapter(folder, saved, files)
         return folder
 
-    def _require(self) -> ModelAdapters:
+    def _require(self, *, weights: bool = True) -> ModelAdapters:
+        """Return the adapters of this model; `weights`: on a network that has its weights.
+
+        Adapters of a native model are otherwise attached to a network without weights until `model` is used.
+        """
         check_fork()
-        if self._uses_native_engine:
-            reason = "it does not have them in this version. Call distribute(engine='torch') first."
-            raise UnsupportedOperation("LoRA adapters in the native engine", reason)
-        if self.model is None:
+        if self._placed is None or ((weights or not self._uses_native_engine) and self.model is None):
             raise self._not_distributed()
         found = self._current
         if found is None:
             written, model_type = written_as(self._loaded)
-            found = self._adapters = ModelAdapters.from_model(self.model, written, model_type)
+            network = self._network or skeleton(self._loaded.architecture, self._placed.placement.dtype)
+            found = self._adapters = ModelAdapters.from_model(network, written, model_type)
         return found
 
 
