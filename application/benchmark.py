@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from litgpt.application.generate_text import GenerateText
-from litgpt.domain.benchmark import BenchmarkResult
+from litgpt.domain.benchmark import BANDWIDTH_SHARE, DECODE_SPEED, BenchmarkResult
 from litgpt.domain.generation.request import Completion, GenerationRequest
 from litgpt.domain.ports import Generator, Profiler, Tokenizer
 from litgpt.domain.progress import Progress, Reporter
@@ -52,7 +52,11 @@ class Benchmark:
         *,
         stop_strings: tuple[str, ...] = (),
     ) -> tuple[str, dict[str, list[float]]]:
-        """Generate several times after a warm-up; return the last answer and the measurements by name."""
+        """Generate several times after a warm-up; return the last answer and the measurements by name.
+
+        For one prompt, they include the share of the memory's read bandwidth, if it can be measured: the
+        decode speed over the one at which reading the weights would take all of it.
+        """
         warmup = [attrs.evolve(x, max_new_tokens=min(2, x.max_new_tokens)) for x in requests]
         GenerateText(self.tokenizer, self.generator).complete(warmup)
         figures: dict[str, list[float]] = {}
@@ -64,4 +68,7 @@ class Benchmark:
             for name, value in result.as_dict().items():
                 figures.setdefault(name, []).append(value)
         report(Progress("Measuring", num_iterations, num_iterations, unit="iterations"))
+        limit = self.generator.max_decode_speed() if len(requests) == 1 else None
+        if limit is not None:
+            figures[BANDWIDTH_SHARE] = [100 * speed / limit for speed in figures[DECODE_SPEED]]
         return text, figures

@@ -8,7 +8,9 @@ import attrs
 
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.prefix_cache import NativePrefixCache
+from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
+from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits
@@ -38,6 +40,9 @@ class NativeGenerator:
     def context(self) -> int:
         longest = self.model.architecture.context_length
         return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
+
+    def max_decode_speed(self) -> float:
+        return read_bandwidth(thread_count()) / self.model.bytes_per_token
 
     def prefix_cache(self) -> NativePrefixCache:
         return NativePrefixCache()

@@ -11,6 +11,7 @@ from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.program.instructions import Program, ProgramTensor
 from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, Tensor
 from litgpt.adapters.native.structures import Program as ProgramStructure
+from litgpt.domain.memory.estimate import active_share
 from litgpt.domain.model import Architecture
 
 _TILE_ROWS = 16
@@ -58,6 +59,20 @@ class NativeModel:
     @property
     def weight_bytes(self) -> int:
         return sum(matrix.data.nbytes for matrix in self.weights.values())
+
+    @property
+    def bytes_per_token(self) -> int:
+        """The bytes of the weights that are read for a token: of the experts, those that it selects.
+
+        Embeddings are not counted, since one row of them is read, unless the embedding is the head as well.
+        """
+        architecture, total = self.architecture, 0.0
+        head = "transformer.wte.weight" if architecture.tie_word_embeddings else "lm_head.weight"
+        for parameter in architecture.parameters():
+            if parameter.name in self.weights and (parameter.role != "embedding" or parameter.name == head):
+                size = self.weights[parameter.name].data.nbytes
+                total += size * active_share(architecture, parameter)
+        return round(total)
 
     def new_sequence(self) -> "NativeSequence":
         handle = ctypes.c_void_p()

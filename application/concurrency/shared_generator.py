@@ -28,6 +28,10 @@ class SharedGenerator:
         with self.lock.using():
             return self.current_generator().context
 
+    def max_decode_speed(self) -> float | None:
+        with self.lock.using():
+            return self.current_generator().max_decode_speed()
+
     def prefix_cache(self) -> PrefixCache:
         with self.lock.using():
             return self.current_generator().prefix_cache()

@@ -92,14 +92,16 @@ def active_parameter_count(architecture: Architecture) -> int:
     """Return the number of active parameters per token: only the selected experts count."""
     if not any(layer.mlp.num_experts for layer in architecture.layers):
         return parameter_count(architecture)
-    total = 0.0
-    for parameter in architecture.parameters():
-        share = 1.0
-        if parameter.num_experts > 1:
-            mlp = architecture.layers[int(parameter.name.split(".")[2])].mlp
-            share = mlp.num_experts_per_token / mlp.num_experts
-        total += prod(parameter.shape) * share
-    return round(total)
+    shares = ((prod(it.shape), active_share(architecture, it)) for it in architecture.parameters())
+    return round(sum(size * share for size, share in shares))
+
+
+def active_share(architecture: Architecture, parameter: ParameterSpec) -> float:
+    """Return the probability that a token uses a parameter: that of an expert to be selected, or 1."""
+    if parameter.num_experts <= 1:
+        return 1.0
+    mlp = architecture.layers[int(parameter.name.split(".")[2])].mlp
+    return mlp.num_experts_per_token / mlp.num_experts
 
 
 def estimate_memory(

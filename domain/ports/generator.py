@@ -45,6 +45,13 @@ class Generator(Protocol):
         """The maximum number of tokens of a prompt and its answer together."""
         ...
 
+    def max_decode_speed(self) -> float | None:
+        """Measure the tokens per second of one answer at which reading the weights takes all the bandwidth.
+
+        No decoding of one answer without speculation is faster. None: it cannot be measured.
+        """
+        ...
+
     def prefix_cache(self) -> PrefixCache:
         """Return an empty prefix cache, for prompts that share a prefix, as in a conversation."""
         ...

@@ -1,5 +1,7 @@
 from litgpt.application.benchmark import Benchmark
+from litgpt.domain.benchmark import BANDWIDTH_SHARE, DECODE_SPEED
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.progress import null_reporter
 from litgpt.testing import ByteTokenizer, ScriptedGenerator, ScriptedProfiler
 
 
@@ -33,3 +35,18 @@ def test_an_answer_without_tokens_has_a_duration() -> None:
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), ScriptedProfiler())
     _, measured = run([GenerationRequest(prompt=[1], max_new_tokens=0)])
     assert measured.time_to_first_token == measured.seconds == 1.0
+
+
+def test_the_decode_speed_of_one_prompt_is_compared_with_the_limit_of_the_memory() -> None:
+    run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc", decode_limit=16.0), ScriptedProfiler())
+    request = GenerationRequest(prompt=[1, 2], max_new_tokens=5)
+    _, figures = run.repeat(2, [request], null_reporter)
+    assert figures[DECODE_SPEED] == [4.0, 4.0]
+    assert figures[BANDWIDTH_SHARE] == [25.0, 25.0]
+    assert BANDWIDTH_SHARE not in run.repeat(1, [request, request], null_reporter)[1]
+
+
+def test_without_a_known_limit_there_is_no_such_figure() -> None:
+    run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), ScriptedProfiler())
+    _, figures = run.repeat(1, [GenerationRequest(prompt=[1, 2], max_new_tokens=5)], null_reporter)
+    assert BANDWIDTH_SHARE not in figures

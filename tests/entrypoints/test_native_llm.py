@@ -1,5 +1,6 @@
 """Tests of the native engine through `LLM` and the command line, beside the torch engine."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -268,3 +269,15 @@ def test_the_command_line_takes_an_engine(capsys: pytest.CaptureFixture[str]) ->
     status, _, notes = run_cli(capsys, *arguments, "--engine", "mlx")
     assert status == 1
     assert "error: --engine must be native or torch, not 'mlx'" in notes
+
+
+def test_a_benchmark_on_the_command_line_reports_the_share_of_the_bandwidth(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litgpt.adapters.native.read_bandwidth.SIZE", 1 << 20)
+    folder = str(tiny_folder("llama"))
+    arguments = ("benchmark", folder, "abc", "--temperature", "0", "--num-iterations", "2", "--json")
+    figures = json.loads(run_cli(capsys, *arguments, "--engine", "native")[1])["figures"]
+    assert [share > 0 for share in figures["Memory bandwidth reached in percent"]] == [True, True]
+    figures = json.loads(run_cli(capsys, *arguments, "--engine", "torch")[1])["figures"]
+    assert "Memory bandwidth reached in percent" not in figures

@@ -40,6 +40,9 @@ class TorchGenerator:
         longest = self.model.architecture.context_length
         return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
 
+    def max_decode_speed(self) -> None:
+        return None
+
     def prefix_cache(self) -> TorchPrefixCache:
         return TorchPrefixCache()
 

@@ -29,12 +29,17 @@ class ScriptedGenerator:
     """Answers every prompt with the same token ids, repeated up to the maximum length.
 
     `requests` lists all requests, `reused` the number of cached prompt tokens per generation with a prefix.
+    `decode_limit` is the result of `max_decode_speed`.
     """
 
     script: Sequence[int]
     context: int = 1024
+    decode_limit: float | None = None
     requests: list[GenerationRequest] = attrs.field(factory=list, init=False)
     reused: list[int] = attrs.field(factory=list, init=False)
+
+    def max_decode_speed(self) -> float | None:
+        return self.decode_limit
 
     def prefix_cache(self) -> ScriptedPrefixCache:
         return ScriptedPrefixCache()
