@@ -92,8 +92,8 @@ check-types: wheel
 check-imports: wheel
 	PYTHONPATH="$(SITE)" .venv/bin/lint-imports --no-logo --no-cache
 
-bench: .venv/.demo
-	$(PY) benchmarks/peers.py $(ARGS)
+bench: .venv/.demo .venv/.native
+	$(PY) benchmarks/bench.py $(ARGS)
 
 clean:
 	rm -rf .venv .check .bench build dist *.egg-info

@@ -10,11 +10,12 @@ ROOT = HERE.parent
 BENCH = ROOT / ".bench"
 
 
-def python_of(peer: str) -> Path:
+def python_of(peer: str, *pip_options: str) -> Path:
     """Return the Python of a peer's environment, having made the environment if it is not up to date.
 
     Args:
-        peer: `transformers` or `litgpt`; its requirements are in `requirements-<peer>.txt`.
+        peer: Its requirements are in `requirements-<peer>.txt`.
+        pip_options: Further options of `pip install`.
 
     Raises:
         subprocess.CalledProcessError: It could not be installed; pip has said why.
@@ -29,6 +30,6 @@ def python_of(peer: str) -> Path:
     print(f"Installing {peer} in {folder.relative_to(ROOT)} …", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([*install, "-r", str(requirements)], check=True)
+    subprocess.run([*install, *pip_options, "-r", str(requirements)], check=True)
     stamp.write_text(wanted, encoding="utf-8")
     return python

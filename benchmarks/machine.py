@@ -24,6 +24,11 @@ def load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
+def has_bf16_products() -> bool:
+    """Return whether the processor multiplies bfloat16 numbers."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(_processor()[1]))
+
+
 def _processor() -> tuple[str, list[str]]:
     information = Path("/proc/cpuinfo")
     if information.exists():

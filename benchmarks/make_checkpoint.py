@@ -1,8 +1,9 @@
 """Make the checkpoint that every library in the benchmark reads, from the GGUF of SmolLM2-135M-Instruct.
 
-Runs in the environment of transformers: `make_checkpoint.py FILE.gguf FOLDER TEXT`. The folder gets bf16
-safetensors, `config.json`, a tokenizer, and `prompts.json`: two prompts, 10 and 512 tokens long, cut from
-the file TEXT. There is no chat template in it, so that every library sees the prompts as they are.
+Runs in the environment of transformers: `make_checkpoint.py FILE.gguf FOLDER TEXT NEWS`. The folder gets bf16
+safetensors, `config.json`, a tokenizer, and `prompts.json`: prompts of 10 and 512 tokens from the file TEXT;
+from NEWS, which has a document per line, prompts of the lengths of `CONTEXTS` and a `batch` of short ones.
+There is no chat template in it, so that every library sees the prompts as they are.
 """
 
 import json
@@ -14,7 +15,8 @@ CONTROL = 3
 """How GGUF marks a special token (llama.cpp, `LLAMA_TOKEN_TYPE_CONTROL`)."""
 
 PROMPT_TOKENS = (10, 512)
-
+CONTEXTS = (256, 1024, 2048, 4096, 8000)
+BATCH, BATCH_TOKENS = 32, 10
 
 PLACES = {
     "attn_norm": "input_layernorm",
@@ -122,7 +124,15 @@ def cut(tokenizer: Any, text: str, length: int) -> str:
     return str(prompt)
 
 
-def make(file: Path, folder: Path, text: Path) -> None:
+def write_prompts(tokenizer: Any, text: str, news: str, file: Path) -> None:
+    """Write the prompts; each of `CONTEXTS` begins with the shorter ones."""
+    prompts: dict[str, Any] = {str(length): cut(tokenizer, text, length) for length in PROMPT_TOKENS}
+    prompts |= {str(length): cut(tokenizer, news, length) for length in CONTEXTS}
+    prompts["batch"] = [cut(tokenizer, line, BATCH_TOKENS) for line in news.splitlines()[:BATCH]]
+    file.write_text(json.dumps(prompts), encoding="utf-8")
+
+
+def make(file: Path, folder: Path, text: Path, news: Path) -> None:
     """Write the checkpoint."""
     from gguf import GGUFReader
 
@@ -130,10 +140,9 @@ def make(file: Path, folder: Path, text: Path) -> None:
     reader = GGUFReader(file)
     save_model(reader, folder)
     tokenizer = save_tokenizer(reader, folder)
-    words = text.read_text(encoding="utf-8").split()
-    prompts = {str(length): cut(tokenizer, " ".join(words), length) for length in PROMPT_TOKENS}
-    (folder / "prompts.json").write_text(json.dumps(prompts), encoding="utf-8")
+    words = " ".join(text.read_text(encoding="utf-8").split())
+    write_prompts(tokenizer, words, news.read_text(encoding="utf-8"), folder / "prompts.json")
 
 
 if __name__ == "__main__":
-    make(*map(Path, sys.argv[1:4]))
+    make(*map(Path, sys.argv[1:5]))

@@ -1,9 +1,9 @@
 """Measure transformers, as its documentation says to use it: `generate` with a streamer."""
 
-from collections.abc import Callable
+from argparse import Namespace
 from typing import Any
 
-from measuring import measure
+from measuring import Library, OnToken, measure
 
 
 def import_library() -> None:
@@ -11,19 +11,22 @@ def import_library() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
 
-def load(folder: str) -> Any:
+def load(arguments: Namespace) -> Any:
     """Load the model and its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    return model, AutoTokenizer.from_pretrained(folder)
+    dtype = getattr(torch, arguments.dtype)
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model, padding_side="left")
+    tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
 
 
 class Streamer:
     """Gets the prompt first, then each token."""
 
-    def __init__(self, on_token: Callable[[int], None]) -> None:
+    def __init__(self, on_token: OnToken) -> None:
         self.on_token = on_token
         self.begun = False
 
@@ -37,7 +40,7 @@ class Streamer:
         """Take note that no more come."""
 
 
-def generate(loaded: Any, prompt: str, at_most: int, on_token: Callable[[int], None]) -> None:
+def generate(loaded: Any, prompt: str, at_most: int, on_token: OnToken) -> None:
     """Generate greedily."""
     model, tokenizer = loaded
     inputs = tokenizer(prompt, return_tensors="pt")
@@ -51,5 +54,20 @@ def generate(loaded: Any, prompt: str, at_most: int, on_token: Callable[[int], N
     )
 
 
+def generate_batch(loaded: Any, prompts: list[str], at_most: int) -> int:
+    """Generate greedily for all prompts, each of which gets all its tokens."""
+    model, tokenizer = loaded
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True)
+    ids = model.generate(
+        input_ids=inputs.input_ids,
+        attention_mask=inputs.attention_mask,
+        max_new_tokens=at_most,
+        min_new_tokens=at_most,
+        do_sample=False,
+        pad_token_id=0,
+    )
+    return int(ids.shape[0] * (ids.shape[1] - inputs.input_ids.shape[1]))
+
+
 if __name__ == "__main__":
-    measure("transformers", import_library=import_library, load=load, generate=generate)
+    measure(Library("transformers", import_library, load, generate, generate_batch))

@@ -1,18 +1,18 @@
-"""Turn measurements into a table of medians and ratios, and into BENCHMARKS.md."""
+"""The report of the peers: a table of medians and ratios."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-from machine import describe
 
 Results = list[dict[str, dict[str, Any]]]
 """For each round, for each library, what it measured."""
 
-BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 MB = 1e6
+BF16_BYTES = 269_030_016
+"""The bytes of the weights of SmolLM2-135M in bf16."""
+
+THIS, TRANSFORMERS, LITGPT, GGUF = "this library", "transformers", "litgpt", "gguf"
+PEERS = (TRANSFORMERS, LITGPT)
 
 ROWS: tuple[tuple[str, Callable[[dict[str, Any]], float], str, bool], ...] = (
     ("import, s", lambda one: one["import_s"], ".2f", False),
@@ -34,34 +34,30 @@ ROWS: tuple[tuple[str, Callable[[dict[str, Any]], float], str, bool], ...] = (
 )
 """What it is called, how it is read, how it is written, and whether more is better."""
 
-PEERS = ("transformers", "litgpt")
-
 
 def times_better(
     results: Results, read: Callable[[dict[str, Any]], float], peer: str, *, more: bool
 ) -> float:
     """Return the factor by which this library is better, as the median of the rounds."""
-    pairs = [(read(one["this library"]), read(one[peer])) for one in results]
+    pairs = [(read(one[THIS]), read(one[peer])) for one in results]
     return median(actual / reference if more else reference / actual for actual, reference in pairs)
 
 
 def table(results: Results) -> list[str]:
     """Return the rows of the table that sets the libraries side by side."""
     first = results[0]
-    names = {name: f"{first[name]['package']} {first[name]['version']}" for name in ("this library", *PEERS)}
-    heads = ["", f"**{names['actual']}** (this library)", names["transformers"], names["litgpt"]]
+    names = {name: f"{first[name]['package']} {first[name]['version']}" for name in (THIS, *PEERS)}
+    heads = ["", f"**{names[THIS]}** (this library)", names[TRANSFORMERS], names[LITGPT]]
     heads += ["against transformers", "against LitGPT"]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for title, read, form, more in ROWS:
-        cells = [
-            format(median(read(one[name]) for one in results), form) for name in ("this library", *PEERS)
-        ]
+        cells = [format(median(read(one[name]) for one in results), form) for name in (THIS, *PEERS)]
         cells += [f"{times_better(results, read, peer, more=more):.2f} x" for peer in PEERS]
         lines.append(f"| {' | '.join([title, *cells])} |")
     return lines
 
 
-def promises(results: Results, bf16_bytes: int) -> list[str]:
+def promises(results: Results) -> list[str]:
     """Return what this library holds itself to, and whether it did."""
 
     def middle(name: str, read: Callable[[dict[str, Any]], float]) -> float:
@@ -70,9 +66,9 @@ def promises(results: Results, bf16_bytes: int) -> list[str]:
     decode = min(
         times_better(results, lambda one: one["decode_tokens_per_s"], peer, more=True) for peer in PEERS
     )
-    load = times_better(results, lambda one: one["load_s"], "transformers", more=False)
-    gguf_s = middle("gguf", lambda one: one["load_s"])
-    gguf_peak = middle("gguf", lambda one: one["loaded_bytes"] - one["torch_bytes"]) / bf16_bytes
+    load = times_better(results, lambda one: one["load_s"], TRANSFORMERS, more=False)
+    gguf_s = middle(GGUF, lambda one: one["load_s"])
+    gguf_peak = middle(GGUF, lambda one: one["loaded_bytes"] - one["torch_bytes"]) / BF16_BYTES
     help_ = median(one["start"]["help_s"] / one["start"]["import_torch_s"] for one in results)
     held: tuple[tuple[str, str, bool], ...] = (
         ("decodes at least twice as fast as either", f"{decode:.2f} x", decode >= 2),
@@ -95,7 +91,7 @@ def promises(results: Results, bf16_bytes: int) -> list[str]:
 
 def agreement(results: Results) -> str:
     """Say how far the greedy answers agree, so that nobody is fast at another task."""
-    actual = results[0]["this library"]["answer"]
+    actual = results[0][THIS]["answer"]
 
     def shared(reference: list[int]) -> int:
         pairs = enumerate(zip(actual, reference, strict=True))
@@ -108,26 +104,19 @@ def agreement(results: Results) -> str:
     )
 
 
-def write(results: Results, file: Path, *, threads: int, bf16_bytes: int, busy: float | None) -> None:
-    """Print the report, and put it between the markers in `file`."""
-    others = "" if busy is None else f" The load average before it began was {busy:.1f}."
-    lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['actual']['torch']}.{others}",
+def report(results: Results) -> list[str]:
+    """Return the report."""
+    return [
         (
-            f"SmolLM2-135M-Instruct, bf16, batch 1, greedy, {threads} threads, warm page cache; medians of "
-            f"{len(results)} round(s), in each of which every library ran in processes of its own, in turns. "
-            "A process generates several times, and the best of them counts."
+            f"SmolLM2-135M-Instruct, bf16, torch {results[0][THIS]['torch']}, batch 1, greedy, warm page "
+            f"cache; medians of {len(results)} round(s), in each of which every library ran in processes of "
+            "its own, in turns. A process generates several times, and the best of them counts."
         ),
-        "A ratio above 1 is in this library's favour.",
+        "A ratio above 1 is in this library's favor.",
         "",
         *table(results),
         "",
         agreement(results),
         "",
-        *promises(results, bf16_bytes),
+        *promises(results),
     ]
-    report = "\n".join(lines)
-    print(report)
-    before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{report}\n{END}{after}", encoding="utf-8")

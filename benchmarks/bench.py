@@ -1,0 +1,56 @@
+"""Speed, memory and quality beside other libraries, in one run; the reports go into BENCHMARKS.md.
+
+    make bench                                        or: python benchmarks/bench.py
+    make bench ARGS="--only speed busy --rounds 3"
+
+The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed`, `busy`, `growth`
+and `perplexity` are the native engine beside llama.cpp and others. Single measurements are stored in
+`.bench/`. The first run installs the peers and compiles llama.cpp, which takes minutes.
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+import busy
+import growth
+import peers
+import peers_report
+import perplexity
+import speed
+import speed_report
+from blocks import publish, store
+from machine import load
+
+Part = tuple[Callable[[int, int], Any], Callable[[Any], list[str]]]
+
+PARTS: dict[str, Part] = {
+    "peers": (peers.measure, peers_report.report),
+    "speed": (speed.measure, speed_report.report),
+    "busy": (busy.measure, busy.report),
+    "growth": (lambda _, threads: growth.measure(threads), growth.report),
+    "perplexity": (lambda _, threads: perplexity.measure(threads), perplexity.report),
+}
+"""What measures a part, from the numbers of rounds and of threads, and what reports it."""
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--rounds", type=int, default=5, help="of the parts in which contestants take turns")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    before = load()
+    if before is not None and before > 0.5:
+        print(f"Other processes are computing (load average {before:.1f}).", file=sys.stderr)
+    for part in arguments.only:
+        measure, report = PARTS[part]
+        results = measure(arguments.rounds, arguments.threads)
+        store(part, results)
+        publish(part, report(results), threads=arguments.threads, load=before)
+
+
+if __name__ == "__main__":
+    main()

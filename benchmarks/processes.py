@@ -1,0 +1,22 @@
+"""Run a worker in a process of its own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from environments import HERE
+
+
+def run_worker(
+    python: Path | str, worker: str, model: Path, *arguments: str | Path, threads: int
+) -> dict[str, Any]:
+    """Return the measurements that `worker_<worker>.py` prints as the last line of its output."""
+    command = [python, HERE / f"worker_{worker}.py", model, "--threads", str(threads), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"worker_{worker}.py ended with {run.returncode}:\n{run.stdout}{run.stderr}")
+    measured: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return measured

@@ -1,0 +1,96 @@
+"""Compute the perplexity of texts: `worker_perplexity.py MODEL --engine native --texts texts.json`.
+
+In windows of 512 tokens, each of which is read on its own. The engine of torch computes in float32.
+"""
+
+import ctypes
+import json
+import math
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from litgpt import LLM
+from litgpt.adapters.native.library import check
+
+WINDOW, WINDOWS = 512, 4
+
+Logits = Callable[[list[int]], "np.ndarray[Any, np.dtype[np.float32]]"]
+
+
+def native_logits(llm: LLM) -> Logits:
+    """Return a function from the tokens of a window to the logits after each, (T, V).
+
+    `NativeModel.step` returns those after the last token only.
+    """
+    model = llm._placed.model  # noqa: SLF001 - not public
+
+    def logits(ids: list[int]) -> Any:
+        found = np.empty((len(ids), model.architecture.vocab_size), dtype=np.float32)
+        sequence, count = model.new_sequence(), len(ids)
+        status = model._library.litgpt_step(  # noqa: SLF001
+            model._handle,  # noqa: SLF001
+            1,
+            (ctypes.c_void_p * 1)(sequence.handle),
+            (ctypes.c_int32 * 1)(count),
+            (ctypes.c_int32 * count)(*ids),
+            count,
+            (ctypes.c_int32 * count)(*range(count)),
+            found.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+        )
+        check(status, "Computing logits")
+        sequence.close()
+        return found
+
+    return logits
+
+
+def torch_logits(llm: LLM) -> Logits:
+    """Return a function from the tokens of a window to the logits after each, (T, V)."""
+    import torch
+
+    def logits(ids: list[int]) -> Any:
+        with torch.inference_mode():
+            return llm(torch.tensor([ids]))[0].float().numpy()
+
+    return logits
+
+
+def perplexity(logits: Logits, ids: list[int]) -> float:
+    """Return the perplexity of the first windows of a text."""
+    total, count = 0.0, 0
+    for at in range(WINDOWS):
+        window = ids[at * WINDOW : (at + 1) * WINDOW]
+        scores = logits(window)[:-1]
+        highest = scores.max(-1)
+        normalizers = highest + np.log(np.exp(scores - highest[:, None]).sum(-1))
+        total += float((normalizers - scores[np.arange(WINDOW - 1), window[1:]]).sum())
+        count += WINDOW - 1
+    return math.exp(total / count)
+
+
+def main() -> None:
+    """Print the perplexity of each text."""
+    parser = ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("--threads")  # OMP_NUM_THREADS is set
+    parser.add_argument("--engine", choices=("native", "torch"))
+    parser.add_argument("--texts", type=Path)
+    arguments = parser.parse_args()
+    llm = LLM.load(arguments.model, distribute=None, quiet=True)
+    if arguments.engine == "native":
+        llm.distribute(engine="native")
+        logits = native_logits(llm)
+    else:
+        llm.distribute("cpu", precision="32-true", engine="torch")
+        logits = torch_logits(llm)
+    texts = json.loads(arguments.texts.read_text(encoding="utf-8"))
+    ids = {name: llm.tokenizer.encode(text).tolist() for name, text in texts.items()}
+    print(json.dumps({name: perplexity(logits, tokens) for name, tokens in ids.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Tests of the reports of `make bench`, from results as the workers print them."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.architecture.repository import ROOT
+
+WORKER = {
+    "package": "litgpt",
+    "version": "1",
+    "torch": "2",
+    "torch_bytes": 100_000_000,
+    "import_s": 1.0,
+    "imported_bytes": 150_000_000,
+    "first_load_s": 0.5,
+    "load_s": 0.25,
+    "loaded_bytes": 200_000_000,
+    "cold_first_token_s": 0.1,
+    "first_token_10_s": 0.04,
+    "first_token_512_s": 1.0,
+    "prefill_tokens_per_s": 512.0,
+    "decode_tokens_per_s": 50.0,
+    "answer": [1, 2, 3],
+    "peak_bytes": 300_000_000,
+}
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+def speed_round() -> dict[str, Any]:
+    """Return a round in which the native engine decodes at twice the speed of the others."""
+    native = WORKER | {"decode_tokens_per_s": 100.0, "batch_tokens_per_s": 300.0, "weight_bytes": 100_000_000}
+    peer = WORKER | {"batch_tokens_per_s": 100.0}
+    names = {f"native {it}": native for it in ("Q4_1", "Q4_0", "Q8_0", "BF16", "F32")}
+    names |= {f"llama.cpp {it}": peer for it in ("Q4_1", "Q4_0", "Q8_0", "BF16")}
+    others = {"torch engine BF16": peer, "transformers F32": peer, "LitGPT BF16": WORKER}
+    return {"bandwidth": {"bytes_per_s": 20e9}, **names, **others}
+
+
+def rows(lines: list[str]) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_a_row_per_engine_and_format_has_medians_and_the_share_of_the_bandwidth() -> None:
+    report = import_module("speed_report")
+    fast = speed_round()
+    fast["native Q4_1"] = fast["native Q4_1"] | {"decode_tokens_per_s": 120.0}
+    table = rows(report.table([speed_round(), fast, speed_round()]))
+    assert [row[1] for row in table].count("**native**") == 5
+    native = next(row for row in table if row[1] == "**native**")
+    # 100 tokens/s of 100 MB are half of 20 GB/s.
+    assert native[2:] == ["0.50", "40", "1000", "100.0", "50%", "300", "300", "150"]
+    (limit,) = {row[5] for row in table if row[1] == "limit of the bandwidth"}
+    assert limit == "200.0"
+    litgpt = next(row for row in table if row[1] == "LitGPT")
+    assert litgpt[7] == ""  # it has no batches
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "goal", "reached"), [(True, "≥ 2.50", "**no**"), (False, "≥ 1.70", "yes")]
+)
+def test_goals_are_those_of_the_processor(
+    monkeypatch: pytest.MonkeyPatch, *, has_bf16: bool, goal: str, reached: str
+) -> None:
+    report = import_module("speed_report")
+    monkeypatch.setattr(report, "has_bf16_products", lambda: has_bf16)
+    goals = {row[0]: row[1:] for row in rows(report.goals([speed_round()]))}
+    assert goals["decode, 4 bits / llama.cpp, the same file"] == [goal, "2.00", reached]
+    assert goals["32 prompts, 4 bits / llama.cpp, the same file"][1] == "3.00"
+    assert goals["first token, 10 tokens / the best peer"][1:] == ["1.00", "**no**"]
+    assert goals["peak memory above the imported library / weights"][1] == "1.50"
+    assert len(report.report([speed_round()])) > len(goals)
+
+
+def test_peers_are_compared_within_rounds() -> None:
+    report = import_module("peers_report")
+    contestant = dict.fromkeys(("this library", "transformers", "litgpt", "gguf"), WORKER)
+    contestant["this library"] = WORKER | {"decode_tokens_per_s": 125.0}
+    start = {"import_torch_s": 1.0, "help_s": 0.1}
+    lines = report.report([contestant | {"start": start}])
+    decode = next(row for row in rows(lines) if row[0] == "decode, tokens/s")
+    assert decode[1:] == ["125.0", "50.0", "50.0", "2.50 x", "2.50 x"]
+
+
+def test_growth_is_reported_by_context_and_by_weights() -> None:
+    growth = import_module("growth")
+    contexts = {"token_s": dict.fromkeys(growth.CONTEXTS, 0.01)}
+    results: dict[str, Any] = {"bandwidth": 20e9, "native contexts": contexts, "llama.cpp contexts": contexts}
+    for name in growth.MODELS:
+        results[f"native {name}"] = {"token_s": {"10": 0.01}, "weight_bytes": 100_000_000}
+        results[f"llama.cpp {name}"] = {"token_s": {"10": 0.02}}
+    table = rows(growth.report(results))
+    assert ["native", *["10.0"] * len(growth.CONTEXTS)] in table
+    assert table[-1][1:] == ["100", "10.0", "20.0", "2.00", "50%"]
+
+
+@pytest.mark.parametrize(("native", "reached"), [(45.0, True), (39.0, False), (41.0, False)])
+def test_the_share_on_a_busy_machine_is_compared_with_the_goal_and_llama_cpp(
+    *, native: float, reached: bool
+) -> None:
+    busy = import_module("busy")
+    idle = {"idle_tokens_per_s": 100.0, "busy_slowest_s": 0.1}
+    results = {
+        "native": idle | {"busy_tokens_per_s": native},
+        "llama.cpp": idle | {"busy_tokens_per_s": 42.0},
+    }
+    assert busy.report([results])[-1].endswith(": reached." if reached else ": **not reached**.")
+
+
+def test_each_format_is_compared_with_torch() -> None:
+    perplexity = import_module("perplexity")
+    results = {"Q8_0": {"native": {"news": 10.005}, "torch": {"news": 10.0}}}
+    results["F32"] = {"native": {"news": 10.02}, "torch": {"news": 10.0}}
+    table = rows(perplexity.report(results))
+    assert table[2][1:] == ["10.005", "10.000", "+0.05%", "± 0.1%", "yes"]
+    assert table[3][-1] == "**no**"
+
+
+def test_a_report_replaces_that_of_its_part_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks, bench = import_module("blocks"), import_module("bench")
+    text = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8")
+    copy = tmp_path / "BENCHMARKS.md"
+    copy.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(blocks, "BENCHMARKS", copy)
+    for part in bench.PARTS:
+        blocks.publish(part, [f"the results of {part}"], threads=2, load=None)
+    written = copy.read_text(encoding="utf-8")
+    assert [written.count(f"the results of {part}\n<!-- {part}: end -->") for part in bench.PARTS] == [1] * 5
+    assert written.count("<!--") == text.count("<!--")
+    assert "the results of busy" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no place for other"):
+        blocks.publish("other", [], threads=2, load=None)
+
+
+def test_modules_of_the_benchmarks_do_not_hide_others() -> None:
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert not names & sys.stdlib_module_names
