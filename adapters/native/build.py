@@ -1,6 +1,7 @@
 """Build a model of the engine from a checkpoint."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,7 @@ def build_model(
         CorruptFile: A tensor could not be read.
         InsufficientSpace: Memory could not be allocated.
     """
-    program = compile_program(
-        architecture, inverse_frequencies, embedding_scale=_embedding_scale(architecture, dtype)
-    )
+    program = compile_program(architecture, inverse_frequencies, rounded=partial(_rounded, dtype))
     kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
     matrices: dict[str, PackedMatrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
@@ -70,13 +69,11 @@ def build_model(
     return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 
 
-def _embedding_scale(architecture: Architecture, dtype: DType) -> float:
-    """Return the factor of the embeddings, rounded to the dtype of the model, as it was in training."""
-    scale = 1.0 if architecture.embedding_scale is None else architecture.embedding_scale
+def _rounded(dtype: DType, factor: float) -> float:
     if dtype == "float32":
-        return scale
+        return factor
     if dtype == "float16":
-        return float(np.float16(scale))
-    bits = np.float32(scale).view(np.uint32)
+        return float(np.float16(factor))
+    bits = np.float32(factor).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> np.uint32(16)) & 1)) & 0xFFFF0000
     return float(np.uint32(rounded).view(np.float32))

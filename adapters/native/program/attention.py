@@ -26,11 +26,14 @@ class AttentionCompiler:
         """Return the buffer with the output of all heads."""
         builder, name = self.parts.builder, f"transformer.h.{number}.attn"
         rows = spec.qkv_sizes
-        qkv = builder.buffer("qkv", sum(rows))
+        qkv = builder.buffer("qkv", sum(rows) + (rows[1] if spec.shared_kv_projection else 0))
         self.parts.linear(f"{name}.qkv", qkv, x, bias=spec.qkv_bias)
         if spec.clip_qkv is not None:
             limits = (-spec.clip_qkv, spec.clip_qkv)
             builder.add(Opcode.CLAMP, qkv, 0, sum(rows), parameters=limits)
+        values = rows[0] + rows[1]
+        if spec.shared_kv_projection and rows[1]:  # before the keys are normalized and rotated
+            self.parts.copy(qkv, qkv, rows[1], x_offset=rows[0], out_offset=values)
         owns_cache = spec.kv_shared_layer is None
         heads = [("norm_q", 0, spec.num_heads)]
         if owns_cache:
@@ -41,7 +44,6 @@ class AttentionCompiler:
             it = spec.attention_temperature
             parameters = (it.scale, float(it.floor_scale), float(it.offset))
             builder.add(Opcode.TEMPERATURE, qkv, 0, rows[0], parameters=parameters)
-        values = rows[0] + rows[1]
         if spec.value_norm is not None and owns_cache:
             size, count = spec.head_dim, spec.num_kv_heads
             self.parts.norm(
@@ -51,9 +53,11 @@ class AttentionCompiler:
         builder.caches.append(ProgramCache(spec.cache_spec, spec.sliding_window or 0, spec.chunked))
         out = builder.buffer("attended", rows[0])
         sinks = builder.optional_vector(f"{name}.sinks", exists=spec.attention_sinks)
-        slopes = -1
-        if spec.alibi is not None:
-            slopes = builder.constant("slopes", [slope * spec.alibi.scale for slope in spec.alibi.slopes])
+        slopes, rounded = -1, 0.0
+        if (alibi := spec.alibi) is not None and alibi.in_bfloat16:
+            slopes, rounded = builder.constant("slopes", alibi.slopes), alibi.scale
+        elif alibi is not None:
+            slopes = builder.constant("slopes", [slope * alibi.scale for slope in alibi.slopes])
         builder.add(
             Opcode.ATTEND,
             out,
@@ -67,7 +71,7 @@ class AttentionCompiler:
             spec.num_heads,
             sinks,
             slopes,
-            parameters=(spec.scale, spec.attn_logit_softcap or 0.0),
+            parameters=(spec.scale, spec.attn_logit_softcap or 0.0, rounded),
         )
         if spec.output_gate:
             gate = builder.buffer("gate", rows[0])
@@ -80,7 +84,7 @@ class AttentionCompiler:
     ) -> None:
         qk_norm = spec.qk_norm
         if qk_norm is None or qk_norm.after_rope:
-            self._rope(spec, buffer, offset, heads)
+            self.rotate(spec.rope, buffer, offset, heads, spec.head_dim)
         if qk_norm is not None:
             whole = qk_norm.scope == "all"
             self.parts.norm(
@@ -94,13 +98,12 @@ class AttentionCompiler:
                 per_group=qk_norm.scope == "heads",
             )
             if not qk_norm.after_rope:
-                self._rope(spec, buffer, offset, heads)
+                self.rotate(spec.rope, buffer, offset, heads, spec.head_dim)
 
-    def _rope(self, spec: AttentionSpec, buffer: int, offset: int, heads: int) -> None:
-        if (rope := spec.rope) is None:
+    def rotate(self, rope: RopeSpec | None, buffer: int, offset: int, heads: int, step: int) -> None:
+        """Rotate the first dimensions from `offset` on, and of further heads at distances of `step`."""
+        if rope is None:
             return
         factor = float(getattr(rope.scaling, "attention_factor", 1.0))
         table = self.parts.builder.rope_table(self.inverse_frequencies(rope), factor)
-        self.parts.builder.add(
-            Opcode.ROPE, buffer, offset, heads, spec.head_dim, table, int(rope.interleaved)
-        )
+        self.parts.builder.add(Opcode.ROPE, buffer, offset, heads, step, table, int(rope.interleaved))

@@ -1,23 +1,28 @@
 """Compile an `Architecture` to a program of the engine."""
 
+from collections.abc import Callable
+
+from litgpt.adapters.native.program.altup import AltUpCompiler
 from litgpt.adapters.native.program.attention import AttentionCompiler, InverseFrequencies
 from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.program.instructions import Opcode, Program
-from litgpt.adapters.native.program.layer_builder import LayerBuilder, Update
+from litgpt.adapters.native.program.layer import LayerCompiler
+from litgpt.adapters.native.program.layer_builder import LayerBuilder
 from litgpt.adapters.native.program.mlp import MLPCompiler
+from litgpt.adapters.native.program.per_layer import add_per_layer_embedding
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.model import Architecture, AttentionSpec, LayerSpec
+from litgpt.domain.model import Architecture
 
 
 def compile_program(
-    architecture: Architecture, inverse_frequencies: InverseFrequencies, *, embedding_scale: float
+    architecture: Architecture, inverse_frequencies: InverseFrequencies, *, rounded: Callable[[float], float]
 ) -> Program:
     """Return the program of a model.
 
     Args:
         architecture: The model.
         inverse_frequencies: Computes those of each RoPE.
-        embedding_scale: The factor of the embeddings, rounded to the dtype of the model; 1 without one.
+        rounded: Rounds the factor of an embedding to the dtype of the model, as it was in training.
 
     Raises:
         UnsupportedOperation: The engine does not have a part of the model.
@@ -26,45 +31,34 @@ def compile_program(
         reason = f"it does not support {part}. Use engine='torch'."
         raise UnsupportedOperation("the native engine", reason)
     parts = LayerBuilder(architecture.hidden_size)
-    attention, mlp = AttentionCompiler(parts, inverse_frequencies), MLPCompiler(parts)
-    _add_embedding(parts, architecture, embedding_scale)
+    layers = LayerCompiler(parts, AttentionCompiler(parts, inverse_frequencies), MLPCompiler(parts))
+    _add_embedding(parts, architecture, rounded)
+    streams = AltUpCompiler(layers, architecture.num_streams)
+    streams.fork()
     for number, layer in enumerate(architecture.layers):
-        _add_layer(parts, attention, mlp, number, layer)
+        if layer.altup is None:
+            layers.add(number, layer)
+        else:
+            streams.add(number, layer, layer.altup)
+    streams.merge()
     _add_head(parts, architecture)
     return parts.builder.build()
 
 
-def _add_embedding(parts: LayerBuilder, architecture: Architecture, scale: float) -> None:
+def _add_embedding(
+    parts: LayerBuilder, architecture: Architecture, rounded: Callable[[float], float]
+) -> None:
     builder, residual = parts.builder, parts.residual
     matrix = builder.matrix("transformer.wte.weight")
-    builder.add(Opcode.EMBED, residual, matrix, parameters=(scale,))
+    scale = 1.0 if architecture.embedding_scale is None else rounded(architecture.embedding_scale)
+    builder.add(Opcode.EMBED, residual, matrix, 0, parameters=(scale,))
     if architecture.embedding_norm is not None:
         parts.norm(architecture.embedding_norm, "transformer.wte_norm", residual, residual)
     if architecture.num_position_embeddings is not None:
         table = builder.vector("transformer.wpe.weight")
         builder.add(Opcode.EMBED_POSITION, residual, table, architecture.position_offset)
-
-
-def _add_layer(
-    parts: LayerBuilder, attention: AttentionCompiler, mlp: MLPCompiler, number: int, layer: LayerSpec
-) -> None:
-    builder, name = parts.builder, f"transformer.h.{number}"
-    scale = 1.0 if layer.residual_scale is None else layer.residual_scale
-    attention_input = mlp_input = parts.normed(layer.norm_1, f"{name}.norm_1", "normed")
-    if layer.parallel_residual:
-        # The inputs of both are computed before the residual stream changes.
-        if layer.norm_2 is not None:
-            mlp_input = parts.normed(layer.norm_2, f"{name}.norm_2", "normed_2")
-        elif attention_input == parts.residual:
-            mlp_input = builder.buffer("normed", parts.width)
-            builder.add(Opcode.COPY, mlp_input, parts.residual, parts.width, parameters=(1.0,))
-    assert isinstance(layer.mixer, AttentionSpec)  # noqa: S101 - checked by unsupported_part
-    attended = attention.add(number, layer.mixer, attention_input)
-    out = Update(layer.post_mixer_norm, f"{name}.post_attention_norm", scale)
-    parts.project(f"{name}.attn.proj", attended, out, bias=layer.mixer.output_bias)
-    if not layer.parallel_residual:
-        mlp_input = parts.normed(layer.norm_2, f"{name}.norm_2", "normed")
-    mlp.add(f"{name}.mlp", layer.mlp, mlp_input, Update(layer.post_mlp_norm, f"{name}.post_mlp_norm", scale))
+    if architecture.per_layer_embedding is not None:
+        add_per_layer_embedding(parts, architecture.per_layer_embedding, len(architecture.layers), rounded)
 
 
 def _add_head(parts: LayerBuilder, architecture: Architecture) -> None:

@@ -32,6 +32,13 @@ class Opcode(IntEnum):
     GATE = 14
     ROUTE = 15
     EXPERTS = 16
+    SCALE = 17
+    TANH = 18
+    XIELU = 19
+    SPARSIFY = 20
+    MATCH_RMS = 21
+    MIX = 22
+    SPREAD = 23
 
 
 @attrs.frozen

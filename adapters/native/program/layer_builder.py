@@ -86,6 +86,23 @@ class LayerBuilder:
         self.norm(norm, name, out, self.residual)
         return out
 
+    def copy(  # noqa: PLR0913 - the places of the pieces
+        self,
+        out: int,
+        x: int,
+        size: int,
+        *,
+        alpha: float = 1.0,
+        x_offset: int = 0,
+        out_offset: int = 0,
+        count: int = 1,
+        x_step: int = 0,
+        out_step: int = 0,
+    ) -> None:
+        """Copy `count` pieces of `size` values, times `alpha`; steps are the distances of pieces."""
+        operands = (out, x, size, x_offset, out_offset, count, x_step, out_step)
+        self.builder.add(Opcode.COPY, *operands, parameters=(alpha,))
+
     def project(self, name: str, x: int, out: Update, *, bias: bool) -> None:
         """Add the projection of a buffer to the residual stream."""
         if out.norm is None:

@@ -47,6 +47,7 @@ class Job(ctypes.Structure):
         ("chunked", ctypes.c_bool),
         ("sinks", ctypes.c_void_p),
         ("slopes", ctypes.c_void_p),
+        ("rounded_slopes", ctypes.c_float),
     )
 
 
@@ -63,6 +64,7 @@ class Case:
     chunked: bool = False
     sinks: Floats | None = None
     slopes: Floats | None = None
+    rounded_slopes: float = 0.0
 
     @property
     def first(self) -> int:
@@ -82,7 +84,11 @@ class Case:
             scores = self.q[token].astype(np.float64) @ k[seen].T * self.q.shape[-1] ** -0.5
             if self.softcap:
                 scores = np.tanh(scores / self.softcap) * self.softcap
-            if self.slopes is not None:
+            if self.slopes is not None and self.rounded_slopes:
+                positions = np.arange(seen.start, seen.stop, dtype=np.float32)
+                biases = to_bfloat16(to_bfloat16(self.slopes)[:, None] * to_bfloat16(positions))
+                scores = scores + self.rounded_slopes * biases
+            elif self.slopes is not None:
                 scores = scores + self.slopes[:, None] * distances
             sinks = np.full(len(scores), -np.inf) if self.sinks is None else self.sinks
             largest = np.maximum(scores.max(-1), sinks)[:, None]
@@ -143,6 +149,7 @@ class Pages:
             case.chunked,
             pointer(case.sinks),
             pointer(case.slopes),
+            case.rounded_slopes,
         )
         if in_parts:
             spans = len(case.k) // SPAN + 1
@@ -240,6 +247,11 @@ def test_sinks_take_a_part_of_the_weights(rng: np.random.Generator) -> None:
 def test_alibi_lowers_the_scores_of_distant_keys(rng: np.random.Generator) -> None:
     slopes = np.array([0.5, 0.01, 2.0], np.float32)
     check(random_case(rng, 1000, 20, slopes=slopes))
+
+
+def test_alibi_is_rounded_as_in_training(rng: np.random.Generator) -> None:
+    slopes = np.array([0.7, 0.01, 0.001], np.float32)
+    check(random_case(rng, 1000, 20, slopes=slopes, rounded_slopes=0.25))
 
 
 def test_all_options_together(rng: np.random.Generator) -> None:

@@ -35,6 +35,16 @@ LITGPT_INLINE Positions visible_in_unit(const Attention& job, int64_t unit, int6
   return {first < 0 ? 0 : first > kUnit ? kUnit : first, last < 0 ? 0 : last > kUnit ? kUnit : last};
 }
 
+LITGPT_INLINE Floats round_to_bf16(Floats x) {
+  alignas(64) uint16_t rounded[kLanes];
+  store_bf16(rounded, x);
+  return load_bf16(rounded);
+}
+
+LITGPT_INLINE Floats rounded_bias(Floats slope, Floats position) {
+  return round_to_bf16(round_to_bf16(slope) * round_to_bf16(position));
+}
+
 // Caps and biases the scores of one row for `positions`, whole pages of a unit.
 LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t token, int64_t head, Positions positions,
                                  float* scores) {
@@ -42,7 +52,12 @@ LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t tok
   for (int64_t at = positions.first; at < positions.last; at += kLanes) {
     Floats s = load(scores + at);
     if (job.softcap != 0.0F) s = tanh(s / broadcast(job.softcap)) * broadcast(job.softcap);
-    if (job.slopes != nullptr) {
+    if (job.rounded_slopes != 0.0F) {
+      const Floats slope = broadcast(job.slopes[head]);
+      const Floats own = rounded_bias(slope, broadcast(static_cast<float>(job.first_position + token)));
+      const Floats position = load(kCount) + broadcast(static_cast<float>(unit * kUnit + at));
+      s = fma(broadcast(job.rounded_slopes), rounded_bias(slope, position) - own, s);
+    } else if (job.slopes != nullptr) {
       // Relative to the query, so that the numbers stay small; the softmax does not change.
       const float distance = static_cast<float>(unit * kUnit + at - (job.first_position + token));
       s = fma(broadcast(job.slopes[head]), load(kCount) + broadcast(distance), s);

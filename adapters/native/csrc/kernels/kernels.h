@@ -43,6 +43,8 @@ struct Attention {
   const float* sinks;  // one logit per head, or null
   const float*
       slopes;  // ALiBi, one per head, or null: slope * (position of the key - of the query) is added to the score
+  float rounded_slopes;  // not 0: what is added is this times slope * position of the key, both rounded to bf16, as is
+                         // their product
 };
 
 inline constexpr int64_t kPagePositions = 32;

@@ -75,11 +75,13 @@ class Checker {
     const litgpt_tensor& table = program_.tensors[program_.rope_tables[operands_[4]].operands[0]];
     LITGPT_REQUIRE(operands_[2] > 0 && 2 * table.rows * table.cols <= operands_[3],
                    "Instruction %d: the heads are smaller than the rotary table.", index_);
-    return range(operands_[0], operands_[1], int64_t{operands_[2]} * operands_[3]);
+    // After the last head, only what is rotated has to exist.
+    const int64_t rotated = 2 * table.rows * table.cols;
+    return range(operands_[0], operands_[1], int64_t{operands_[2] - 1} * operands_[3] + rotated);
   }
 
   Status attend() const {
-    LITGPT_TRY(finite(2));
+    LITGPT_TRY(finite(3));
     LITGPT_TRY(at_most(6, program_.caches.size() - 1));
     const CacheShape& cache = program_.caches[operands_[6]];
     const int64_t heads = operands_[8];
@@ -110,7 +112,7 @@ class Checker {
   }
 
   Status route() const {
-    LITGPT_TRY(finite(1));
+    LITGPT_TRY(finite(2));
     const int64_t experts = operands_[2];
     const int64_t top_k = operands_[3];
     const int64_t groups = operands_[6];
@@ -119,7 +121,7 @@ class Checker {
     LITGPT_REQUIRE(groups > 0 && experts % groups == 0 && operands_[7] > 0 && operands_[7] <= groups &&
                        operands_[8] > 0 && operands_[7] * (experts / groups) >= top_k,
                    "Instruction %d: the groups of experts are invalid.", index_);
-    LITGPT_TRY(at_most(4, kSigmoidScores));
+    LITGPT_TRY(at_most(4, kSparseMixer));
     LITGPT_TRY(range(operands_[0], 0, 2 * top_k));
     LITGPT_TRY(range(operands_[1], 0, experts));
     LITGPT_TRY(vector(operands_[9], experts, true));
@@ -153,6 +155,25 @@ class Checker {
     return range(operands_[0], 0, out.rows);
   }
 
+  Status copy() const {
+    LITGPT_TRY(finite(1));
+    const int64_t count = operands_[5] == 0 ? 1 : operands_[5];
+    LITGPT_REQUIRE(count > 0 && operands_[6] >= 0 && operands_[7] >= 0, "Instruction %d: the copies are invalid.",
+                   index_);
+    LITGPT_TRY(range(operands_[0], operands_[4], (count - 1) * operands_[7] + operands_[2]));
+    return range(operands_[1], operands_[3], (count - 1) * operands_[6] + operands_[2]);
+  }
+
+  Status streams(bool is_mix) const {
+    LITGPT_TRY(finite(1));
+    const int64_t count = operands_[3];
+    LITGPT_REQUIRE(count > 0 && operands_[4] > 0, "Instruction %d: there are no streams.", index_);
+    LITGPT_REQUIRE(operands_[0] != operands_[1], "Instruction %d: the streams cannot be mixed in place.", index_);
+    LITGPT_TRY(range(operands_[0], 0, count * operands_[4]));
+    LITGPT_TRY(range(operands_[1], 0, is_mix ? count * operands_[4] : operands_[4]));
+    return range(operands_[2], 0, is_mix ? count * count : count);
+  }
+
   Status three_buffers(int64_t size) const {
     LITGPT_TRY(finite(3));
     for (int at = 0; at < 3; ++at) LITGPT_TRY(range(operands_[at], 0, size));
@@ -172,7 +193,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
   const Checker check(program, index, instruction);
   const int32_t* operands = instruction.operands;
   switch (instruction.opcode) {
-    case kEmbed: LITGPT_TRY(check.finite(1)); return check.embed(program.vocab_size, false);
+    case kEmbed: LITGPT_TRY(check.finite(1)); return check.embed(operands[2] != 0 ? 1 : program.vocab_size, false);
     case kEmbedPosition:
       LITGPT_TRY(check.at_most(2, INT32_MAX - program.context_length));
       return check.embed(operands[2] + program.context_length, true);
@@ -187,10 +208,25 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
     case kAttend: return check.attend();
     case kActivate: return check.activate();
     case kAdd:
-    case kCopy:
       LITGPT_TRY(check.finite(1));
+      LITGPT_TRY(check.range(operands[0], operands[4], operands[2]));
+      return check.range(operands[1], operands[3], operands[2]);
+    case kCopy: return check.copy();
+    case kScale:
+      LITGPT_TRY(check.vector(operands[2], operands[3] != 0 ? operands[1] : 1, false));
+      return check.range(operands[0], 0, operands[1]);
+    case kTanh: return check.range(operands[0], 0, operands[1]);
+    case kXielu:
+      for (int at = 2; at < 6; ++at) LITGPT_TRY(check.vector(operands[at], 1, false));
+      return check.range(operands[0], 0, operands[1]);
+    case kSparsify: LITGPT_TRY(check.finite(1)); return check.range(operands[0], 0, operands[1]);
+    case kMatchRms:
+      LITGPT_TRY(check.finite(1));
+      LITGPT_REQUIRE(instruction.parameters[0] > 0, "Instruction %d: the floor is not positive.", index);
       LITGPT_TRY(check.range(operands[0], 0, operands[2]));
       return check.range(operands[1], 0, operands[2]);
+    case kMix:
+    case kSpread: return check.streams(instruction.opcode == kMix);
     case kSwiglu: return check.three_buffers(operands[3]);
     case kGate: LITGPT_TRY(check.range(operands[1], 0, 1)); return check.range(operands[0], 0, operands[2]);
     case kRoute: return check.route();

@@ -13,7 +13,7 @@ namespace litgpt {
 // Operands, by position. Buffers, tensors and caches are indices; -1 is an absent tensor or buffer. An offset is that
 // of the first value in a buffer's row.
 //
-// kEmbed          dst, matrix                                 | scale
+// kEmbed          dst, matrix, fewer rows                     | scale     fewer rows: tokens without one use row 0
 // kEmbedPosition  dst, vector of all rows, first row          |           dst += row of the position
 // kNorm           dst, src, weight, bias, kind, size, count, src offset, dst offset, unit offset, per-group weights
 //                                                             | eps       normalizes `count` groups of `size` values
@@ -23,19 +23,31 @@ namespace litgpt {
 // kClamp          buffer, offset, size                        | low, high
 // kTemperature    buffer, offset, size                        | scale, floor scale, offset: see AttentionTemperature
 // kAttend         dst, q buffer, kv buffer, q offset, k offset, v offset, cache, store, heads, sinks, slopes
-//                                                             | scale, softcap
+//                                                             | scale, softcap, rounded slopes: see Attention
 // kActivate       dst, gate, up, kind, size, gate offset, up offset
-// kAdd            dst, src, size                              | alpha     dst += alpha * src
-// kCopy           dst, src, size                              | alpha     dst = alpha * src
+// kAdd            dst, src, size, src offset, dst offset      | alpha     dst += alpha * src
+// kCopy           dst, src, size, src offset, dst offset, count, src step, dst step
+//                                                             | alpha     dst = alpha * src, `count` times (0: once)
 // kHead           src, matrix, bias                           | scale, softcap
 // kRopeTable      tensor of inverse frequencies               | factor    numbered in the order of the program
 // kSwiglu         dst, gate, up, size                         | limit, alpha, offset: see SwigluClamp
 // kGate           dst, gate, size                             |           dst *= sigmoid of the first value of gate
 // kRoute          dst, logits, experts, top k, scoring, normalize, groups, top groups, group top k,
-//                 correction bias, expert scales              | factor    dst: top k weights, then as many experts
+//                 correction bias, expert scales              | factor, jitter (kSparseMixer)    dst: top k weights,
+//                 then as many experts
 // kExperts        dst, src, routes, first matrix, experts, top k, size, kind, first bias, clamped, weights first
 //                                                             | limit, alpha, offset
 //                 Matrices and biases: gate, up and output of expert 0, of expert 1, and so on.
+// kScale          buffer, size, vector, own                   |           times the first value of the vector; own:
+//                                                                         times its value at the same place
+// kTanh           buffer, size
+// kXielu          buffer, size, alpha_p, alpha_n, beta, eps   |           vectors of one value: arXiv:2411.13010
+// kSparsify       buffer, size                                | threshold max(0, x - (mean + threshold * deviation))
+// kMatchRms       dst, src, size                              | floor     dst *= rms of src / rms of dst, whose square
+//                                                                         is at least `floor`
+// kMix            dst, src, coefficients, streams, size       |           dst[i] = src[i] + sum of c[i][j] * src[j]
+// kSpread         dst, src, coefficients, streams, size       | offset    dst[i] += (c[i] + offset) * src
+//                 Streams are vectors of `size` values, one after another in a buffer.
 enum Opcode : int32_t {
   kEmbed = 0,
   kEmbedPosition = 1,
@@ -54,7 +66,14 @@ enum Opcode : int32_t {
   kGate = 14,
   kRoute = 15,
   kExperts = 16,
-  kOpcodeCount = 17,
+  kScale = 17,
+  kTanh = 18,
+  kXielu = 19,
+  kSparsify = 20,
+  kMatchRms = 21,
+  kMix = 22,
+  kSpread = 23,
+  kOpcodeCount = 24,
 };
 
 inline constexpr int32_t kVector = -1;  // format of a tensor that is a vector of float32

@@ -45,9 +45,28 @@ void limit_to_groups(const Routing& routing, float* scores) {
   }
 }
 
+void sparse_mixer(const Routing& routing, const float* logits, float* weights, float* experts) {
+  float remaining[kMaxExperts];
+  for (int32_t at = 0; at < routing.experts; ++at) remaining[at] = logits[at];
+  for (int32_t rank = 0; rank < routing.top_k; ++rank) {
+    int32_t best = 0;
+    top(remaining, routing.experts, 1, &best);
+    const float largest = remaining[best];
+    float sum = 0.0f;
+    for (int32_t at = 0; at < routing.experts; ++at) {
+      const bool is_far = (largest - logits[at]) / fmaxf(fabsf(logits[at]), largest) > routing.jitter;
+      if (!is_far) sum += expf(remaining[at] - largest);
+    }
+    weights[rank] = 1.0f / sum;
+    experts[rank] = static_cast<float>(best);
+    remaining[best] = -INFINITY;
+  }
+}
+
 }  // namespace
 
 void route(const Routing& routing, const float* logits, float* weights, float* experts) {
+  if (routing.scoring == kSparseMixer) return sparse_mixer(routing, logits, weights, experts);
   float scores[kMaxExperts];
   float choice[kMaxExperts];
   int32_t best[kMaxExperts];

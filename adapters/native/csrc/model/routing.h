@@ -5,7 +5,9 @@
 
 namespace litgpt {
 
-enum Scoring : int32_t { kSoftmax = 0, kSoftmaxAfterTopK = 1, kSigmoidScores = 2 };
+// kSparseMixer selects one expert after another, each with its share of a softmax over the experts that are left and
+// have similar logits (arXiv:2409.12136).
+enum Scoring : int32_t { kSoftmax = 0, kSoftmaxAfterTopK = 1, kSigmoidScores = 2, kSparseMixer = 3 };
 
 inline constexpr int32_t kMaxExperts = 1024;
 
@@ -20,9 +22,10 @@ struct Routing {
   const float* correction;     // added to the scores for the selection only, or null
   const float* expert_scales;  // factors of the weights, or null
   float factor;
+  float jitter;  // kSparseMixer: the largest distance of similar logits, relative to the larger magnitude
 };
 
-// Writes the weights of the best experts in descending order, and their numbers.
+// Writes the weights of the best experts in descending order of their scores, and their numbers.
 void route(const Routing& routing, const float* logits, float* weights, float* experts);
 
 }  // namespace litgpt

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "model/elementwise.h"
 #include "model/executor.h"
 #include "model/experts.h"
 #include "model/routing.h"
@@ -33,19 +34,12 @@ class Step {
         case kNorm: norm(o, static_cast<float>(p[0])); break;
         case kLinear: linear(o, static_cast<float>(p[0])); break;
         case kRope: rope(o); break;
-        case kClamp: clamp(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
-        case kTemperature: temperature(o, p); break;
-        case kAttend: attend(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
-        case kActivate: activate(o); break;
-        case kAdd: add(o, static_cast<float>(p[0])); break;
-        case kCopy: copy(o, static_cast<float>(p[0])); break;
+        case kAttend: attend(o, p); break;
         case kHead: head(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
-        case kSwiglu: swiglu(o, p); break;
-        case kGate: gate(o); break;
-        case kRoute: select_experts(o, static_cast<float>(p[0])); break;
+        case kRoute: select_experts(o, p); break;
         case kExperts: run_experts(o, p, program_, batch_, space_, executor_); break;
         case kRopeTable: rope_table(table++, o[0], static_cast<float>(p[0])); break;
-        default: break;  // read_program checked the opcodes
+        default: run_elementwise(instruction, program_, batch_, space_, executor_); break;
       }
     }
   }
@@ -55,7 +49,8 @@ class Step {
     const Matrix table = program_.matrix(o[1]);
     executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* row = space_.row(o[0], token);
-      unpack_rows(table, batch_.ids[token], 1, row);
+      const int32_t id = batch_.ids[token];
+      unpack_rows(table, id < table.rows ? id : 0, 1, row);
       if (scale != 1.0f) {
         for (int64_t at = 0; at < table.cols; ++at) row[at] *= scale;
       }
@@ -115,36 +110,20 @@ class Step {
     });
   }
 
-  void clamp(const int32_t* o, float low, float high) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      float* x = space_.row(o[0], token) + o[1];
-      for (int64_t at = 0; at < o[2]; ++at) x[at] = fminf(fmaxf(x[at], low), high);
-    });
-  }
-
-  void temperature(const int32_t* o, const double* p) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      const double position = static_cast<double>(batch_.positions[token]) + p[2];
-      const float factor = static_cast<float>(1.0 + p[0] * log1p(floor(position / p[1])));
-      float* x = space_.row(o[0], token) + o[1];
-      for (int64_t at = 0; at < o[2]; ++at) x[at] *= factor;
-    });
-  }
-
-  void attend(const int32_t* o, float scale, float softcap) {
+  void attend(const int32_t* o, const double* p) {
     const CacheShape& shape = program_.caches[o[6]];
     if (o[7] != 0) {
       executor_.per_token(batch_.tokens, [&](int64_t token) { store(o, shape, token); });
     }
     const int64_t units = batch_.blocks.size() * shape.kv_heads;
-    if (batch_.spans > 1) return attend_in_parts(o, shape, units, scale, softcap);
+    if (batch_.spans > 1) return attend_in_parts(o, p, shape, units);
     executor_.worker().each(units, 1, [&](int64_t unit, int64_t last) {
-      for (; unit < last; ++unit) kernels_.attend(attention(o, shape, unit, scale, softcap));
+      for (; unit < last; ++unit) kernels_.attend(attention(o, p, shape, unit));
     });
   }
 
   // One token and head has too little work for several workers, unless its context is divided.
-  void attend_in_parts(const int32_t* o, const CacheShape& shape, int64_t units, float scale, float softcap) {
+  void attend_in_parts(const int32_t* o, const double* p, const CacheShape& shape, int64_t units) {
     const int64_t spans = batch_.spans;
     const auto partials = [&](const Attention& job, int64_t unit) {
       const int64_t token = batch_.blocks[unit / shape.kv_heads].first;
@@ -153,14 +132,14 @@ class Step {
     };
     executor_.worker().each(units * spans, 1, [&](int64_t piece, int64_t last) {
       for (; piece < last; ++piece) {
-        const Attention job = attention(o, shape, piece / spans, scale, softcap);
+        const Attention job = attention(o, p, shape, piece / spans);
         const int64_t size = partial_values(int64_t{job.tokens} * job.heads, shape.v_dim);
         kernels_.attend_part(job, piece % spans, partials(job, piece / spans) + piece % spans * size);
       }
     });
     executor_.worker().each(units, 1, [&](int64_t unit, int64_t last) {
       for (; unit < last; ++unit) {
-        const Attention job = attention(o, shape, unit, scale, softcap);
+        const Attention job = attention(o, p, shape, unit);
         kernels_.merge_parts(job, spans, partials(job, unit));
       }
     });
@@ -178,7 +157,7 @@ class Step {
   }
 
   // The attention of one block of tokens and the query heads of one key-value head.
-  Attention attention(const int32_t* o, const CacheShape& shape, int64_t unit, float scale, float softcap) {
+  Attention attention(const int32_t* o, const double* p, const CacheShape& shape, int64_t unit) {
     const QueryBlock& block = batch_.blocks[unit / shape.kv_heads];
     const int64_t head = unit % shape.kv_heads;
     const int64_t heads = o[8] / shape.kv_heads;
@@ -199,8 +178,9 @@ class Step {
     job.k_pages = cache.k_pages.data() + head * pages;
     job.v_pages = cache.v_pages.data() + head * pages;
     job.element = shape.element;
-    job.scale = scale;
-    job.softcap = softcap;
+    job.scale = static_cast<float>(p[0]);
+    job.softcap = static_cast<float>(p[1]);
+    job.rounded_slopes = static_cast<float>(p[2]);
     job.window = shape.window;
     job.chunked = shape.chunked;
     job.sinks = sinks == nullptr ? nullptr : sinks + head * heads;
@@ -208,28 +188,7 @@ class Step {
     return job;
   }
 
-  void activate(const int32_t* o) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      kernels_.activate(static_cast<Activation>(o[3]), space_.row(o[1], token) + o[5],
-                        o[2] < 0 ? nullptr : space_.row(o[2], token) + o[6], o[4], space_.row(o[0], token));
-    });
-  }
-
-  void swiglu(const int32_t* o, const double* p) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      clamped_swiglu(space_.row(o[1], token), space_.row(o[2], token), o[3], p, space_.row(o[0], token));
-    });
-  }
-
-  void gate(const int32_t* o) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      const float factor = 1.0f / (1.0f + expf(-space_.row(o[1], token)[0]));
-      float* x = space_.row(o[0], token);
-      for (int64_t at = 0; at < o[2]; ++at) x[at] *= factor;
-    });
-  }
-
-  void select_experts(const int32_t* o, float factor) {
+  void select_experts(const int32_t* o, const double* p) {
     const Routing routing{o[2],
                           o[3],
                           static_cast<Scoring>(o[4]),
@@ -239,24 +198,11 @@ class Step {
                           o[8],
                           program_.vector(o[9]),
                           program_.vector(o[10]),
-                          factor};
+                          static_cast<float>(p[0]),
+                          static_cast<float>(p[1])};
     executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* out = space_.row(o[0], token);
       route(routing, space_.row(o[1], token), out, out + routing.top_k);
-    });
-  }
-
-  void add(const int32_t* o, float alpha) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      kernels_.add(space_.row(o[1], token), o[2], alpha, space_.row(o[0], token));
-    });
-  }
-
-  void copy(const int32_t* o, float alpha) {
-    executor_.per_token(batch_.tokens, [&](int64_t token) {
-      const float* x = space_.row(o[1], token);
-      float* y = space_.row(o[0], token);
-      for (int64_t at = 0; at < o[2]; ++at) y[at] = alpha * x[at];
     });
   }
 
