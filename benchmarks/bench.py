@@ -20,7 +20,7 @@ import peers_report
 import perplexity
 import speed
 import speed_report
-from blocks import publish, store
+from blocks import draw, publish, store
 from machine import load
 
 Part = tuple[Callable[[int, int], Any], Callable[[Any], list[str]]]
@@ -33,6 +33,9 @@ PARTS: dict[str, Part] = {
     "perplexity": (lambda _, threads: perplexity.measure(threads), perplexity.report),
 }
 """What measures a part, from the numbers of rounds and of threads, and what reports it."""
+
+PLOTS = {"speed": "Decode speed by format and engine", "growth": "Time of a token by context length"}
+"""The parts with a plot, and what it shows."""
 
 
 def main() -> None:
@@ -49,7 +52,10 @@ def main() -> None:
         measure, report = PARTS[part]
         results = measure(arguments.rounds, arguments.threads)
         store(part, results)
-        publish(part, report(results), threads=arguments.threads, load=before)
+        lines = report(results)
+        if part in PLOTS:
+            lines += ["", draw(part, PLOTS[part])]
+        publish(part, lines, threads=arguments.threads, load=before)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from environments import BENCH
 from processes import run_worker
 from speed import FORMATS
 
+TOKENS = 1536
+
 LETTERS = 40_000
-"""The part of each text that is encoded: more than the windows need."""
+"""The part of each text that is encoded, which has more than `TOKENS` tokens."""
 
 AT_MOST = {"Q4_1": 0.005, "Q4_0": 0.005, "Q8_0": 0.001, "BF16": 0.001, "F32": 0.001}
 """How far the perplexities may differ, as a part of the perplexity of torch."""
@@ -24,7 +26,7 @@ def measure(threads: int) -> dict[str, dict[str, Any]]:
     for name in FORMATS:
         print(f"Perplexity, {name} …", file=sys.stderr)
         for engine in ("native", "torch"):
-            arguments = ("--engine", engine, "--texts", file)
+            arguments = ("--engine", engine, "--texts", file, "--tokens", str(TOKENS))
             measured = run_worker(sys.executable, "perplexity", files[name], *arguments, threads=threads)
             found.setdefault(name, {})[engine] = measured
     return found
@@ -49,7 +51,5 @@ def report(results: dict[str, dict[str, Any]]) -> list[str]:
             held &= abs(own / reference - 1) <= AT_MOST[file_format]
         goal = [f"± {AT_MOST[file_format]:.1%}", "yes" if held else "**no**"]
         lines.append(f"| {' | '.join([*cells, *goal])} |")
-    text = (
-        "Perplexity over 2,048 tokens of news and of conversations, in windows of 512, of the same weights."
-    )
+    text = f"Perplexity over {TOKENS:,} tokens of each text, in windows of 512, of the same weights."
     return [text, "", *lines]

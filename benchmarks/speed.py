@@ -36,8 +36,9 @@ FORMATS = {
 }
 """What each format is called in the report."""
 
-ANSWER, BATCH_ANSWER = 64, 16
-"""The tokens that are decoded after the short prompt, and after each of a batch."""
+ANSWER, SLOW_ANSWER, BATCH_ANSWER = 64, 24, 16
+"""The tokens that are decoded after the short prompt, also by the slow engines of torch, and after each of a
+batch."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Contestant:
     """An engine and the weights that it runs.
 
     Attributes:
-        arguments: Further arguments of its worker.
+        arguments: Further arguments of its worker, which override the common ones.
     """
 
     engine: str
@@ -62,7 +63,7 @@ class Contestant:
 
     def run(self, *arguments: str | Path, threads: int) -> dict[str, Any]:
         """Return what its worker measures."""
-        return run_worker(self.python, self.worker, self.model, *self.arguments, *arguments, threads=threads)
+        return run_worker(self.python, self.worker, self.model, *arguments, *self.arguments, threads=threads)
 
 
 def native(model: Path, file_format: str) -> Contestant:
@@ -88,12 +89,14 @@ def contestants() -> list[Contestant]:
         found.append(native(files[file_format], file_format))
         if file_format != "F32":
             found.append(llama_cpp(files[file_format], file_format))
-    torch, bench = python_of("transformers"), ("--dtype", dtype)
+    fewer = ("--answer", str(SLOW_ANSWER))
+    single = (*fewer, "--batch", "0")
+    engine, peer = ("--engine", "torch", *single), ("--dtype", dtype, *fewer)
     return [
         *found,
-        Contestant(TORCH, "BF16", sys.executable, "litgpt", folder, ("--engine", "torch")),
-        Contestant(TRANSFORMERS, dtype_format, torch, "transformers", folder, bench),
-        Contestant(LITGPT, "BF16", python_of("litgpt"), "litgpt", converted),
+        Contestant(TORCH, "BF16", sys.executable, "litgpt", folder, engine),
+        Contestant(TRANSFORMERS, dtype_format, python_of("transformers"), "transformers", folder, peer),
+        Contestant(LITGPT, "BF16", python_of("litgpt"), "litgpt", converted, single),
     ]
 
 
@@ -102,14 +105,13 @@ def measure(rounds: int, threads: int) -> list[Round]:
     entrants = contestants()
     for entrant in entrants:
         _read(entrant.model)  # so that the page cache is warm for all
-    options = ("--prompts", PROMPTS, "--repeats", "1", "--answer", str(ANSWER))
+    options = ("--repeats", "1", "--answer", str(ANSWER), "--batch", str(BATCH_ANSWER))
     results = []
     for at in range(1, rounds + 1):
         print(f"Speed, round {at} of {rounds} …", file=sys.stderr)
         measured: Round = {"bandwidth": {"bytes_per_s": read_bandwidth(threads)}}
         for entrant in entrants:
-            batch = () if entrant.engine == LITGPT else ("--batch", str(BATCH_ANSWER))
-            measured[entrant.name] = entrant.run(*options, *batch, threads=threads)
+            measured[entrant.name] = entrant.run("--prompts", PROMPTS, *options, threads=threads)
         results.append(measured)
     return results
 

@@ -4,7 +4,17 @@ from collections.abc import Callable
 from statistics import median
 
 from machine import has_bf16_products
-from speed import ANSWER, BATCH_ANSWER, FORMATS, LITGPT, LLAMA_CPP, NATIVE, TRANSFORMERS, Round
+from speed import (
+    ANSWER,
+    BATCH_ANSWER,
+    FORMATS,
+    LITGPT,
+    LLAMA_CPP,
+    NATIVE,
+    SLOW_ANSWER,
+    TRANSFORMERS,
+    Round,
+)
 
 MB = 1e6
 PEERS = (LLAMA_CPP, TRANSFORMERS, LITGPT)
@@ -180,11 +190,11 @@ def report(results: list[Round]) -> list[str]:
     bandwidth = median(it["bandwidth"]["bytes_per_s"] for it in results) / 1e9
     return [
         (
-            f"SmolLM2-135M-Instruct, batch 1, greedy, {ANSWER} tokens, streamed through Python, warm page "
-            f"cache; medians of {len(results)} round(s), in each of which every contestant ran in a process "
-            f"of its own, in turns. Reading memory: {bandwidth:.1f} GB/s. 32 prompts of 10 tokens get "
-            f"{BATCH_ANSWER} new tokens each; prefill is included in the time, and LitGPT has no batches. "
-            f"{versions(results)}."
+            f"SmolLM2-135M-Instruct, batch 1, greedy, {ANSWER} tokens ({SLOW_ANSWER} with torch), streamed "
+            f"through Python, warm page cache; medians of {len(results)} round(s), in each of which every "
+            f"contestant ran in a process of its own, in turns. Reading memory: {bandwidth:.1f} GB/s. 32 "
+            f"prompts of 10 tokens get {BATCH_ANSWER} new tokens each, and the time includes prefill; LitGPT "
+            f"has no batches, and those of the torch engine are not measured. {versions(results)}."
         ),
         "",
         *table(results),

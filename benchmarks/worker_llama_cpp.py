@@ -5,6 +5,9 @@ from typing import Any
 
 from measuring import Library, OnToken, measure
 
+CELLS = 256
+"""The size of a sequence's cache is a multiple of this number of tokens."""
+
 
 def import_library() -> None:
     """Import the library, which loads its shared libraries."""
@@ -43,9 +46,9 @@ def generate_batch(model: Any, prompts: list[str], at_most: int) -> int:
 
     texts = [tokenize(model, prompt) for prompt in prompts]
     parameters = llama_cpp.llama_context_default_params()
-    parameters.n_ctx = sum(len(text) + at_most for text in texts)
+    parameters.n_ctx = len(texts) * -(-max(len(text) + at_most for text in texts) // CELLS) * CELLS
     parameters.n_batch = parameters.n_ubatch = max(512, sum(map(len, texts)))
-    parameters.n_seq_max, parameters.kv_unified = len(texts), True
+    parameters.n_seq_max = len(texts)
     parameters.n_threads, parameters.n_threads_batch = model.n_threads, model.n_threads_batch
     context = llama_cpp.llama_init_from_model(model.model, parameters)
     batch = llama_cpp.llama_batch_init(parameters.n_batch, 0, 1)

@@ -1,4 +1,4 @@
-"""Compute the perplexity of texts: `worker_perplexity.py MODEL --engine native --texts texts.json`.
+"""Compute the perplexity of texts: `worker_perplexity.py MODEL --engine native --texts FILE --tokens 1536`.
 
 In windows of 512 tokens, each of which is read on its own. The engine of torch computes in float32.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from litgpt import LLM
 from litgpt.adapters.native.library import check
 
-WINDOW, WINDOWS = 512, 4
+WINDOW = 512
 
 Logits = Callable[[list[int]], "np.ndarray[Any, np.dtype[np.float32]]"]
 
@@ -60,10 +60,10 @@ def torch_logits(llm: LLM) -> Logits:
 
 
 def perplexity(logits: Logits, ids: list[int]) -> float:
-    """Return the perplexity of the first windows of a text."""
+    """Return the perplexity of a text of whole windows."""
     total, count = 0.0, 0
-    for at in range(WINDOWS):
-        window = ids[at * WINDOW : (at + 1) * WINDOW]
+    for start in range(0, len(ids), WINDOW):
+        window = ids[start : start + WINDOW]
         scores = logits(window)[:-1]
         highest = scores.max(-1)
         normalizers = highest + np.log(np.exp(scores - highest[:, None]).sum(-1))
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--threads")  # OMP_NUM_THREADS is set
     parser.add_argument("--engine", choices=("native", "torch"))
     parser.add_argument("--texts", type=Path)
+    parser.add_argument("--tokens", type=int, help="the length of the part of each text that is read")
     arguments = parser.parse_args()
     llm = LLM.load(arguments.model, distribute=None, quiet=True)
     if arguments.engine == "native":
@@ -88,7 +89,7 @@ def main() -> None:
         llm.distribute("cpu", precision="32-true", engine="torch")
         logits = torch_logits(llm)
     texts = json.loads(arguments.texts.read_text(encoding="utf-8"))
-    ids = {name: llm.tokenizer.encode(text).tolist() for name, text in texts.items()}
+    ids = {name: llm.tokenizer.encode(text).tolist()[: arguments.tokens] for name, text in texts.items()}
     print(json.dumps({name: perplexity(logits, tokens) for name, tokens in ids.items()}))
 
 

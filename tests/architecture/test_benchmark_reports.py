@@ -1,5 +1,6 @@
 """Tests of the reports of `make bench`, from results as the workers print them."""
 
+import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -121,6 +122,21 @@ def test_each_format_is_compared_with_torch() -> None:
     table = rows(perplexity.report(results))
     assert table[2][1:] == ["10.005", "10.000", "+0.05%", "± 0.1%", "yes"]
     assert table[3][-1] == "**no**"
+
+
+@pytest.mark.parametrize("part", ["speed", "growth"])
+def test_plots_of_equal_results_are_equal(part: str, tmp_path: Path) -> None:
+    plots, growth = import_module("plots"), import_module("growth")
+    contexts = {"token_s": dict.fromkeys(growth.CONTEXTS, 0.01)}
+    results: Any = {"native contexts": contexts, "llama.cpp contexts": contexts}
+    if part == "speed":
+        results = [speed_round()]
+    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    for name in ("one.svg", "other.svg"):
+        plots.main(part, tmp_path / "results.json", tmp_path / name)
+    drawn = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert drawn == (tmp_path / "other.svg").read_text(encoding="utf-8")
+    assert "llama.cpp" in drawn
 
 
 def test_a_report_replaces_that_of_its_part_alone(
