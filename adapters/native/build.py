@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.model import NativeModel
-from litgpt.adapters.native.program.attention import InverseFrequencies
 from litgpt.adapters.native.program.compiler import compile_program
+from litgpt.adapters.native.program.instructions import InverseFrequencies
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
 from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format

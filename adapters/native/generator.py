@@ -68,10 +68,11 @@ class NativeGenerator:
         for index, request in group:
             state = SamplerState(request.sampling_params, self.random_seed)
             remaining = min(request.max_new_tokens, self.context - len(request.prompt))
+            length = len(request.prompt) + remaining
             if prefix is None:
-                sequence, pending = self.model.new_sequence(), request.prompt
+                sequence, pending = self.model.new_sequence(length), request.prompt
             else:
-                sequence = prefix.match(self.model, request.prompt)
+                sequence = prefix.match(self.model, request.prompt, length)
                 pending, prefix.in_use = request.prompt[len(prefix.tokens) :], True
             rows.append(GeneratedSequence(index, request, sequence, state, remaining, pending, prefix))
         return rows

@@ -74,11 +74,25 @@ class NativeModel:
                 total += size * active_share(architecture, parameter)
         return round(total)
 
-    def new_sequence(self) -> "NativeSequence":
-        handle = ctypes.c_void_p()
+    def rope_values(self, length: int) -> tuple[float, ...]:
+        """Return `Program.rope_values` of a sequence of `length` tokens."""
+        return self.program.rope_values(length)
+
+    def new_sequence(self, length: int = 1) -> "NativeSequence":
+        """Return an empty sequence.
+
+        Args:
+            length: The largest number of tokens that it will have, on which the RoPE of some models depends.
+        """
+        handle, rope = ctypes.c_void_p(), self.rope_values(length)
         new = self._library.litgpt_sequence_new
         check(new(self._handle, ctypes.byref(handle)), "A sequence")
-        return NativeSequence(self._library, handle)
+        sequence = NativeSequence(self._library, handle, rope)
+        if rope:
+            values = (ctypes.c_float * len(rope))(*rope)
+            set_rope = self._library.litgpt_sequence_set_rope
+            check(set_rope(handle, values, len(rope)), "The RoPE of a sequence")
+        return sequence
 
     def step(self, batch: Sequence[tuple["NativeSequence", Sequence[int]]]) -> NDArray[np.float32]:
         """Append tokens to sequences and return the logits after the last token of each, (len(batch), V).
@@ -109,10 +123,14 @@ class NativeModel:
 
 
 class NativeSequence:
-    """The cached tokens of one sequence; sequences may share the pages of a common prefix."""
+    """The cached tokens of one sequence; sequences may share the pages of a common prefix.
 
-    def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
-        self._library = library
+    Attributes:
+        rope: The values that `Program.rope_values` has returned for its length.
+    """
+
+    def __init__(self, library: ctypes.CDLL, handle: ctypes.c_void_p, rope: tuple[float, ...] = ()) -> None:
+        self._library, self.rope = library, rope
         self._handle = handle
 
     def __del__(self) -> None:
@@ -137,7 +155,7 @@ class NativeSequence:
         """Return a sequence with the same tokens, which shares the pages of this one."""
         handle = ctypes.c_void_p()
         check(self._library.litgpt_sequence_fork(self.handle, ctypes.byref(handle)), "A sequence")
-        return NativeSequence(self._library, handle)
+        return NativeSequence(self._library, handle, self.rope)
 
     def truncate(self, length: int) -> None:
         """Forget the tokens from `length` on.

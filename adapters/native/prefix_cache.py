@@ -36,10 +36,11 @@ class NativePrefixCache:
             self.sequence.close()
         self.sequence, self.tokens = None, []
 
-    def match(self, model: NativeModel, prompt: Sequence[int]) -> NativeSequence:
+    def match(self, model: NativeModel, prompt: Sequence[int], length: int) -> NativeSequence:
         """Return the sequence truncated to the common prefix with a prompt, or an empty sequence.
 
-        The prefix excludes the last token of the prompt, whose logits are needed.
+        The prefix excludes the last token of the prompt, whose logits are needed. The cached entries cannot
+        be used if their RoPE was for another length than that of the prompt and its answer, `length`.
 
         Raises:
             InvalidArgument: Another generation is using this cache.
@@ -50,9 +51,11 @@ class NativePrefixCache:
             )
         common = common_prefix_length(self.tokens, prompt)
         is_valid = self.model is not None and self.model() is model
+        if self.sequence is not None and self.sequence.rope != model.rope_values(length):
+            is_valid = False
         if self.sequence is None or not is_valid or not _truncate(self.sequence, common):
             self.close()
-            self.sequence, self.model = model.new_sequence(), weakref.ref(model)
+            self.sequence, self.model = model.new_sequence(length), weakref.ref(model)
         self.tokens = self.tokens[:common]
         return self.sequence
 

@@ -19,7 +19,7 @@ from litgpt.domain.weights.mapping import ParameterSource
 if TYPE_CHECKING:
     from litgpt.adapters.native.model import NativeModel
     from litgpt.adapters.native.placed_model import NativePlacedModel
-    from litgpt.adapters.native.program.attention import InverseFrequencies
+    from litgpt.adapters.native.program.instructions import InverseFrequencies
 
 # Models of the torch engine are built through this module too: the engine is imported when it is used.
 

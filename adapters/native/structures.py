@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 1
+API_VERSION = 2
 
 
 class Format(IntEnum):
@@ -112,6 +112,7 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_model_free": (None, (_HANDLE,)),
     "litgpt_sequence_new": (_I32, (_HANDLE, ctypes.POINTER(_HANDLE))),
     "litgpt_sequence_fork": (_I32, (_HANDLE, ctypes.POINTER(_HANDLE))),
+    "litgpt_sequence_set_rope": (_I32, (_HANDLE, _FLOATS, _I64)),
     "litgpt_sequence_truncate": (_I32, (_HANDLE, _I64)),
     "litgpt_sequence_length": (_I64, (_HANDLE,)),
     "litgpt_sequence_free": (None, (_HANDLE,)),

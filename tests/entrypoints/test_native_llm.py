@@ -1,6 +1,7 @@
 """Tests of the native engine through `LLM` and the command line, beside the torch engine."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,31 @@ def test_a_conversation_computes_only_its_new_tokens(monkeypatch: pytest.MonkeyP
             steps.clear()
             assert chat.complete(prompt).token_ids == expected.complete(prompt).token_ids
     assert sum(steps) < 60
+
+
+def test_a_conversation_that_outgrows_the_original_context_changes_its_rope(tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("phi3"), tmp_path / "phi3")
+    config = json.loads((tmp_path / "phi3/config.json").read_text())
+    pairs = config["hidden_size"] // config["num_attention_heads"] // 2
+    config["rope_parameters"] = {
+        "rope_type": "longrope",
+        "rope_theta": 500.0,
+        "short_factor": [1.0] * pairs,
+        "long_factor": [4.0] * pairs,
+    }
+    config |= {"original_max_position_embeddings": 90, "rope_scaling": config["rope_parameters"]}
+    (tmp_path / "phi3/config.json").write_text(json.dumps(config))
+    settings: dict[str, Any] = {"top_k": 1, "max_new_tokens": 9}
+    with (
+        place(tmp_path / "phi3", engine="native", precision="32-true") as native,
+        place(tmp_path / "phi3", engine="torch", precision="32-true") as llm,
+    ):
+        prompts = ("ab", "cd", "opqr" * 6)
+        native.prompt_style = llm.prompt_style = "falcon3"
+        chat, expected = native.chat(**settings), llm.chat(**settings)
+        for prompt in prompts:
+            assert chat.complete(prompt).token_ids == expected.complete(prompt).token_ids
+        assert native.generate(list(prompts), **settings) == llm.generate(list(prompts), **settings)
 
 
 def test_threads_generate_at_the_same_time(tiny: LLM) -> None:

@@ -243,6 +243,13 @@ int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** se
   return -1;
 }
 
+int32_t litgpt_sequence_set_rope(litgpt_sequence* sequence, const float* values, int64_t count) {
+  if (count != sequence->model->program.rope_values()) {
+    return code(litgpt::fail("The RoPE tables have another number of frequencies."));
+  }
+  return code(sequence->tokens.set_rope(values, count));
+}
+
 int32_t litgpt_sequence_truncate(litgpt_sequence* sequence, int64_t length) {
   if (length < 0 || length > sequence->tokens.length()) return code(litgpt::fail("The sequence is shorter."));
   return code(sequence->tokens.truncate(length));

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 1 };
+enum { LITGPT_API_VERSION = 2 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {
@@ -86,6 +86,9 @@ LITGPT_API void litgpt_model_free(litgpt_model* model);
 LITGPT_API int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence);
 /* A sequence with the same tokens, whose cache pages are shared. */
 LITGPT_API int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** sequence);
+/* Replaces the frequencies of all RoPE tables for this sequence, which must be empty. For each table of the program, in
+ * order, `values` has the inverse frequencies and the factor. */
+LITGPT_API int32_t litgpt_sequence_set_rope(litgpt_sequence* sequence, const float* values, int64_t count);
 LITGPT_API int32_t litgpt_sequence_truncate(litgpt_sequence* sequence, int64_t length);
 LITGPT_API int64_t litgpt_sequence_length(const litgpt_sequence* sequence);
 LITGPT_API void litgpt_sequence_free(litgpt_sequence* sequence);

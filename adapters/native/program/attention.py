@@ -1,16 +1,10 @@
 """Compile softmax attention."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
-
 import attrs
 
 from litgpt.adapters.native.program.instructions import Opcode, ProgramCache
 from litgpt.adapters.native.program.layer_builder import LayerBuilder
 from litgpt.domain.model import AttentionSpec, RopeSpec
-
-InverseFrequencies: TypeAlias = Callable[[RopeSpec], Sequence[float]]
-"""Computes the inverse frequencies of a RoPE, in float32."""
 
 _SIGMOID = 5
 
@@ -20,7 +14,6 @@ class AttentionCompiler:
     """Adds attention to a program."""
 
     parts: LayerBuilder
-    inverse_frequencies: InverseFrequencies
 
     def add(self, number: int, spec: AttentionSpec, x: int) -> int:
         """Return the buffer with the output of all heads."""
@@ -104,6 +97,5 @@ class AttentionCompiler:
         """Rotate the first dimensions from `offset` on, and of further heads at distances of `step`."""
         if rope is None:
             return
-        factor = float(getattr(rope.scaling, "attention_factor", 1.0))
-        table = self.parts.builder.rope_table(self.inverse_frequencies(rope), factor)
+        table = self.parts.builder.rope_table(rope)
         self.parts.builder.add(Opcode.ROPE, buffer, offset, heads, step, table, int(rope.interleaved))

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 
 from litgpt.adapters.native.program.altup import AltUpCompiler
-from litgpt.adapters.native.program.attention import AttentionCompiler, InverseFrequencies
+from litgpt.adapters.native.program.attention import AttentionCompiler
 from litgpt.adapters.native.program.coverage import unsupported_part
-from litgpt.adapters.native.program.instructions import Opcode, Program
+from litgpt.adapters.native.program.instructions import (
+    InverseFrequencies,
+    Opcode,
+    Program,
+    ProgramBuilder,
+)
 from litgpt.adapters.native.program.layer import LayerCompiler
 from litgpt.adapters.native.program.layer_builder import LayerBuilder
 from litgpt.adapters.native.program.mlp import MLPCompiler
@@ -30,8 +35,8 @@ def compile_program(
     if (part := unsupported_part(architecture)) is not None:
         reason = f"it does not support {part}. Use engine='torch'."
         raise UnsupportedOperation("the native engine", reason)
-    parts = LayerBuilder(architecture.hidden_size)
-    layers = LayerCompiler(parts, AttentionCompiler(parts, inverse_frequencies), MLPCompiler(parts))
+    parts = LayerBuilder(architecture.hidden_size, ProgramBuilder(inverse_frequencies))
+    layers = LayerCompiler(parts, AttentionCompiler(parts), MLPCompiler(parts))
     _add_embedding(parts, architecture, rounded)
     streams = AltUpCompiler(layers, architecture.num_streams)
     streams.fork()

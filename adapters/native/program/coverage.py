@@ -4,10 +4,8 @@ from litgpt.domain.model import (
     Architecture,
     AttentionSpec,
     DenseAndMoESpec,
-    DynamicScaling,
     FeedForwardSpec,
     GatedMLPSpec,
-    LongRopeScaling,
     MixerSpec,
     MLASpec,
     MLPSpec,
@@ -33,11 +31,8 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
-    if not isinstance(mixer, (AttentionSpec, MLASpec)):
-        return f"layers of type {type(mixer).__name__}"
-    if mixer.rope is not None and isinstance(mixer.rope.scaling, (LongRopeScaling, DynamicScaling)):
-        return "RoPE that depends on the length of the sequence"
-    return None
+    is_attention = isinstance(mixer, (AttentionSpec, MLASpec))
+    return None if is_attention else f"layers of type {type(mixer).__name__}"
 
 
 def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:

@@ -1,12 +1,17 @@
 """Programs of the engine: instructions over buffers of activations (csrc/model/program.h)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
+from operator import is_
 from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.model import RopeSpec
 from litgpt.domain.model.mixer import CacheSpec
+
+InverseFrequencies: TypeAlias = Callable[[RopeSpec], Sequence[float]]
+"""Computes the inverse frequencies of a RoPE, in float32, for one length."""
 
 TensorKind: TypeAlias = Literal["matrix", "vector", "constant"]
 """A packed matrix, a float32 vector of a checkpoint, or a float32 vector that the program contains."""
@@ -75,21 +80,37 @@ class Program:
     Attributes:
         buffer_widths: Number of float32 values per token of each buffer.
         caches: One for each layer.
+        ropes: The RoPE of each table of cosines and sines, in the order of the instructions.
     """
 
     buffer_widths: tuple[int, ...]
     tensors: tuple[ProgramTensor, ...]
     instructions: tuple[Instruction, ...] = attrs.field(repr=False)
     caches: tuple[ProgramCache, ...] = attrs.field(repr=False)
+    ropes: tuple[RopeSpec, ...]
+    inverse_frequencies: InverseFrequencies = attrs.field(repr=False)
+
+    def rope_values(self, length: int) -> tuple[float, ...]:
+        """Return the inverse frequencies and the factor of each table, for a sequence of `length` tokens.
+
+        Empty if no table depends on the length.
+        """
+        specs = [rope.for_length(length) for rope in self.ropes]
+        if all(map(is_, specs, self.ropes)):
+            return ()
+        return tuple(
+            value for rope in specs for value in (*self.inverse_frequencies(rope), attention_factor(rope))
+        )
 
 
 @attrs.define
 class ProgramBuilder:
     """Collects the parts of a program and numbers them."""
 
+    inverse_frequencies: InverseFrequencies
     _widths: dict[str, int] = attrs.field(factory=dict)
     _tensors: dict[ProgramTensor, int] = attrs.field(factory=dict)
-    _rope_tables: dict[tuple[int, float], int] = attrs.field(factory=dict)
+    _ropes: dict[object, RopeSpec] = attrs.field(factory=dict)
     _instructions: list[Instruction] = attrs.field(factory=list)
     caches: list[ProgramCache] = attrs.field(factory=list)
 
@@ -110,14 +131,16 @@ class ProgramBuilder:
     def constant(self, name: str, values: Sequence[float]) -> int:
         return self._tensor(ProgramTensor("constant", name, tuple(values)))
 
-    def rope_table(self, frequencies: Sequence[float], factor: float) -> int:
+    def rope_table(self, rope: RopeSpec) -> int:
         """Return the number of a table of cosines and sines, computed once for each step."""
-        tensor = self.constant("inverse frequencies", frequencies)
-        key = (tensor, factor)
-        if key not in self._rope_tables:
-            self._rope_tables[key] = len(self._rope_tables)
+        shortest = rope.for_length(1)
+        factor = attention_factor(shortest)
+        tensor = self.constant("inverse frequencies", self.inverse_frequencies(shortest))
+        key = (tensor, factor, rope.scaling if shortest is not rope else None)
+        if key not in self._ropes:
+            self._ropes[key] = rope
             self.add(Opcode.ROPE_TABLE, tensor, parameters=(factor,))
-        return self._rope_tables[key]
+        return list(self._ropes).index(key)
 
     def add(self, opcode: Opcode, *operands: int, parameters: tuple[float, ...] = ()) -> None:
         self._instructions.append(Instruction(opcode, operands, parameters))
@@ -128,7 +151,14 @@ class ProgramBuilder:
             tensors=tuple(self._tensors),
             instructions=tuple(self._instructions),
             caches=tuple(self.caches),
+            ropes=tuple(self._ropes.values()),
+            inverse_frequencies=self.inverse_frequencies,
         )
 
     def _tensor(self, tensor: ProgramTensor) -> int:
         return self._tensors.setdefault(tensor, len(self._tensors))
+
+
+def attention_factor(rope: RopeSpec) -> float:
+    """Return the factor of cosines and sines of a RoPE, for one length."""
+    return float(getattr(rope.scaling, "attention_factor", 1.0))

@@ -26,7 +26,7 @@ class LayerBuilder:
     """
 
     width: int
-    builder: ProgramBuilder = attrs.field(factory=ProgramBuilder)
+    builder: ProgramBuilder
 
     @property
     def residual(self) -> int:

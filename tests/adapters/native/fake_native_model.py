@@ -18,6 +18,7 @@ class FakeSequence:
     model: "FakeModel"
     tokens: list[int] = attrs.field(factory=list)
     closed: bool = False
+    rope: tuple[float, ...] = ()
 
     @property
     def length(self) -> int:
@@ -51,7 +52,12 @@ class FakeModel:
         self.sequences.append(FakeSequence(self, tokens))
         return self.sequences[-1]
 
-    def new_sequence(self) -> FakeSequence:
+    def rope_values(self, length: int) -> tuple[float, ...]:
+        del length
+        return ()
+
+    def new_sequence(self, length: int) -> FakeSequence:
+        del length
         return self.opened([])
 
     def step(self, batch: Sequence[tuple[Any, Sequence[int]]]) -> NDArray[np.float32]:

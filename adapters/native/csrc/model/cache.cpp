@@ -164,8 +164,16 @@ Status Sequence::truncate(int64_t length) {
   return kOk;
 }
 
+Status Sequence::set_rope(const float* values, int64_t count) {
+  LITGPT_REQUIRE(length_ == 0, "The RoPE of a sequence with tokens cannot change.");
+  LITGPT_TRY(rope_.resize(count));
+  if (count > 0) memcpy(rope_.data(), values, static_cast<size_t>(count) * sizeof(float));
+  return kOk;
+}
+
 Status Sequence::share(const Sequence& other) {
   LITGPT_REQUIRE(length_ == 0 && layers_ == other.layers_, "Only an empty sequence of the same model can share pages.");
+  LITGPT_TRY(set_rope(other.rope_.data(), other.rope_.size()));
   const int64_t pages = pages_for(other.length_);
   for (int32_t i = 0; i < layers_; ++i) {
     drop_pages(caches_[i], 0, caches_[i].pages.size());

@@ -49,6 +49,10 @@ class Sequence {
   // Makes this empty sequence share the pages of `other`.
   Status share(const Sequence& other);
 
+  // Sets the frequencies of RoPE tables that depend on the length of the sequence: see litgpt_sequence_set_rope.
+  Status set_rope(const float* values, int64_t count);
+  const float* rope() const { return rope_.size() == 0 ? nullptr : rope_.data(); }  // null: those of the program
+
   const LayerCache& layer(int32_t index) const;
   // Pointers for writing position `position` (reserved) of head `head`.
   uint8_t* k_page(int32_t layer, int32_t head, int64_t position);
@@ -61,6 +65,7 @@ class Sequence {
   int32_t layers_;
   int64_t length_ = 0;
   LayerCache* caches_ = nullptr;
+  Array<float> rope_;
 };
 
 // Bytes of all pages that are allocated in this process, those in free lists included.

@@ -92,6 +92,16 @@ struct Program {
     const litgpt_tensor& it = tensors[tensor];
     return {static_cast<Format>(it.format), it.rows, it.cols, static_cast<const uint8_t*>(it.data)};
   }
+  int64_t rope_pairs(int64_t table) const {
+    const litgpt_tensor& it = tensors[rope_tables[table].operands[0]];
+    return it.rows * it.cols;
+  }
+  // The frequencies of all tables, and a factor of each.
+  int64_t rope_values() const {
+    int64_t count = rope_tables.size();
+    for (int64_t at = 0; at < rope_tables.size(); ++at) count += rope_pairs(at);
+    return count;
+  }
   // The values of a vector; null if `tensor` is -1.
   const float* vector(int32_t tensor) const {
     return tensor < 0 ? nullptr : static_cast<const float*>(tensors[tensor].data);

@@ -24,6 +24,7 @@ class Step {
 
   void run() {
     int64_t table = 0;
+    int64_t first_value = 0;  // of the table, among those of all tables
     for (int64_t at = 0; at < program_.instructions.size(); ++at) {
       const litgpt_instruction& instruction = program_.instructions[at];
       const int32_t* o = instruction.operands;
@@ -38,7 +39,10 @@ class Step {
         case kHead: head(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
         case kRoute: select_experts(o, p); break;
         case kExperts: run_experts(o, p, program_, batch_, space_, executor_); break;
-        case kRopeTable: rope_table(table++, o[0], static_cast<float>(p[0])); break;
+        case kRopeTable:
+          rope_table(table, first_value, o[0], static_cast<float>(p[0]));
+          first_value += program_.rope_pairs(table++) + 1;
+          break;
         default: run_elementwise(instruction, program_, batch_, space_, executor_); break;
       }
     }
@@ -65,10 +69,12 @@ class Step {
     });
   }
 
-  void rope_table(int64_t table, int32_t tensor, float factor) {
+  void rope_table(int64_t table, int64_t first_value, int32_t tensor, float common_factor) {
     const RopeRows rows = space_.rope(table);
-    const float* frequencies = program_.vector(tensor);
     executor_.per_token(batch_.tokens, [&](int64_t token) {
+      const float* own = batch_.sequences[batch_.sequence_of[token]]->rope();
+      const float* frequencies = own == nullptr ? program_.vector(tensor) : own + first_value;
+      const float factor = own == nullptr ? common_factor : frequencies[rows.pairs];
       const float position = static_cast<float>(batch_.positions[token]);
       for (int64_t pair = 0; pair < rows.pairs; ++pair) {
         const float angle = position * frequencies[pair];

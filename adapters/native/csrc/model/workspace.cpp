@@ -34,15 +34,13 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
 
   int64_t pairs = 0;
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {
-    const litgpt_tensor& frequencies = program.tensors[program.rope_tables[at].operands[0]];
-    pairs += frequencies.rows * frequencies.cols;
+    pairs += program.rope_pairs(at);
   }
   LITGPT_TRY(rope_values_.at_least(2 * pairs * tokens));
   LITGPT_TRY(ropes_.resize(program.rope_tables.size()));
   float* next = rope_values_.data();
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {
-    const litgpt_tensor& frequencies = program.tensors[program.rope_tables[at].operands[0]];
-    const int64_t own = frequencies.rows * frequencies.cols;
+    const int64_t own = program.rope_pairs(at);
     ropes_[at] = {own, next, next + own * tokens};
     next += 2 * own * tokens;
   }
