@@ -50,12 +50,17 @@ class Checker {
   }
 
   // The columns of a bias are padded as the rows of the result are.
-  Status linear(int32_t dst, int32_t src, int32_t weight, int32_t bias) const {
+  Status product(int32_t src, int32_t weight, int32_t bias) const {
     LITGPT_TRY(matrix(weight));
     const litgpt_tensor& it = program_.tensors[weight];
     LITGPT_TRY(range(src, 0, it.cols));
-    if (dst >= 0) LITGPT_TRY(range(dst, 0, it.rows));
     return vector(bias, round_up(it.rows, kTileRows), true);
+  }
+
+  Status linear() const {
+    LITGPT_TRY(finite(1));
+    LITGPT_TRY(product(operands_[1], operands_[2], operands_[3]));
+    return range(operands_[0], 0, program_.tensors[operands_[2]].rows);
   }
 
   Status norm() const {
@@ -158,8 +163,8 @@ class Checker {
   Status copy() const {
     LITGPT_TRY(finite(1));
     const int64_t count = operands_[5] == 0 ? 1 : operands_[5];
-    LITGPT_REQUIRE(count > 0 && operands_[6] >= 0 && operands_[7] >= 0, "Instruction %d: the copies are invalid.",
-                   index_);
+    LITGPT_REQUIRE(count > 0 && operands_[6] >= 0 && (count == 1 || operands_[7] >= operands_[2]),
+                   "Instruction %d: the copies overlap.", index_);
     LITGPT_TRY(range(operands_[0], operands_[4], (count - 1) * operands_[7] + operands_[2]));
     return range(operands_[1], operands_[3], (count - 1) * operands_[6] + operands_[2]);
   }
@@ -198,7 +203,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
       LITGPT_TRY(check.at_most(2, INT32_MAX - program.context_length));
       return check.embed(operands[2] + program.context_length, true);
     case kNorm: return check.norm();
-    case kLinear: LITGPT_TRY(check.finite(1)); return check.linear(operands[0], operands[1], operands[2], operands[3]);
+    case kLinear: return check.linear();
     case kRope: return check.rope();
     case kClamp: LITGPT_TRY(check.finite(2)); return check.range(operands[0], operands[1], operands[2]);
     case kTemperature:
@@ -233,7 +238,7 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
     case kExperts: return check.experts();
     case kHead:
       LITGPT_TRY(check.finite(2));
-      LITGPT_TRY(check.linear(-1, operands[0], operands[1], operands[2]));
+      LITGPT_TRY(check.product(operands[0], operands[1], operands[2]));
       LITGPT_REQUIRE(program.tensors[operands[1]].rows == program.vocab_size,
                      "Instruction %d: the head does not have the size of the vocabulary.", index);
       return kOk;

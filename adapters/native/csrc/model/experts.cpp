@@ -57,8 +57,11 @@ class Experts {
     first[0] = 0;
   }
 
+  // An existing expert, whatever the program has computed as routes.
   int32_t expert_of(int64_t at) const {
-    return static_cast<int32_t>(space_.row(o_[2], at / o_[5])[o_[5] + at % o_[5]]);
+    const float number = space_.row(o_[2], at / o_[5])[o_[5] + at % o_[5]];
+    const float last = static_cast<float>(o_[4] - 1);
+    return number > 0 ? static_cast<int32_t>(number < last ? number : last) : 0;
   }
 
   void gather(int64_t row) {

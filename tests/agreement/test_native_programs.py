@@ -1,0 +1,54 @@
+"""Tests of programs with a wrong operand: an error, or a program that runs, but never a crash."""
+
+import attrs
+import pytest
+
+from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.program.instructions import Opcode, Program
+from litgpt.domain.errors import UnsupportedOperation
+from tests.agreement.models import VARIANTS, pair
+from tests.agreement.test_native_engine import native
+
+NAMES = ("gemma3n", "deepseek_v3", "apertus", "gpt_oss", "opt", "llama4")
+WRONG = (-(2**31), -1, 0, 7, 1_000_000, 2**31 - 1)
+
+
+def model_with(model: NativeModel, program: Program) -> NativeModel:
+    return NativeModel(
+        model.architecture, program, model.weights, model.vectors, cache_format=model.cache_format
+    )
+
+
+def run(model: NativeModel, program: Program) -> bool:
+    """Return whether the library accepts a program; it runs then."""
+    try:
+        changed = model_with(model, program)
+    except UnsupportedOperation:
+        return False
+    changed.step([(changed.new_sequence(40), list(range(1, 35))), (changed.new_sequence(3), [3, 4])])
+    return True
+
+
+def with_operand(program: Program, number: int, operand: int, value: int) -> Program:
+    instruction = program.instructions[number]
+    operands = [*instruction.operands, *[0] * (15 - len(instruction.operands))]
+    operands[operand] = value
+    changed = attrs.evolve(instruction, operands=tuple(operands))
+    instructions = (*program.instructions[:number], changed, *program.instructions[number + 1 :])
+    return attrs.evolve(program, instructions=instructions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_operand_is_an_error_or_runs(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    variant = next((each for each in VARIANTS if each.name == name), None)
+    assert variant is not None
+    model = native(pair(variant, tmp_path_factory.mktemp("programs")).actual)
+    program, rejected, seen = model.program, 0, set[Opcode]()
+    for number, instruction in enumerate(program.instructions):
+        if instruction.opcode in seen:
+            continue
+        seen.add(instruction.opcode)
+        for operand in range(len(instruction.operands)):
+            rejected += sum(not run(model, with_operand(program, number, operand, value)) for value in WRONG)
+    assert rejected > 10 * len(seen)
+    assert run(model, program)
