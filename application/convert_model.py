@@ -44,7 +44,7 @@ class ConvertModel(Generic[TensorT]):
         try:
             self.save.check(loaded, folder, overwrite=overwrite, is_copy=True)  # before any download
             chosen = precision or _storage_precision(loaded.checkpoint)
-            options = DistributeOptions(accelerator="cpu", precision=chosen)
+            options = DistributeOptions(accelerator="cpu", precision=chosen, engine="torch")
             self.place.check(loaded, options)
             loaded, placed = self.place(loaded, options, report)
             self.save(loaded, placed, folder, report, overwrite=overwrite, is_copy=True)

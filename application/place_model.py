@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.domain.distribution.cpu_matmul import slow_placement_warning
+from litgpt.domain.distribution.engine import torch_notice
 from litgpt.domain.distribution.placement import (
     DistributeOptions,
     Hardware,
@@ -17,17 +18,27 @@ from litgpt.domain.distribution.placement import (
 )
 from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.preflight import check_memory
+from litgpt.domain.model import Architecture
 from litgpt.domain.ports import DistributionStrategy, PlacedModel
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
 
 
+def _no_missing_part(_: Architecture) -> str | None:
+    return None
+
+
 @attrs.frozen
 class PlaceModel(Generic[TensorT]):
-    """Builds a loaded model on its devices."""
+    """Builds a loaded model on its devices.
+
+    Attributes:
+        missing_part: Returns a part of a model that the native engine does not have; None if it has all.
+    """
 
     strategy: DistributionStrategy[TensorT]
     equal: Callable[[TensorT, TensorT], bool]
+    missing_part: Callable[[Architecture], str | None] = _no_missing_part
 
     def check(
         self,
@@ -35,8 +46,10 @@ class PlaceModel(Generic[TensorT]):
         options: DistributeOptions,
         *,
         replaced: PlacedModel[TensorT] | None = None,
-    ) -> None:
+    ) -> Placement:
         """Check that a model can be placed in place of `replaced`, before anything is allocated.
+
+        Returns the placement.
 
         Raises:
             InvalidArgument: An argument is not valid.
@@ -44,18 +57,17 @@ class PlaceModel(Generic[TensorT]):
                 by the engine, or there is not enough memory.
         """
         hardware = self.strategy.hardware(replaced)
-        placement = with_cpu_offload(
-            _resolve_placement(loaded, options, hardware), loaded.architecture, hardware
-        )
+        placement = with_cpu_offload(self._resolve(loaded, options, hardware), loaded.architecture, hardware)
         self.strategy.check(placement, loaded.architecture, loaded.weight_sources)
         _check_memory(loaded, placement, hardware)
+        return placement
 
     def __call__(
         self, loaded: LoadedModel[TensorT], options: DistributeOptions, report: Reporter
     ) -> tuple[LoadedModel[TensorT], PlacedModel[TensorT]]:
         """Return the loaded model with its LM head resolved, and the placed model."""
         hardware = self.strategy.hardware()
-        requested = _resolve_placement(loaded, options, hardware)
+        requested = self._resolve(loaded, options, hardware)
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
         _report_notes(loaded, report)
         if notice := offload_notice(placement, loaded.architecture):
@@ -67,6 +79,10 @@ class PlaceModel(Generic[TensorT]):
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
         if placement.engine == "torch":  # the native engine reports its instruction set and its threads
             report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
+        if options.engine is None and placement.engine == "torch":
+            part = self.missing_part(loaded.architecture)
+            if notice := torch_notice(placement.devices, part, has_native=hardware.has_native_engine):
+                report(Notice(notice))
         if warning := no_gpu_warning(options, placement):
             report(Notice(warning))
         return loaded, self._build(loaded, placement, report)
@@ -82,6 +98,16 @@ class PlaceModel(Generic[TensorT]):
         loaded = self._fetch(loaded, report)
         return loaded, self._build(loaded, placement, report)
 
+    def _resolve(
+        self, loaded: LoadedModel[TensorT], options: DistributeOptions, hardware: Hardware
+    ) -> Placement:
+        return resolve_placement(
+            options,
+            hardware,
+            bfloat16_loses_precision=loses_precision_in_bfloat16(loaded.checkpoint.tensors.values()),
+            missing_part=self.missing_part(loaded.architecture),
+        )
+
     def _build(
         self, loaded: LoadedModel[TensorT], placement: Placement, report: Reporter
     ) -> PlacedModel[TensorT]:
@@ -96,16 +122,6 @@ class PlaceModel(Generic[TensorT]):
         if resolved.architecture.tie_word_embeddings != loaded.architecture.tie_word_embeddings:
             report(Notice(f"{loaded.checkpoint.name}: {_UNTIED_HEAD_NOTE}"))
         return resolved
-
-
-def _resolve_placement(
-    loaded: LoadedModel[TensorT], options: DistributeOptions, hardware: Hardware
-) -> Placement:
-    return resolve_placement(
-        options,
-        hardware,
-        bfloat16_loses_precision=loses_precision_in_bfloat16(loaded.checkpoint.tensors.values()),
-    )
 
 
 def _check_memory(loaded: LoadedModel[TensorT], placement: Placement, hardware: Hardware) -> None:

@@ -89,3 +89,4 @@ class NativePlacedModel:
         self.model = self._adapted = None
         if self._torch is not None:
             self._torch.close()
+            self._torch = None

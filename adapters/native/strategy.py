@@ -10,7 +10,6 @@ from litgpt.adapters.native.library import instruction_set, is_installed
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.distribution.placement import Hardware, Placement
-from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, PlacedModel
 from litgpt.domain.progress import Notice, Reporter, null_reporter
@@ -61,12 +60,6 @@ class NativeStrategy:
     ) -> None:
         if placement.engine == "torch":
             self.torch.check(placement, architecture, sources)
-            return
-        from litgpt.adapters.native.program.coverage import unsupported_part
-
-        if (part := unsupported_part(architecture)) is not None:
-            reason = f"it does not support {part} in this version. Use engine='torch'."
-            raise UnsupportedOperation("engine='native'", reason)
 
     def build(
         self,

@@ -8,49 +8,67 @@ from litgpt.domain.quantization import Quantization
 
 Engine: TypeAlias = Literal["native", "torch"]
 
-DEFAULT_ENGINE: Engine = "torch"
-"""The engine of `engine=None` in this version."""
+NOT_BUILT = (
+    "it was not built when litgpt was installed. Install a C++ compiler (on Debian and Ubuntu: "
+    "apt install g++) or the Python package ziglang, then install litgpt again"
+)
 
-_USE_TORCH = "or use engine='torch'."
 
-
-def resolve_engine(
-    engine: object, devices: Sequence[str], quantize: Quantization | None, *, has_native: bool
-) -> Engine:
+def resolve_engine(engine: object, obstacle: str | None) -> Engine:
     """Return the engine for the argument of `distribute`.
 
     Args:
-        engine: The argument.
-        devices: The devices of the model, as in `Placement`.
-        quantize: The quantization of its weights.
-        has_native: `Hardware.has_native_engine`.
+        engine: The argument; None selects the native engine if it can compute the model.
+        obstacle: The result of `native_obstacle`.
 
     Raises:
         InvalidArgument: The engine does not exist.
-        UnsupportedOperation: The native engine does not support the placement, or is not installed.
+        UnsupportedOperation: The native engine cannot compute the model.
     """
     match engine:
         case None:
-            return DEFAULT_ENGINE
+            return "native" if obstacle is None else "torch"
         case "torch":
             return engine
         case "native":
-            pass
+            if obstacle is not None:
+                raise UnsupportedOperation("engine='native'", f"{obstacle}, or engine='torch'.")
+            return engine
         case _:
             raise InvalidArgument("engine", engine, "None, 'native' or 'torch'")
-    reason = None
+
+
+def native_obstacle(
+    devices: Sequence[str], quantize: Quantization | None, missing_part: str | None, *, has_native: bool
+) -> str | None:
+    """Return why the native engine cannot compute a model, and a remedy; None if it can.
+
+    Args:
+        devices: The devices of the model, as in `Placement`.
+        quantize: The quantization of its weights.
+        missing_part: A part of the model that the engine does not have; None if it has all.
+        has_native: `Hardware.has_native_engine`.
+    """
     kind = devices[0].partition(":")[0]
     if kind != "cpu":
-        reason = f"it runs on a CPU and not on {kind}. Use accelerator='cpu', {_USE_TORCH}"
-    elif len(devices) > 1:
-        reason = f"it runs on one device and not on {len(devices)}. Use devices=1, {_USE_TORCH}"
-    elif quantize is not None and quantize.startswith("bnb."):
-        reason = f"it does not support quantize={quantize!r}. Use quantize='int8' or 'int4', {_USE_TORCH}"
-    elif not has_native:
-        reason = (
-            "it was not built when litgpt was installed. Install a C++ compiler (on Debian and Ubuntu: "
-            f"apt install g++) or the Python package ziglang, then install litgpt again, {_USE_TORCH}"
-        )
-    if reason is not None:
-        raise UnsupportedOperation("engine='native'", reason)
-    return "native"
+        return f"it runs on a CPU and not on {kind}. Use accelerator='cpu'"
+    if len(devices) > 1:
+        return f"it runs on one device and not on {len(devices)}. Use devices=1"
+    if quantize is not None and quantize.startswith("bnb."):
+        return f"it does not support quantize={quantize!r}. Use quantize='int8' or 'int4'"
+    if missing_part is not None:
+        return f"it does not support {missing_part} in this version. Use engine=None"
+    return None if has_native else NOT_BUILT
+
+
+def torch_notice(devices: Sequence[str], missing_part: str | None, *, has_native: bool) -> str | None:
+    """Return why a model for one CPU is computed with PyTorch, which is slower; None on other devices."""
+    if len(devices) > 1 or not devices[0].startswith("cpu"):
+        return None
+    if missing_part is not None:
+        return f"The model is computed with PyTorch: the native engine does not support {missing_part}."
+    return (
+        None
+        if has_native
+        else f"The model is computed with PyTorch, not with the faster native engine: {NOT_BUILT}."
+    )

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.distribution.engine import DEFAULT_ENGINE, Engine, resolve_engine
+from litgpt.domain.distribution.engine import Engine, native_obstacle, resolve_engine
 from litgpt.domain.errors import (
     HardwareUnavailable,
     InvalidArgument,
@@ -105,7 +105,7 @@ class Placement:
     local_rank: int | None = None
     num_nodes: int = 1
     trainable: bool = False
-    engine: Engine = DEFAULT_ENGINE
+    engine: Engine = "torch"
     keeps_quantization: bool = False
 
     __repr__ = brief_repr
@@ -124,9 +124,13 @@ class Placement:
 
 
 def resolve_placement(
-    options: DistributeOptions, hardware: Hardware, *, bfloat16_loses_precision: bool = False
+    options: DistributeOptions,
+    hardware: Hardware,
+    *,
+    bfloat16_loses_precision: bool = False,
+    missing_part: str | None = None,
 ) -> Placement:
-    """Return the placement of a model.
+    """Return the placement of a model; `missing_part` is a part of it that the native engine does not have.
 
     By default, a CPU does not round the stored weights to bfloat16 (docs/decisions/arithmetic.md).
 
@@ -144,7 +148,8 @@ def resolve_placement(
     local_size = hardware.local_world_size or hardware.world_size
     rounds = bfloat16_loses_precision and quantize is None
     devices = (_torchrun_devices if launched else _devices)(options, accelerator, hardware)
-    engine = resolve_engine(options.engine, devices, quantize, has_native=hardware.has_native_engine)
+    obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
+    engine = resolve_engine(options.engine, obstacle)
     return Placement(
         devices=devices,
         local_rank=hardware.rank if launched else None,

@@ -135,7 +135,9 @@ GenerateStrategy: TypeAlias = Annotated[
 ]
 Engine: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="native (C++ kernels, on a CPU) or torch.  [default: torch]", show_default=False),
+    typer.Option(
+        help="native (C++ kernels, on a CPU) or torch.  [default: native if possible]", show_default=False
+    ),
 ]
 InfoDevices: TypeAlias = Annotated[
     int, typer.Option(help="Also show the memory that each of this many devices needs.")

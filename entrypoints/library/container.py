@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from litgpt.adapters.checkpoints.chain_store import ChainStore
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
+    from litgpt.domain.model import Architecture
 
 # dependency-injector resolves names when a container is declared, so adapters are imported inside functions:
 # declaring this container then imports neither torch nor huggingface_hub.
@@ -153,6 +154,12 @@ def _strategy() -> DistributionStrategy[Any]:
     return NativeStrategy(TorchStrategy(), random_seed, inverse_frequency_list)
 
 
+def _missing_part(architecture: "Architecture") -> str | None:
+    from litgpt.adapters.native.program.coverage import unsupported_part
+
+    return unsupported_part(architecture)
+
+
 def _tensors_equal() -> "Callable[[Any, Any], bool]":
     from litgpt.adapters.pytorch.ops.tensor_equality import tensors_equal
 
@@ -192,7 +199,9 @@ class Container(containers.DeclarativeContainer):
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
-    place_model = providers.Factory(PlaceModel, strategy=strategy, equal=tensors_equal)
+    place_model = providers.Factory(
+        PlaceModel, strategy=strategy, equal=tensors_equal, missing_part=providers.Object(_missing_part)
+    )
     overwrite_guard = providers.Factory(OverwriteGuard, inspect=providers.Singleton(_inspect_folder))
     save_model = providers.Factory(
         SaveModel,

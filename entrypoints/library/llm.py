@@ -144,7 +144,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
                 the cache grows as needed.
             engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
                 quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch. None:
-                `torch` in this version.
+                `native` if the model is on one CPU and the engine has all its parts, else `torch`.
 
         Raises:
             InvalidArgument: An argument is not valid.

@@ -70,7 +70,7 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
-    llm.distribute(accelerator="cpu", precision="32-true")
+    llm.distribute(accelerator="cpu", precision="32-true", engine="torch")
     generator = llm._generator()
     prefix = generator.prefix_cache()
 

@@ -186,9 +186,9 @@ def test_a_model_beyond_the_memory_is_refused_with_both_figures() -> None:
 
 
 def test_weights_that_are_mapped_from_their_file_take_no_memory() -> None:
-    memory_check(memory=10_000, dtype="float32", precision="32-true")
+    memory_check(memory=10_000, dtype="float32", precision="32-true", engine="torch")
     with pytest.raises(UnsupportedOperation):
-        memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8")
+        memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8", engine="torch")
 
 
 def test_the_native_engine_rearranges_all_weights_and_allocates_no_cache_in_advance() -> None:
@@ -211,7 +211,7 @@ def test_a_fixed_cache_that_memory_does_not_hold_is_refused(size: object) -> Non
     with pytest.raises(
         UnsupportedOperation, match=r"fixed_kv_cache_size=.* GB of memory and 10\.0 GB are available"
     ):
-        memory_check(memory=10**10, context=10**12, fixed_kv_cache_size=size)
+        memory_check(memory=10**10, context=10**12, fixed_kv_cache_size=size, engine="torch")
 
 
 def test_the_memory_of_a_gpu_counts_there() -> None:

@@ -205,9 +205,25 @@ def test_several_devices_without_a_gpu_are_reported(
 NATIVE = Hardware(has_native_engine=True)
 
 
-def test_torch_is_the_default_engine() -> None:
-    assert resolve_placement(DistributeOptions(), NATIVE).engine == "torch"
-    assert resolve_placement(DistributeOptions(engine="torch"), NATIVE).engine == "torch"
+@pytest.mark.parametrize(
+    ("options", "hardware", "missing_part", "engine"),
+    [
+        ({}, NATIVE, None, "native"),
+        ({"quantize": "int8", "precision": "bf16-true"}, NATIVE, None, "native"),
+        ({"engine": "torch"}, NATIVE, None, "torch"),
+        ({}, NATIVE, "AltUp", "torch"),
+        ({}, Hardware(), None, "torch"),
+        ({"quantize": "bnb.nf4"}, NATIVE, None, "torch"),
+        ({"devices": 2, "generate_strategy": "sequential"}, NATIVE, None, "torch"),
+        ({}, attrs.evolve(TWO_GPUS, has_native_engine=True), None, "torch"),
+        ({"accelerator": "cpu"}, attrs.evolve(TWO_GPUS, has_native_engine=True), None, "native"),
+    ],
+)
+def test_the_native_engine_is_the_default_where_it_can_compute_the_model(
+    options: dict[str, Any], hardware: Hardware, missing_part: str | None, engine: str
+) -> None:
+    placement = resolve_placement(DistributeOptions(**options), hardware, missing_part=missing_part)
+    assert placement.engine == engine
 
 
 @pytest.mark.parametrize("devices", ["auto", 1, [0]])
@@ -224,9 +240,11 @@ def test_the_native_engine_runs_on_the_cpu_also_beside_gpus(devices: Any) -> Non
 def test_the_native_engine_keeps_the_quantization_of_the_checkpoint_by_default(
     options: dict[str, Any], *, keeps: bool
 ) -> None:
-    native = resolve_placement(DistributeOptions(engine="native", **options), NATIVE)
-    assert native.keeps_quantization is keeps
-    assert not resolve_placement(DistributeOptions(**options), NATIVE).keeps_quantization
+    for engine in ("native", None):
+        native = resolve_placement(DistributeOptions(engine=engine, **options), NATIVE)
+        assert native.keeps_quantization is keeps
+    torch = resolve_placement(DistributeOptions(engine="torch", **options), NATIVE)
+    assert not torch.keeps_quantization
 
 
 @pytest.mark.parametrize(
@@ -234,7 +252,7 @@ def test_the_native_engine_keeps_the_quantization_of_the_checkpoint_by_default(
     [
         (
             {"accelerator": "cuda"},
-            r"on a CPU and not on cuda. Use accelerator='cpu', or use engine='torch'\.",
+            r"on a CPU and not on cuda. Use accelerator='cpu', or engine='torch'\.",
         ),
         ({"accelerator": "cpu", "devices": 2, "generate_strategy": "tensor_parallel"}, "Use devices=1, or"),
         ({"quantize": "bnb.nf4"}, "does not support quantize='bnb.nf4'. Use quantize='int8' or 'int4'"),

@@ -85,7 +85,7 @@ def test_stdout_is_only_the_answer(capsys: pytest.CaptureFixture[str], folder: s
     status, answer, notes = run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert status == 0
     assert answer.endswith("\n")
-    assert notes.startswith("Using 1 device(s): cpu, ")
+    assert notes.startswith("Using the native engine (")
     assert run_cli(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LITGPT_QUIET", "1")

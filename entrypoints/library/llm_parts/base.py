@@ -112,7 +112,7 @@ class BaseLLM(nn.Module):
     def _release(self) -> None:
         if self._placed is not None:
             self._placed.close()
-        self.model = self._placed = self._trainer_ckpt = self._adapters = None
+        self.model = self._placed = self._trainer_ckpt = self._adapters = self._built = None
         self._is_loaded = False
 
     def _require_full_model(self, operation: str) -> PlacedModel[Tensor]:
@@ -163,7 +163,10 @@ class BaseLLM(nn.Module):
     def _differs_from_native(self) -> bool:
         """Whether the torch network of a native model was replaced, or its weights were changed."""
         network = self._network
-        return network is not None and (self._is_loaded or (network, _version(network)) != self._built)
+        if network is None:
+            return False
+        changed = self._is_loaded or self._adapters is not None
+        return changed or (network, _version(network)) != self._built
 
     def _weights_version(self) -> object:
         """Return the version of trainable weights, which optimizers change in place; None for others."""

@@ -54,11 +54,17 @@ def in_groups(x: Floats) -> Floats:
 
 
 def quantized(x: Floats) -> NDArray[np.float64]:
-    """Return the values that 8 bits in groups of 32 keep of the input of a product."""
+    """Return the values that 8 bits, or 15 in groups with outliers, keep of the input of a product."""
     groups = in_groups(x)
     largest = np.abs(groups).max(axis=-1, keepdims=True)
     inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 0)
-    values = np.rint(groups * inverse).astype(np.float64) * (largest / np.float32(127))
+    scaled = groups * inverse
+    quants = np.rint(scaled)
+    with np.errstate(over="ignore"):  # squares of such inputs are infinite in the kernels too
+        mean_square = np.square(x).sum(axis=-1) / np.float32(x.shape[1])
+        has_low = largest * largest > 9 * mean_square[:, None, None]
+    rest = np.where(has_low, np.rint((scaled - quants) * 128) / 128, 0)
+    values = (quants.astype(np.float64) + rest) * (largest / np.float32(127))
     kept: NDArray[np.float64] = values.reshape(len(x), -1)[:, : x.shape[1]]
     return kept
 

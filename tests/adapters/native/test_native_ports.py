@@ -73,8 +73,8 @@ class TestNativeGenerator(GeneratorContract):
 
 
 def test_a_placement_selects_the_engine() -> None:
-    assert isinstance(build(), PlacedGPT)
     assert isinstance(build(engine="torch"), PlacedGPT)
+    assert isinstance(build(), NativePlacedModel)
     assert native().placement.engine == "native"
 
 

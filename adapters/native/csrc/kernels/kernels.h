@@ -14,9 +14,13 @@ struct Prepared {
   int64_t cols;    // padded
   float* f32;      // kF32, kF16, and kBF16 without bf16 instructions
   uint16_t* bf16;  // kBF16 with bf16 instructions
-  int8_t* q8;      // quantized formats, symmetric: x = scale * q
-  float* scales;   // per row and group of 32
-  float* sums;     // scale * (sum of the q of a group)
+  // Quantized formats: x = scale * (q + low / 128), with one scale for each row and group of 32. Groups without
+  // outliers (prepare.h) have 8 bits: their `low` is zero.
+  int8_t* q8;
+  int8_t* low;
+  uint8_t* has_low;  // per row and group
+  float* scales;
+  float* sums;  // the sum of x of a group, as it is multiplied
 };
 
 enum NormKind : int32_t { kRms = 0, kLayer = 1 };

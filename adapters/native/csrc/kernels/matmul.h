@@ -37,6 +37,8 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       at(x.f32, token * x.cols),
       at(x.bf16, token * x.cols),
       at(x.q8, token * x.cols),
+      at(x.low, token * x.cols),
+      at(x.has_low, token * groups),
       at(x.scales, token * groups),
       at(x.sums, token * groups),
       x.cols,

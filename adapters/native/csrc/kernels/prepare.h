@@ -17,31 +17,69 @@ static void prepare_bf16(const float* x, int64_t cols, int64_t padded, uint16_t*
   for (int64_t c = 0; c < padded; c += kLanes) store_bf16(out + c, load_padded(x + c, cols - c));
 }
 
-static void prepare_q8(const float* x, int64_t cols, int64_t padded, int8_t* quants, float* scales, float* sums) {
+// The row of `out` that has the quantized values of row `t`.
+struct QuantRow {
+  QuantRow(const Prepared& out, int64_t t)
+      : q8(out.q8 + t * out.cols),
+        low(out.low + t * out.cols),
+        has_low(out.has_low + t * (out.cols / kGroup)),
+        scales(out.scales + t * (out.cols / kGroup)),
+        sums(out.sums + t * (out.cols / kGroup)) {}
+
+  int8_t* q8;
+  int8_t* low;
+  uint8_t* has_low;
+  float* scales;
+  float* sums;
+};
+
+// A group whose largest value exceeds this many times the RMS of its row has outliers: with 8 bits, its other values
+// would lose what the rest of the row keeps. Such groups have 15 bits. On SmolLM2 they are a quarter of all groups, and
+// the KL divergence from exact activations is a ninth of that with 8 bits everywhere.
+constexpr float kOutlier = 3.0F;
+
+static float mean_square(const float* x, int64_t cols) {
+  Floats squares = broadcast(0.0F);
+  for (int64_t c = 0; c < cols; c += kLanes) {
+    const Floats values = load_padded(x + c, cols - c);
+    squares = fma(values, values, squares);
+  }
+  return sum(squares) / static_cast<float>(cols);
+}
+
+static void prepare_q8(const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
+  const float outlier = kOutlier * kOutlier * mean_square(x, cols);
   for (int64_t c = 0; c < padded; c += kGroup) {
     const Floats low = load_padded(x + c, cols - c);
     const Floats high = load_padded(x + c + kLanes, cols - c - kLanes);
     const float largest = max_lane(max(abs(low), abs(high)));
     // Below 2^-120 the inverse could overflow; such a group counts as zero.
     const float inverse = largest > 7.6e-37F ? 127.0F / largest : 0.0F;
-    const Floats low_quants = round(low * broadcast(inverse));
-    const Floats high_quants = round(high * broadcast(inverse));
-    store_i8(quants + c, low_quants);
-    store_i8(quants + c + kLanes, high_quants);
+    const Floats scaled[2] = {low * broadcast(inverse), high * broadcast(inverse)};
+    const bool has_low = largest * largest > outlier;
+    Floats total = broadcast(0.0F);
+    for (int half = 0; half < 2; ++half) {
+      const int64_t at = c + half * kLanes;
+      const Floats quants = round(scaled[half]);
+      const Floats rest = has_low ? round((scaled[half] - quants) * broadcast(128.0F)) : broadcast(0.0F);
+      store_i8(out.q8 + at, quants);
+      store_i8(out.low + at, rest);
+      total = total + fma(rest, broadcast(1.0F / 128.0F), quants);
+    }
+    out.has_low[c / kGroup] = has_low;
     // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
     const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
-    scales[c / kGroup] = scale;
-    sums[c / kGroup] = scale * sum(low_quants + high_quants);
+    out.scales[c / kGroup] = scale;
+    out.sums[c / kGroup] = scale * sum(total);
   }
 }
 
 static void prepare(Format format, const float* x, int64_t stride, int64_t cols, int64_t first, int64_t last,
                     const Prepared& out) {
-  const int64_t groups = out.cols / kGroup;
   for (int64_t t = first; t < last; ++t) {
     const float* row = x + t * stride;
     if (format == kQ8 || format == kQ4 || format == kQ4M) {
-      prepare_q8(row, cols, out.cols, out.q8 + t * out.cols, out.scales + t * groups, out.sums + t * groups);
+      prepare_q8(row, cols, out.cols, QuantRow(out, t));
     } else if (format == kBF16 && reg::kBf16Dot) {
       prepare_bf16(row, cols, out.cols, out.bf16 + t * out.cols);
     } else {

@@ -10,6 +10,8 @@ struct TokenRows {
   const float* f32;
   const uint16_t* bf16;
   const int8_t* q8;
+  const int8_t* low;
+  const uint8_t* has_low;
   const float* scales;
   const float* sums;
   int64_t cols;
@@ -101,7 +103,8 @@ struct ProductBF16 : FloatProduct {
   }
 };
 
-// sum += scale of the weights * (scale of x * dot - excess * sum of x)
+// sum += scale of the weights * (scale of x * dot - excess * sum of x). Where `low` is zero, leaving it out changes no
+// bit: a token's sums do not depend on the other tokens of its block.
 template <int kFormat>
 struct QuantProduct {
   static constexpr int kTokens = reg::kDotTokens;
@@ -111,29 +114,43 @@ struct QuantProduct {
   static constexpr int64_t kScaleBytes = (kFormat == kQ4M ? 4 : 2) * kTileRows;
   static constexpr float kExcess = kFormat == kQ8 ? reg::kQ8Excess : kFormat == kQ4 ? 8.0F : 0.0F;
 
+  template <int kTokens>
+  LITGPT_INLINE void dot(const uint8_t* quants, const int8_t* x, int64_t stride, reg::Int (&dots)[kTokens]) {
+    if constexpr (kFormat == kQ8) {
+      reg::dot_q8(quants, x, stride, dots);
+    } else {
+      reg::dot_q4(quants, x, stride, dots);
+    }
+  }
+
   template <int kTokens, int kCount>
   LITGPT_INLINE void accumulate(const uint8_t* group, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
     const uint16_t* scales = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
     const uint8_t* quants = group + kScaleBytes + part * 4 * reg::kLanes;
+    uint8_t has_low = 0;
+    for (int t = 0; t < kTokens; ++t) has_low |= x.has_low[t * x.groups + g];
     _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
       reg::Int dots[kTokens];
-      if constexpr (kFormat == kQ8) {
-        reg::dot_q8(quants + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
-      } else {
-        reg::dot_q4(quants + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
+      reg::Float products[kTokens];
+      dot(quants + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
+      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) products[t] = reg::to_float(dots[t]);
+      if (has_low) {
+        dot(quants + p * 4 * reg::kLanes, x.low + g * kGroup, x.cols, dots);
+        _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
+          products[t] = reg::fma(reg::to_float(dots[t]), reg::broadcast(1.0F / 128.0F), products[t]);
+        }
       }
       const reg::Float scale = reg::load_f16(scales + p * reg::kLanes);
       _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
         const reg::Float x_scale = reg::broadcast(x.scales[t * x.groups + g]);
         const float x_sum = x.sums[t * x.groups + g];
-        reg::Float dot = reg::to_float(dots[t]);
         if constexpr (kExcess != 0.0F) {
-          dot = reg::fma(dot, x_scale, reg::broadcast(-kExcess * x_sum));
+          products[t] = reg::fma(products[t], x_scale, reg::broadcast(-kExcess * x_sum));
         } else {
-          dot = dot * x_scale;
+          products[t] = products[t] * x_scale;
         }
-        sums[t][p] = reg::fma(scale, dot, sums[t][p]);
+        sums[t][p] = reg::fma(scale, products[t], sums[t][p]);
         if constexpr (kFormat == kQ4M) {
           const reg::Float minimum = reg::load_f16(scales + kTileRows + p * reg::kLanes);
           sums[t][p] = reg::fma(minimum, reg::broadcast(x_sum), sums[t][p]);
