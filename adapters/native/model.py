@@ -16,6 +16,9 @@ from litgpt.domain.model import Architecture
 
 _TILE_ROWS = 16
 
+_MAX_CONTEXT = 2**31 - 1
+"""The most positions that the engine counts."""
+
 
 class NativeModel:
     """A model that the engine runs; owns its weights.
@@ -199,7 +202,7 @@ def _structure(
     widths, caches = program.buffer_widths, program.caches
     return ProgramStructure(
         vocab_size=architecture.vocab_size,
-        context_length=architecture.context_length,
+        context_length=min(architecture.context_length, _MAX_CONTEXT),
         num_buffers=len(widths),
         num_tensors=len(tensors),
         num_instructions=len(program.instructions),

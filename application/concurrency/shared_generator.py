@@ -7,9 +7,41 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from litgpt.application.concurrency.model_lock import ModelLease, ModelLock, this_thread
+from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
+
+
+@attrs.define(eq=False)
+class SharedPrefixCache:
+    """The prefix cache of the current generator; empty after the model was placed in another engine.
+
+    Attributes:
+        cache: The cache of a generator of class `made_by`.
+    """
+
+    cache: PrefixCache
+    made_by: type = attrs.field(repr=False)
+
+    __repr__ = brief_repr
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        return self.cache.tokens
+
+    def fork(self) -> "SharedPrefixCache":
+        return SharedPrefixCache(self.cache.fork(), self.made_by)
+
+    def close(self) -> None:
+        self.cache.close()
+
+    def of(self, generator: Generator) -> PrefixCache:
+        """Return the cache, or a new one if another kind of generator made it."""
+        if self.made_by is not type(generator):
+            self.cache.close()
+            self.cache, self.made_by = generator.prefix_cache(), type(generator)
+        return self.cache
 
 
 @attrs.frozen
@@ -34,15 +66,23 @@ class SharedGenerator:
 
     def prefix_cache(self) -> PrefixCache:
         with self.lock.using():
-            return self.current_generator().prefix_cache()
+            generator = self.current_generator()
+            return SharedPrefixCache(generator.prefix_cache(), type(generator))
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> Generation:
         """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
-            generation = self.current_generator().generate(requests, prefix=prefix)
+            generation = self.start(requests, prefix)
             return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
+
+    def start(self, requests: Sequence[GenerationRequest], prefix: PrefixCache | None) -> Generation:
+        """Start a generation, while the lock is held."""
+        generator = self.current_generator()
+        if isinstance(prefix, SharedPrefixCache):
+            prefix = prefix.of(generator)
+        return generator.generate(requests, prefix=prefix)
 
 
 class _SharedGeneration(Iterator[TokenEvent]):
@@ -110,7 +150,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
             if self._generation is not None and self._shared.lock.version != self._version:
                 self._free()
                 requests, prefix = self._request
-                self._generation = self._shared.current_generator().generate(requests, prefix=prefix)
+                self._generation = self._shared.start(requests, prefix)
                 for index in self._cancelled:
                     self._generation.cancel(index)
             abandon = weakref.WeakMethod(self._free)

@@ -107,9 +107,9 @@ def test_a_fixed_cache_that_no_memory_holds_leaves_the_model_where_it_is(
     with bounded(), LLM.load(str(folder), quiet=True) as llm:
         before = llm.generate("hello", top_k=1, max_new_tokens=5)
         with pytest.raises(UnsupportedOperation, match=rf"fixed_kv_cache_size=.*{FIGURES}"):
-            llm.distribute(fixed_kv_cache_size=size)
+            llm.distribute(fixed_kv_cache_size=size, engine="torch")
         assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
-        llm.distribute(fixed_kv_cache_size=100)
+        llm.distribute(fixed_kv_cache_size=100, engine="torch")
         assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
 
 
@@ -192,7 +192,8 @@ import torch
 from litgpt.adapters.pytorch.generation import generator
 torch.set_num_threads(1)
 generator.MAX_SEQUENCES = 3000  # one batch of all prompts needs more memory than is left
-llm = LLM.load(sys.argv[1], quiet=True)
+llm = LLM.load(sys.argv[1], distribute=None, quiet=True)
+llm.distribute(engine="torch")
 before = llm.generate("hello", top_k=1, max_new_tokens=5)
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()

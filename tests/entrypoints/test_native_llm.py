@@ -17,12 +17,13 @@ from tests.entrypoints.templated_model import templated_folder
 from tests.entrypoints.test_cli import run_cli
 
 QUESTION = "What is the capital of France? Tell me about it."
+IDS = torch.arange(5, 30)[None]
 PROMPTS = ["Hello", "A longer prompt of several words, which is one more", "x" * 700, "1 2 3"]
 
 
 def place(model: Any = "smollm2", **options: Any) -> LLM:
     llm = LLM.load(model, distribute=None, quiet=True)
-    llm.distribute(**({"accelerator": "cpu"} | options))
+    llm.distribute(**({"accelerator": "cpu", "engine": "torch"} | options))
     return llm
 
 
@@ -241,9 +242,14 @@ def test_a_native_model_can_be_prepared_for_training() -> None:
     assert llm.generate("abc", max_new_tokens=3)
 
 
-def test_operations_that_the_engine_does_not_have_name_the_remedy(tiny: LLM) -> None:
-    with pytest.raises(UnsupportedOperation, match=r"distribute\(engine='torch'\)"):
-        tiny.half()
+def test_a_converted_model_is_computed_with_the_converted_weights() -> None:
+    with place(tiny_folder("llama"), engine="torch", precision="bf16-true") as rounded:
+        expected = rounded(IDS)
+        text = rounded.generate("abc", top_k=1, max_new_tokens=20)
+    with place(tiny_folder("llama"), engine="native", precision="32-true") as llm:
+        llm.to(torch.bfloat16)
+        assert torch.equal(llm(IDS), expected)
+        assert llm.generate("abc", top_k=1, max_new_tokens=20) == text
 
 
 @pytest.mark.parametrize(

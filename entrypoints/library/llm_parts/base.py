@@ -39,8 +39,9 @@ class BaseLLM(nn.Module):
         self._services = services
         self._lock = ModelLock()
         self._placed: PlacedModel[Tensor] | None = None
-        self.register_state_dict_pre_hook(_build_network)  # type: ignore[no-untyped-call]
-        self._built: tuple[object, int] | None = None  # the torch network of a native model, as it was built
+        self.register_state_dict_pre_hook(build_network)  # type: ignore[no-untyped-call]
+        # The torch network of a native model, and its weights as they were built.
+        self._built: tuple[object, object] | None = None
         self._is_closed = False
         self._adapters: ModelAdapters | None = None
         self._not_native: object = None  # the changes of an adapter that the native engine does not have
@@ -72,7 +73,7 @@ class BaseLLM(nn.Module):
             prefix: Prefix of the names.
             remove_duplicate: Whether a module with several names is returned once.
         """
-        _build_network(self)
+        build_network(self)
         modules: Iterator[tuple[str, nn.Module]] = super().named_modules(memo, prefix, remove_duplicate)
         return modules
 
@@ -150,7 +151,7 @@ class BaseLLM(nn.Module):
                 except UnsupportedOperation as error:
                     self._not_native = changes
                     self._report(Notice(f"{error} PyTorch generates with it."))
-            _build_network(self)
+            build_network(self)
         return placed.torch.generator()
 
     @property
@@ -163,17 +164,14 @@ class BaseLLM(nn.Module):
     def _differs_from_native(self) -> bool:
         """Whether the torch network of a native model was replaced, or its weights were changed."""
         network = self._network
-        if network is None:
-            return False
-        changed = self._is_loaded or self._adapters is not None
-        return changed or (network, _version(network)) != self._built
+        return network is not None and (self._is_loaded or (network, _version(network)) != self._built)
 
     def _weights_version(self) -> object:
         """Return the version of trainable weights, which optimizers change in place; None for others."""
         return weights_version(self._network) if self._network is not None and self._is_trainable else None
 
 
-def _build_network(llm: nn.Module, *_: object) -> None:
+def build_network(llm: nn.Module, *_: object) -> None:
     """Build the torch network of a native model (see `BaseLLM.__getattr__`)."""
     getattr(llm, "model", None)
 
@@ -182,7 +180,8 @@ def _is_native(placed: PlacedModel[Any] | None) -> bool:
     return placed is not None and placed.placement.engine == "native"
 
 
-def _version(network: nn.Module) -> int:
-    """Return the version of the weights without those of adapters."""
-    weights = (*network.named_parameters(), *network.named_buffers())
-    return sum(version(weight) for name, weight in weights if ".lora." not in name)
+def _version(network: nn.Module) -> object:
+    """Return a value that changes when weights, without those of adapters, are written, converted or moved."""
+    named = (*network.named_parameters(), *network.named_buffers())
+    weights = [weight for name, weight in named if ".lora." not in name]
+    return [(version(weight), weight.data_ptr(), weight.dtype, weight.device) for weight in weights]

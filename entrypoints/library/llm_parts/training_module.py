@@ -21,7 +21,7 @@ from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
-from litgpt.llm_parts.base import BaseLLM
+from litgpt.llm_parts.base import BaseLLM, build_network
 from litgpt.services import Services
 
 if TYPE_CHECKING:
@@ -174,9 +174,7 @@ class TrainingMixin(BaseLLM):
     def _apply(self, *arguments: Any, **options: Any) -> Self:
         """Convert or move all weights, for `to`, `half` and similar methods."""
         with self._lock.changing("Moving or converting it"):
-            if self._uses_native_engine:
-                reason = "it stays on the CPU in its format. Call distribute(engine='torch') first."
-                raise UnsupportedOperation("Moving or converting a model of the native engine", reason)
+            build_network(self)
             super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
             return self
 
