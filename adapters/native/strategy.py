@@ -1,7 +1,6 @@
 """Build models with the engine of their placement."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from litgpt.adapters.native.placed_model import NativePlacedModel
     from litgpt.adapters.native.program.instructions import InverseFrequencies
 
-# Models of the torch engine are built through this module too: the engine is imported when it is used.
+# This module builds the models of both engines: each engine is imported when it is used.
 
 _FORMAT_NAMES = {
     Format.F32: "float32",
@@ -37,19 +36,23 @@ class NativeStrategy:
     """Builds models with the native engine, and other models with `torch`.
 
     Attributes:
-        torch: The strategy of the torch engine, which also builds the network of a native model.
+        load_torch: Returns the strategy of the torch engine, which also builds the network of a native model.
+            Importing torch takes seconds.
+        detect_hardware: Returns the hardware of this machine.
         random_seed: Returns the seed of a request without one.
         inverse_frequencies: Computes those of each RoPE, as the torch engine does.
     """
 
-    torch: DistributionStrategy[Any]
+    load_torch: Callable[[], DistributionStrategy[Any]]
+    detect_hardware: Callable[[], Hardware]
     random_seed: Callable[[], int]
     inverse_frequencies: "InverseFrequencies"
 
     def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:
         is_native = replaced is not None and replaced.placement.engine == "native"
         native = cast("NativePlacedModel", replaced) if is_native else None
-        hardware = self.torch.hardware(replaced if native is None else native.built_torch)
+        network = replaced if native is None else native.built_torch
+        hardware = self.detect_hardware() if network is None else self.load_torch().hardware(network)
         memory = hardware.available_host_memory
         if native is not None and memory is not None:
             memory += native.nbytes
@@ -59,7 +62,7 @@ class NativeStrategy:
         self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
     ) -> None:
         if placement.engine == "torch":
-            self.torch.check(placement, architecture, sources)
+            self.load_torch().check(placement, architecture, sources)
 
     def build(
         self,
@@ -70,7 +73,7 @@ class NativeStrategy:
         report: Reporter,
     ) -> PlacedModel[Any]:
         if placement.engine == "torch":
-            return self.torch.build(placement, architecture, sources, checkpoint, report)
+            return self.load_torch().build(placement, architecture, sources, checkpoint, report)
         from litgpt.adapters.native.build import build_model
         from litgpt.adapters.native.placed_model import NativePlacedModel
 
@@ -88,7 +91,10 @@ class NativeStrategy:
         weights = placement.quantize or _main_format(model)
         report(Notice(f"Using the native engine ({instruction_set()}, {_threads()}), {weights} weights"))
         same = attrs.evolve(placement, engine="torch", keeps_quantization=False)
-        build_torch = partial(self.torch.build, same, architecture, sources, checkpoint, null_reporter)
+
+        def build_torch() -> PlacedModel[Any]:
+            return self.load_torch().build(same, architecture, sources, checkpoint, null_reporter)
+
         return NativePlacedModel(model, placement, build_torch, self.random_seed)
 
 

@@ -1,13 +1,15 @@
 """Load a model for a command and show the progress."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litgpt.cli import console
 
 if TYPE_CHECKING:
+    from litgpt.application.load_model import LoadedModel
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
+    from litgpt.native_llm import NativeLLM
 
 
 class DistributeArguments(NamedTuple):
@@ -30,18 +32,42 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
     from litgpt.container import container
 
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
-        loaded = container.load_model()(reference)
-        from litgpt.llm import LLM
+        return _distribute(container.load_model()(reference), arguments, work.report)
 
-        llm = LLM(loaded, work.report, container.services())
-        try:
-            llm.distribute(
-                **{name: value for name, value in arguments._asdict().items() if value is not None}
-            )
-        except BaseException:
-            llm.close()
-            raise
+
+def load_generating_model(
+    reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
+) -> "LLM | NativeLLM":
+    """Load a model that only generates: torch is not imported if the native engine computes it."""
+    from litgpt.container import container
+    from litgpt.domain.distribution.placement import DistributeOptions
+
+    with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
+        loaded = container.load_model()(reference)
+        place = container.place_model()
+        options = DistributeOptions(**_given(arguments))
+        if place.check(loaded, options).engine == "torch":
+            return _distribute(loaded, arguments, work.report)
+        from litgpt.native_llm import NativeLLM
+
+        return NativeLLM(*place(loaded, options, work.report))
+
+
+def _distribute(loaded: "LoadedModel[Any]", arguments: DistributeArguments, report: "Reporter") -> "LLM":
+    from litgpt.container import container
+    from litgpt.llm import LLM
+
+    llm = LLM(loaded, report, container.services())
+    try:
+        llm.distribute(**_given(arguments))
+    except BaseException:
+        llm.close()
+        raise
     return llm
+
+
+def _given(arguments: DistributeArguments) -> "dict[str, Any]":
+    return {name: value for name, value in arguments._asdict().items() if value is not None}
 
 
 class StatusLine(console.TransientLine):

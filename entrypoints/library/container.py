@@ -146,12 +146,18 @@ def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]],
 
 
 def _strategy() -> DistributionStrategy[Any]:
+    from litgpt.adapters.native.program.frequencies import inverse_frequency_list
     from litgpt.adapters.native.strategy import NativeStrategy
-    from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
-    from litgpt.adapters.pytorch.generation.sampler import random_seed
-    from litgpt.adapters.pytorch.model.rope import inverse_frequency_list
+    from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
+    from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 
-    return NativeStrategy(TorchStrategy(), random_seed, inverse_frequency_list)
+    return NativeStrategy(_torch_strategy, detect_hardware, random_seed, inverse_frequency_list)
+
+
+def _torch_strategy() -> DistributionStrategy[Any]:
+    from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
+
+    return TorchStrategy()
 
 
 def _missing_part(architecture: "Architecture") -> str | None:
@@ -160,10 +166,10 @@ def _missing_part(architecture: "Architecture") -> str | None:
     return unsupported_part(architecture)
 
 
-def _tensors_equal() -> "Callable[[Any, Any], bool]":
+def _tensors_equal(a: Any, b: Any) -> bool:
     from litgpt.adapters.pytorch.ops.tensor_equality import tensors_equal
 
-    return tensors_equal
+    return tensors_equal(a, b)
 
 
 def _cpu_features() -> frozenset[str]:
@@ -189,7 +195,7 @@ class Container(containers.DeclarativeContainer):
     open_tokenizer = providers.Singleton(_open_tokenizer)
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
-    tensors_equal = providers.Singleton(_tensors_equal)
+    tensors_equal = providers.Object(_tensors_equal)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
     export_tokenizer = providers.Singleton(_export_tokenizer)

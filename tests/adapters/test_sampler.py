@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.sampler import log_probabilities, random_seed, sample
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample
+from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import WrongType
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest

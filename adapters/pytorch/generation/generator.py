@@ -10,12 +10,13 @@ import attrs
 from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
 from litgpt.adapters.pytorch.generation.running_batch import GeneratedSequence, RunningBatch
-from litgpt.adapters.pytorch.generation.sampler import log_probabilities, random_seed, sample
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
+from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits

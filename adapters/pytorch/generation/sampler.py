@@ -35,11 +35,6 @@ class _CandidateLimit(NamedTuple):
     max_candidates: int
 
 
-def random_seed() -> int:
-    """Return a seed from torch's random state, so that torch.manual_seed makes runs reproducible."""
-    return int(torch.randint(2**63 - 1, ()).item())
-
-
 def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:
     """Return the next token of each row of `logits` (B, V); -inf excludes a token.
 

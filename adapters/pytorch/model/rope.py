@@ -1,19 +1,12 @@
 """Rotary position embeddings (RoPE) and attention temperature."""
 
-import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from litgpt.domain.model import (
-    AttentionTemperature,
-    FactorScaling,
-    LinearScaling,
-    Llama3Scaling,
-    RopeSpec,
-    YarnScaling,
-)
+from litgpt.domain.model import AttentionTemperature, RopeSpec, rope_frequencies
 
 _MAX_CACHED = 64
 
@@ -54,28 +47,8 @@ def query_temperature(
 
 def inverse_frequencies(rope: RopeSpec, device: torch.device) -> Tensor:
     """Return the scaled inverse frequencies (R/2,), in float32; `rope` is resolved for one length."""
-    exponents = torch.arange(0, rope.rotary_dim, 2, dtype=torch.float32, device=device) / rope.rotary_dim
-    inv_freq = 1.0 / rope.theta**exponents
-    if rope.num_rotated_pairs is not None:
-        inv_freq[rope.num_rotated_pairs :] = 0.0
-    match rope.scaling:
-        case None:
-            return inv_freq
-        case LinearScaling(factor=factor):
-            return inv_freq / factor
-        case FactorScaling(factors=factors):
-            return inv_freq / torch.tensor(factors, device=device)
-        case Llama3Scaling() as scaling:
-            return _llama3(inv_freq, scaling)
-        case YarnScaling() as scaling:
-            return _yarn(inv_freq, scaling, rope)
-        case unresolved:
-            raise AssertionError(unresolved)
-
-
-def inverse_frequency_list(rope: RopeSpec) -> list[float]:
-    """Return the inverse frequencies for an engine without torch."""
-    frequencies: list[float] = inverse_frequencies(rope, torch.device("cpu")).tolist()
+    tensor = partial(torch.tensor, dtype=torch.float32, device=device)
+    frequencies: Tensor = rope_frequencies.inverse_frequencies(rope, tensor)
     return frequencies
 
 
@@ -98,31 +71,6 @@ class InverseFrequencyCache:
                 self._cached.pop(list(self._cached)[0], None)  # noqa: RUF015 - next(iter()) is not atomic
         self._cached[key] = inv_freq  # most recently used last
         return inv_freq
-
-
-def _llama3(inv_freq: Tensor, scaling: Llama3Scaling) -> Tensor:
-    # Frequencies with more than `high` turns within the original context are unchanged, frequencies with less
-    # than `low` turns are divided by the factor, and frequencies in between are interpolated.
-    turns = scaling.original_max_position * inv_freq / (2 * math.pi)
-    low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    smooth = ((turns - low) / (high - low)).clamp(0, 1)
-    return smooth * inv_freq + (1 - smooth) * inv_freq / scaling.factor
-
-
-def _yarn(inv_freq: Tensor, scaling: YarnScaling, rope: RopeSpec) -> Tensor:
-    # The index of the pair with `turns` turns within the original context: equation 17 of arXiv:2309.00071,
-    # solved for the index.
-    def pair(turns: float) -> float:
-        ratio = scaling.original_max_position / (turns * 2 * math.pi)
-        return rope.rotary_dim * math.log(ratio) / (2 * math.log(rope.theta))
-
-    low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
-    if scaling.truncate:
-        low, high = math.floor(low), math.ceil(high)
-    low, high = max(low, 0), min(high, rope.rotary_dim - 1)
-    pairs = torch.arange(len(inv_freq), dtype=torch.float32, device=inv_freq.device)
-    ramp = ((pairs - low) / (high - low if high != low else 0.001)).clamp(0, 1)
-    return inv_freq * (1 - ramp) + inv_freq / scaling.factor * ramp
 
 
 def rope_table(rope: RopeSpec, inv_freq: Tensor, positions: Tensor, dtype: torch.dtype) -> RopeTable:

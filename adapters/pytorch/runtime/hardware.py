@@ -1,18 +1,24 @@
 """Detect the devices that torch can use."""
 
 import os
+import sys
 from importlib.util import find_spec
-
-import torch
-from torch import nn
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
-from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
+from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory, is_cpu_only_torch
 from litgpt.domain.distribution.cpu_matmul import has_instructions
 from litgpt.domain.distribution.placement import Accelerator, Hardware
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
+_GPU_FILES = ("nvidiactl", "nvidia0", "nvhost-gpu", "nvmap", "dxg", "kfd")
+"""The files in /dev of the drivers of NVIDIA (also Tegra and WSL) and AMD."""
+
+
+def detect_hardware(released_model: "nn.Module | None" = None) -> Hardware:
     """Return the devices that torch can use, their features and free memory.
 
     The memory of `released_model`, which is about to be released, counts as free.
@@ -22,13 +28,16 @@ def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
     features = cpu_features()
     if has_instructions("bfloat16", features):
         bfloat16.add("cpu")
-    if torch.backends.mps.is_available():
-        counts["mps"] = 1
-        bfloat16.add("mps")
-    if torch.cuda.is_available():
-        counts["cuda"] = torch.cuda.device_count()
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            bfloat16.add("cuda")
+    if "torch" in sys.modules or _may_have_gpu():
+        import torch
+
+        if torch.backends.mps.is_available():
+            counts["mps"] = 1
+            bfloat16.add("mps")
+        if torch.cuda.is_available():
+            counts["cuda"] = torch.cuda.device_count()
+            if torch.cuda.is_bf16_supported(including_emulation=False):
+                bfloat16.add("cuda")
     best: Accelerator = "cuda" if "cuda" in counts else "mps" if "mps" in counts else "cpu"
     free = {f"cuda:{number}": _free_device_memory(number) for number in range(counts.get("cuda", 0))}
     memory = allocatable_memory()
@@ -51,7 +60,16 @@ def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
     )
 
 
+def _may_have_gpu(devices: Path = Path("/dev")) -> bool:
+    """Return whether torch, whose import takes seconds, must be asked for GPUs."""
+    if is_cpu_only_torch():
+        return False
+    return sys.platform != "linux" or any((devices / name).exists() for name in _GPU_FILES)
+
+
 def _free_device_memory(index: int) -> int:
     """Return the bytes that torch can allocate on a CUDA device, including its unused reserved memory."""
+    import torch
+
     unused = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     return torch.cuda.mem_get_info(index)[0] + unused

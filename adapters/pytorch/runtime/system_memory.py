@@ -94,7 +94,7 @@ def nvidia_memory(output: str) -> Iterator[DeviceMemory]:
 
 def _nvidia_devices() -> Iterator[DeviceMemory]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible in ("", "-1") or _is_cpu_only_torch():
+    if visible in ("", "-1") or is_cpu_only_torch():
         return
     selection = ("-i", visible) if visible else ()
     fields = "--query-gpu=name,memory.total,memory.free"
@@ -103,7 +103,8 @@ def _nvidia_devices() -> Iterator[DeviceMemory]:
     )
 
 
-def _is_cpu_only_torch() -> bool:
+def is_cpu_only_torch() -> bool:
+    """Return whether torch was built without GPU support."""
     try:
         return version("torch").endswith("+cpu")
     except PackageNotFoundError:

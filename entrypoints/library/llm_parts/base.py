@@ -15,13 +15,14 @@ from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import NotDistributed, UnsupportedOperation
 from litgpt.domain.ports import Generator, PlacedModel
 from litgpt.domain.progress import Notice, Reporter
+from litgpt.llm_parts.loaded_llm import LoadedLLM
 from litgpt.services import Services
 
 if TYPE_CHECKING:
     from litgpt.adapters.native.placed_model import NativePlacedModel
 
 
-class BaseLLM(nn.Module):
+class BaseLLM(LoadedLLM, nn.Module):
     """A loaded model, and the network that was built of it.
 
     Attributes:

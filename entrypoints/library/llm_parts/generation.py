@@ -1,9 +1,7 @@
 """`LLM.generate` and `LLM.complete`: generate answers as text, token ids or completions."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias, Unpack, overload
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from litgpt.application.generate_text import GenerateText
 from litgpt.application.prepare_requests import PreparedRequests, make_prompt_renderer, prepare_requests
@@ -11,7 +9,6 @@ from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.llm_parts.answer_format import format_answer, format_chunks
-from litgpt.llm_parts.base import BaseLLM
 from litgpt.llm_parts.generate_kwargs import (
     SHARED_OPTIONS,
     ChatKwargs,
@@ -22,12 +19,16 @@ from litgpt.llm_parts.generate_kwargs import (
     SamplingKwargs,
     split_kwargs,
 )
+from litgpt.llm_parts.loaded_llm import LoadedLLM
 
-Answer: TypeAlias = str | Tensor | Completion
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Answer: TypeAlias = "str | Tensor | Completion"
 """The result of `generate` for one prompt: text, token ids (T,), or a completion."""
 
 
-class GenerationMixin(BaseLLM):
+class GenerationMixin(LoadedLLM):
     """Text generation."""
 
     # One overload for each result type: text or token ids, complete or streamed, one prompt or several.
@@ -75,7 +76,7 @@ class GenerationMixin(BaseLLM):
         return_as_token_ids: Literal[True],
         stream: Literal[False] = ...,
         **how: Unpack[GenerateKwargs],
-    ) -> Tensor: ...
+    ) -> "Tensor": ...
     @overload
     def generate(
         self,
@@ -84,7 +85,7 @@ class GenerationMixin(BaseLLM):
         return_as_token_ids: Literal[True],
         stream: Literal[False] = ...,
         **how: Unpack[GenerateKwargs],
-    ) -> list[Tensor]: ...
+    ) -> "list[Tensor]": ...
     @overload
     def generate(
         self,
@@ -93,7 +94,7 @@ class GenerationMixin(BaseLLM):
         return_as_token_ids: Literal[True],
         stream: Literal[True],
         **how: Unpack[GenerateKwargs],
-    ) -> Iterator[Tensor]: ...
+    ) -> "Iterator[Tensor]": ...
     @overload
     def generate(
         self,
@@ -102,7 +103,7 @@ class GenerationMixin(BaseLLM):
         return_as_token_ids: Literal[True],
         stream: Literal[True],
         **how: Unpack[GenerateKwargs],
-    ) -> Iterator[tuple[int, Tensor]]: ...
+    ) -> "Iterator[tuple[int, Tensor]]": ...
     @overload
     def generate(self, prompt: Prompt | Prompts, *args: Any, **how: Any) -> Any: ...
     @public_function(SHARED_OPTIONS)
@@ -119,7 +120,7 @@ class GenerationMixin(BaseLLM):
         *,
         logprobs: bool = False,
         **how: Unpack[NamedKwargs],
-    ) -> Answer | Sequence[Answer] | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]:
+    ) -> "Answer | Sequence[Answer] | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
         """Return the model's answer, without the prompt.
 
         Args:

@@ -1,0 +1,16 @@
+"""The seeds of requests without one."""
+
+import secrets
+import sys
+
+
+def random_seed() -> int:
+    """Return a seed from torch's random state, so that torch.manual_seed makes runs reproducible.
+
+    A process that has not imported torch gets one from the operating system.
+    """
+    if "torch" not in sys.modules:
+        return secrets.randbits(63)
+    import torch
+
+    return int(torch.randint(2**63 - 1, ()).item())
