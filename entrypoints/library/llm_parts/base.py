@@ -182,7 +182,7 @@ def _is_native(placed: PlacedModel[Any] | None) -> bool:
 
 
 def _version(network: nn.Module) -> object:
-    """Return a value that changes when weights, without those of adapters, are written, converted or moved."""
+    """Return a value that changes when weights are written, converted or moved; adapters do not count."""
     named = (*network.named_parameters(), *network.named_buffers())
     weights = [weight for name, weight in named if ".lora." not in name]
     return [(version(weight), weight.data_ptr(), weight.dtype, weight.device) for weight in weights]
