@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
-from litgpt.adapters.native.program.instructions import InverseFrequencies
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
 from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format
@@ -28,7 +27,6 @@ def build_model(
     checkpoint: Checkpoint[Any],
     report: Reporter,
     *,
-    inverse_frequencies: InverseFrequencies,
     dtype: DType,
     keeps_quantization: bool = False,
     quantize: NativeQuantization | None = None,
@@ -40,7 +38,6 @@ def build_model(
         sources: Its parameters, and the tensors that they are made of.
         checkpoint: The stored model.
         report: Receives the progress.
-        inverse_frequencies: Computes those of each RoPE.
         dtype: The dtype of the KV cache, and of weights that are not quantized.
         keeps_quantization: Whether weights stay in the format in which they are stored.
         quantize: The quantization of the projections.
@@ -50,7 +47,7 @@ def build_model(
         CorruptFile: A tensor could not be read.
         InsufficientSpace: Memory could not be allocated.
     """
-    program = compile_program(architecture, inverse_frequencies, rounded=partial(_rounded, dtype))
+    program = compile_program(architecture, rounded=partial(_rounded, dtype))
     kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
     matrices: dict[str, PackedMatrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}

@@ -17,7 +17,6 @@ from litgpt.domain.weights.mapping import ParameterSource
 if TYPE_CHECKING:
     from litgpt.adapters.native.model import NativeModel
     from litgpt.adapters.native.placed_model import NativePlacedModel
-    from litgpt.adapters.native.program.instructions import InverseFrequencies
 
 # This module builds the models of both engines: each engine is imported when it is used.
 
@@ -40,13 +39,11 @@ class NativeStrategy:
             Importing torch takes seconds.
         detect_hardware: Returns the hardware of this machine.
         random_seed: Returns the seed of a request without one.
-        inverse_frequencies: Computes those of each RoPE, as the torch engine does.
     """
 
     load_torch: Callable[[], DistributionStrategy[Any]]
     detect_hardware: Callable[[], Hardware]
     random_seed: Callable[[], int]
-    inverse_frequencies: "InverseFrequencies"
 
     def hardware(self, replaced: PlacedModel[Any] | None = None) -> Hardware:
         is_native = replaced is not None and replaced.placement.engine == "native"
@@ -83,7 +80,6 @@ class NativeStrategy:
             sources,
             checkpoint,
             report,
-            inverse_frequencies=self.inverse_frequencies,
             dtype=placement.dtype,
             keeps_quantization=placement.keeps_quantization,
             quantize=quantize if quantize in ("int8", "int4") else None,

@@ -146,12 +146,11 @@ def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]],
 
 
 def _strategy() -> DistributionStrategy[Any]:
-    from litgpt.adapters.native.program.frequencies import inverse_frequency_list
     from litgpt.adapters.native.strategy import NativeStrategy
     from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
     from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 
-    return NativeStrategy(_torch_strategy, detect_hardware, random_seed, inverse_frequency_list)
+    return NativeStrategy(_torch_strategy, detect_hardware, random_seed)
 
 
 def _torch_strategy() -> DistributionStrategy[Any]:

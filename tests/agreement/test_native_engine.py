@@ -12,7 +12,6 @@ from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.rope import inverse_frequency_list
 from litgpt.domain.errors import UnsupportedOperation
 from tests.agreement.models import VARIANTS, WINDOW, Variant, pair, random_ids
 
@@ -23,7 +22,7 @@ LENGTH = 90
 def native(model: GPT) -> NativeModel:
     """Return a float32 model with the weights of a torch model."""
     architecture = model.architecture
-    program = compile_program(architecture, inverse_frequency_list, rounded=float)
+    program = compile_program(architecture, rounded=float)
     state = {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
     matrices, vectors = {}, {}
     for tensor in program.tensors:

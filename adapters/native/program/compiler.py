@@ -5,12 +5,7 @@ from collections.abc import Callable
 from litgpt.adapters.native.program.altup import AltUpCompiler
 from litgpt.adapters.native.program.attention import AttentionCompiler
 from litgpt.adapters.native.program.coverage import unsupported_part
-from litgpt.adapters.native.program.instructions import (
-    InverseFrequencies,
-    Opcode,
-    Program,
-    ProgramBuilder,
-)
+from litgpt.adapters.native.program.instructions import Opcode, Program, ProgramBuilder
 from litgpt.adapters.native.program.layer import LayerCompiler
 from litgpt.adapters.native.program.layer_builder import LayerBuilder
 from litgpt.adapters.native.program.mlp import MLPCompiler
@@ -19,14 +14,11 @@ from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
 
 
-def compile_program(
-    architecture: Architecture, inverse_frequencies: InverseFrequencies, *, rounded: Callable[[float], float]
-) -> Program:
+def compile_program(architecture: Architecture, *, rounded: Callable[[float], float]) -> Program:
     """Return the program of a model.
 
     Args:
         architecture: The model.
-        inverse_frequencies: Computes those of each RoPE.
         rounded: Rounds the factor of an embedding to the dtype of the model, as it was in training.
 
     Raises:
@@ -35,7 +27,7 @@ def compile_program(
     if (part := unsupported_part(architecture)) is not None:
         reason = f"it does not support {part}. Use engine='torch'."
         raise UnsupportedOperation("the native engine", reason)
-    parts = LayerBuilder(architecture.hidden_size, ProgramBuilder(inverse_frequencies))
+    parts = LayerBuilder(architecture.hidden_size, ProgramBuilder())
     layers = LayerCompiler(parts, AttentionCompiler(parts), MLPCompiler(parts))
     _add_embedding(parts, architecture, rounded)
     streams = AltUpCompiler(layers, architecture.num_streams)

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from litgpt.domain.model import RopeSpec
-from litgpt.domain.model.rope_frequencies import inverse_frequencies
+from litgpt.domain.model import RopeSpec, rope_frequencies
 
 
-def inverse_frequency_list(rope: RopeSpec) -> list[float]:
+def inverse_frequencies(rope: RopeSpec) -> list[float]:
     """Return the scaled inverse frequencies (R/2,) in float32; `rope` is resolved for one length."""
-    frequencies: list[float] = inverse_frequencies(rope, _array).tolist()
+    frequencies: list[float] = rope_frequencies.inverse_frequencies(rope, _array).tolist()
     return frequencies
 
 

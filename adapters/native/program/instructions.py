@@ -1,17 +1,15 @@
 """Programs of the engine: instructions over buffers of activations (csrc/model/program.h)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from operator import is_
 from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.adapters.native.program.frequencies import inverse_frequencies
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.model.mixer import CacheSpec
-
-InverseFrequencies: TypeAlias = Callable[[RopeSpec], Sequence[float]]
-"""Computes the inverse frequencies of a RoPE, in float32, for one length."""
 
 TensorKind: TypeAlias = Literal["matrix", "vector", "constant"]
 """A packed matrix, a float32 vector of a checkpoint, or a float32 vector that the program contains."""
@@ -88,7 +86,6 @@ class Program:
     instructions: tuple[Instruction, ...] = attrs.field(repr=False)
     caches: tuple[ProgramCache, ...] = attrs.field(repr=False)
     ropes: tuple[RopeSpec, ...]
-    inverse_frequencies: InverseFrequencies = attrs.field(repr=False)
 
     def rope_values(self, length: int) -> tuple[float, ...]:
         """Return the inverse frequencies and the factor of each table, for a sequence of `length` tokens.
@@ -99,7 +96,7 @@ class Program:
         if all(map(is_, specs, self.ropes)):
             return ()
         return tuple(
-            value for rope in specs for value in (*self.inverse_frequencies(rope), attention_factor(rope))
+            value for rope in specs for value in (*inverse_frequencies(rope), attention_factor(rope))
         )
 
 
@@ -107,7 +104,6 @@ class Program:
 class ProgramBuilder:
     """Collects the parts of a program and numbers them."""
 
-    inverse_frequencies: InverseFrequencies
     _widths: dict[str, int] = attrs.field(factory=dict)
     _tensors: dict[ProgramTensor, int] = attrs.field(factory=dict)
     _ropes: dict[object, RopeSpec] = attrs.field(factory=dict)
@@ -135,7 +131,7 @@ class ProgramBuilder:
         """Return the number of a table of cosines and sines, computed once for each step."""
         shortest = rope.for_length(1)
         factor = attention_factor(shortest)
-        tensor = self.constant("inverse frequencies", self.inverse_frequencies(shortest))
+        tensor = self.constant("inverse frequencies", inverse_frequencies(shortest))
         key = (tensor, factor, rope.scaling if shortest is not rope else None)
         if key not in self._ropes:
             self._ropes[key] = rope
@@ -152,7 +148,6 @@ class ProgramBuilder:
             instructions=tuple(self._instructions),
             caches=tuple(self.caches),
             ropes=tuple(self._ropes.values()),
-            inverse_frequencies=self.inverse_frequencies,
         )
 
     def _tensor(self, tensor: ProgramTensor) -> int:
