@@ -11,6 +11,7 @@ from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.program.instructions import Program, ProgramTensor
 from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, Tensor
 from litgpt.adapters.native.structures import Program as ProgramStructure
+from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.memory.estimate import active_share
 from litgpt.domain.model import Architecture
 
@@ -138,6 +139,9 @@ class NativeSequence:
 
     def __del__(self) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return summary_repr("NativeSequence", length=None if self._handle.value is None else self.length)
 
     @property
     def handle(self) -> ctypes.c_void_p:

@@ -63,6 +63,14 @@ def test_these_adapters_import_torch_only_to_read_tensors(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
 
 
+@pytest.mark.parametrize("precision", ["auto", "32-true"])
+def test_generating_with_the_native_engine_does_not_import_torch(precision: str) -> None:
+    options = [] if precision == "auto" else ["--precision", precision]
+    arguments = ["litgpt", "generate", "smollm2", "Hello", "--max-new-tokens", "2", "--top-k", "1", *options]
+    loaded = loaded_by(f"import sys; sys.argv = {arguments!r}\nfrom litgpt.cli.main import main\nmain()")
+    assert not {"torch", "lightning", "transformers"} & loaded
+
+
 def test_the_tests_of_the_inside_run_without_torch() -> None:
     arguments = ["-q", "-p", "no:cacheprovider", "tests/domain", "tests/application"]
     run_them = f"import pytest; assert pytest.main({arguments!r}) == 0"
