@@ -70,8 +70,25 @@ Status pack(int32_t format, int64_t rows, int64_t cols, void* data, int64_t byte
   LITGPT_REQUIRE(row_bytes > 0, "Source format %d cannot have %lld columns.", source, static_cast<long long>(cols));
   LITGPT_REQUIRE(source_rows != nullptr && source_bytes == count * row_bytes,
                  "The rows have the wrong number of bytes.");
-  return pack_rows(matrix, static_cast<uint8_t*>(data), static_cast<SourceFormat>(source), source_rows, first_row,
-                   count);
+  const auto pack_part = [&](int64_t first, int64_t end) {
+    const auto* from = static_cast<const uint8_t*>(source_rows) + (first - first_row) * row_bytes;
+    return pack_rows(matrix, static_cast<uint8_t*>(data), static_cast<SourceFormat>(source), from, first, end - first);
+  };
+  const int64_t end_row = first_row + count;
+  const int64_t first_tile = first_row / kTileRows;
+  bool failed = false;
+  auto body = [&](Worker& worker) {
+    worker.each((end_row + kTileRows - 1) / kTileRows - first_tile, 4, [&](int64_t first, int64_t last) {
+      const int64_t begin = (first_tile + first) * kTileRows;
+      const int64_t end = (first_tile + last) * kTileRows;
+      if (!pack_part(begin > first_row ? begin : first_row, end < end_row ? end : end_row).ok) {
+        __atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+      }
+    });
+  };
+  LITGPT_TRY(run_parallel(body));
+  // The message of an error is that of the thread in which it occurred.
+  return failed ? pack_part(first_row, end_row) : kOk;
 }
 
 Status read_matrix(const litgpt_tensor& tensor, Matrix* matrix) {
