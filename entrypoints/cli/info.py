@@ -44,7 +44,6 @@ def info(
     from litgpt.application.describe_model import DescribeModel
     from litgpt.cli import info_devices
     from litgpt.container import container
-    from litgpt.domain.distribution.cpu_matmul import describe_matmul
     from litgpt.domain.memory.estimate import check_fit, estimate_memory
     from litgpt.domain.reference import ModelReference
 
@@ -68,10 +67,7 @@ def info(
         for dtype, quantize in DTYPES_SHOWN.values()
     ]
     per_device = info_devices.device_reports(architecture, devices)
-    arithmetic = {
-        name: describe_matmul(quantize or dtype, dtype, container.cpu_features())
-        for name, (dtype, quantize) in DTYPES_SHOWN.items()
-    }
+    arithmetic = _arithmetic(architecture)
     if as_json:
         console.show_json(
             _as_dict(description, needs, reports)
@@ -122,6 +118,27 @@ def advice(report: "FitReport", estimates: "dict[int, MemoryEstimate]") -> str:
     smaller = "bfloat16" if report.dtype == "float32" else "int4"
     remedy = f"; try {smaller}" if report.quantize is None else ""
     return f"does not fit: the weights alone take {format_bytes(whole.weights)}{remedy}"
+
+
+def _arithmetic(architecture: "Architecture") -> dict[str, str]:
+    """Return the engine on one CPU, and the arithmetic with each weight format."""
+    from litgpt.adapters.native.library import is_installed
+    from litgpt.adapters.native.program.coverage import unsupported_part
+    from litgpt.container import container
+    from litgpt.domain.distribution.cpu_matmul import describe_matmul
+    from litgpt.domain.distribution.engine import native_obstacle
+
+    def obstacle(quantize: "Quantization | None") -> str | None:
+        part = unsupported_part(architecture)
+        return native_obstacle(("cpu",), quantize, part, has_native=is_installed())
+
+    reason = obstacle(None)
+    return {"engine": "native" if reason is None else f"torch; the native engine: {reason}"} | {
+        name: f"{quantize or dtype} weights; native engine"
+        if obstacle(quantize) is None
+        else describe_matmul(quantize or dtype, dtype, container.cpu_features())
+        for name, (dtype, quantize) in DTYPES_SHOWN.items()
+    }
 
 
 def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:

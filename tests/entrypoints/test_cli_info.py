@@ -1,12 +1,16 @@
 """Tests of the model and memory report of `litgpt info`."""
 
+import json
+
 import pytest
 
 from litgpt.cli.info import advice
 from litgpt.domain.families import parse_config
 from litgpt.domain.formatting.units import format_bytes
 from litgpt.domain.memory.estimate import DeviceMemory, check_fit, estimate_memory
+from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.distribution_strategy import CONFIG
+from tests.entrypoints.test_cli import run_cli
 
 TINY = parse_config("tiny", CONFIG)
 NEEDS = {
@@ -60,3 +64,15 @@ def test_quantized_weights_fit_into_memory_of_their_size() -> None:
 )
 def test_sizes_are_decimal(nbytes: int, message: str) -> None:
     assert format_bytes(nbytes) == message
+
+
+@pytest.mark.parametrize(
+    ("family", "engine"),
+    [("llama", "native"), ("qwen3_next", "torch; the native engine: it does not support layers")],
+)
+def test_the_engine_is_named_with_the_part_that_is_missing(
+    family: str, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arithmetic = json.loads(run_cli(capsys, "info", str(tiny_folder(family)), "--json")[1])["arithmetic"]
+    assert arithmetic["engine"].startswith(engine)
+    assert arithmetic["int8"].endswith("native engine") is (engine == "native")
