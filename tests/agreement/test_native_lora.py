@@ -1,5 +1,7 @@
 """Tests of LoRA adapters in the native engine against the torch engine."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,7 +135,10 @@ def test_the_torch_network_and_a_saved_model_have_the_adapters(tmp_path: Path) -
     assert_close(torch_logits(native), torch_logits(reference))
     assert (native.adapters, native.active_adapter) == (("a",), "a")
     assert_close(native_logits(native), torch_logits(reference))  # with the torch network beside it
+    network = weakref.ref(native.model)
     native.distribute(engine="native", precision="32-true")
+    gc.collect()
+    assert network() is None
     assert native.adapters == ()
 
 

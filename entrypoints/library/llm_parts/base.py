@@ -115,7 +115,7 @@ class BaseLLM(LoadedLLM, nn.Module):
         if self._placed is not None:
             self._placed.close()
         self.model = self._placed = self._trainer_ckpt = self._adapters = self._built = None
-        self._is_loaded = False
+        self._is_loaded, self._not_native = False, None
 
     def _require_full_model(self, operation: str) -> PlacedModel[Tensor]:
         if self._placed is None:
