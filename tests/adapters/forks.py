@@ -21,7 +21,7 @@ from litgpt import LLM
 
 def loaded() -> LLM:
     llm = LLM.load(sys.argv[1], distribute=None, quiet=True)
-    llm.distribute(accelerator="cpu", precision="32-true")
+    llm.distribute(accelerator="cpu", precision="32-true", engine="torch")
     return llm
 
 
