@@ -7,12 +7,11 @@ import attrs
 
 from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.domain.distribution.cpu_matmul import slow_placement_warning
-from litgpt.domain.distribution.engine import torch_notice
+from litgpt.domain.distribution.notices import no_gpu_warning, torch_notice
 from litgpt.domain.distribution.placement import (
     DistributeOptions,
     Hardware,
     Placement,
-    no_gpu_warning,
     resolve_placement,
     training_placement,
 )
@@ -79,10 +78,9 @@ class PlaceModel(Generic[TensorT]):
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
         if placement.engine == "torch":  # the native engine reports its instruction set and its threads
             report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
-        if options.engine is None and placement.engine == "torch":
-            part = self.missing_part(loaded.architecture)
-            if notice := torch_notice(placement.devices, part, has_native=hardware.has_native_engine):
-                report(Notice(notice))
+        missing_part = self.missing_part(loaded.architecture)
+        if notice := torch_notice(options, placement, hardware, missing_part):
+            report(Notice(notice))
         if warning := no_gpu_warning(options, placement):
             report(Notice(warning))
         return loaded, self._build(loaded, placement, report)

@@ -59,16 +59,3 @@ def native_obstacle(
     if missing_part is not None:
         return f"it does not support {missing_part} in this version. Use engine=None"
     return None if has_native else NOT_BUILT
-
-
-def torch_notice(devices: Sequence[str], missing_part: str | None, *, has_native: bool) -> str | None:
-    """Return why a model for one CPU is computed with PyTorch, which is slower; None on other devices."""
-    if len(devices) > 1 or not devices[0].startswith("cpu"):
-        return None
-    if missing_part is not None:
-        return f"The model is computed with PyTorch: the native engine does not support {missing_part}."
-    return (
-        None
-        if has_native
-        else f"The model is computed with PyTorch, not with the faster native engine: {NOT_BUILT}."
-    )

@@ -169,21 +169,6 @@ def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -
     return Placement(devices=("cpu",), dtype=dtype, quantize=quantization, trainable=True)
 
 
-def no_gpu_warning(options: DistributeOptions, placement: Placement) -> str | None:
-    """Return a warning if several devices were requested without a GPU; None otherwise."""
-    on_cpu = placement.device.startswith("cpu") and placement.local_rank is None
-    if options.accelerator != "auto" or placement.strategy is None or not on_cpu:
-        return None
-    count = len(placement.devices)
-    if count == 1:
-        instead = "the model runs on the CPU"
-    elif placement.strategy == "tensor_parallel":
-        instead = f"the {count} devices are processes that share the CPU"
-    else:
-        instead = f"the {count} devices are all the CPU, which saves neither time nor memory"
-    return f"No GPU was found, or torch was built without GPU support: {instead}."
-
-
 def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:
     match accelerator:
         case "auto":

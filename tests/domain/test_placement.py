@@ -4,11 +4,11 @@ from typing import Any
 import attrs
 import pytest
 
+from litgpt.domain.distribution.notices import no_gpu_warning, torch_notice
 from litgpt.domain.distribution.placement import (
     DistributeOptions,
     Hardware,
     Placement,
-    no_gpu_warning,
     resolve_placement,
 )
 from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, UnsupportedOperation, WrongType
@@ -224,6 +224,31 @@ def test_the_native_engine_is_the_default_where_it_can_compute_the_model(
 ) -> None:
     placement = resolve_placement(DistributeOptions(**options), hardware, missing_part=missing_part)
     assert placement.engine == engine
+
+
+@pytest.mark.parametrize(
+    ("options", "hardware", "missing_part", "notice"),
+    [
+        ({}, NATIVE, "AltUp", "computed with PyTorch: the native engine does not support AltUp."),
+        (
+            {},
+            Hardware(),
+            None,
+            "with PyTorch, not with the faster native engine: it was not built when litgpt",
+        ),
+        ({"quantize": "bnb.nf4"}, NATIVE, None, None),
+        ({"accelerator": "cuda"}, TWO_GPUS, "AltUp", None),
+        ({"engine": "torch"}, NATIVE, "AltUp", None),
+        ({"engine": "native"}, NATIVE, None, None),
+    ],
+)
+def test_a_notice_says_why_pytorch_computes_a_model(
+    options: dict[str, Any], hardware: Hardware, missing_part: str | None, notice: str | None
+) -> None:
+    distribute_options = DistributeOptions(**options)
+    placement = resolve_placement(distribute_options, hardware, missing_part=missing_part)
+    reported = torch_notice(distribute_options, placement, hardware, missing_part)
+    assert reported is None if notice is None else notice in (reported or "")
 
 
 @pytest.mark.parametrize("devices", ["auto", 1, [0]])
