@@ -166,7 +166,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
     def test_ctrl_c_ends_an_answer_with_130_and_leaves_the_terminal_as_it_was(folder: str) -> None:
         with closing(Terminal("generate", folder, "--prompt", "x", *NEVER_ENDING)) as terminal:
-            terminal.wait_for(r"(?s)device\(s\)[^\n]*\n.{30}")
+            terminal.wait_for(r"(?s)Using the native engine[^\n]*\n.{30}")
             terminal.type("\x03")
             assert terminal.status() == 130
             assert terminal.is_as_it_was()
