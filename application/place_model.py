@@ -23,10 +23,6 @@ from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
 
 
-def _no_missing_part(_: Architecture) -> str | None:
-    return None
-
-
 @attrs.frozen
 class PlaceModel(Generic[TensorT]):
     """Builds a loaded model on its devices.
@@ -37,7 +33,7 @@ class PlaceModel(Generic[TensorT]):
 
     strategy: DistributionStrategy[TensorT]
     equal: Callable[[TensorT, TensorT], bool]
-    missing_part: Callable[[Architecture], str | None] = _no_missing_part
+    missing_part: Callable[[Architecture], str | None] = lambda _: None
 
     def check(
         self,

@@ -3,7 +3,7 @@
 Runs in the environment of transformers: `make_checkpoint.py FILE.gguf FOLDER TEXT NEWS`. The folder gets bf16
 safetensors, `config.json`, a tokenizer, and `prompts.json`: prompts of 10 and 512 tokens from the file TEXT;
 from NEWS, which has a document per line, prompts of the lengths of `CONTEXTS` and a `batch` of short ones.
-There is no chat template in it, so that every library sees the prompts as they are.
+It has no chat template, so that every library gets the prompts unchanged.
 """
 
 import json

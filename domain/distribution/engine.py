@@ -32,7 +32,7 @@ def resolve_engine(engine: object, obstacle: str | None) -> Engine:
             return engine
         case "native":
             if obstacle is not None:
-                raise UnsupportedOperation("engine='native'", f"{obstacle}, or engine='torch'.")
+                raise UnsupportedOperation("engine='native'", f"{obstacle}, or use engine='torch'.")
             return engine
         case _:
             raise InvalidArgument("engine", engine, "None, 'native' or 'torch'")

@@ -125,18 +125,23 @@ def _arithmetic(architecture: "Architecture") -> dict[str, str]:
     from litgpt.adapters.native.library import is_installed
     from litgpt.adapters.native.program.coverage import unsupported_part
     from litgpt.container import container
-    from litgpt.domain.distribution.cpu_matmul import describe_matmul
-    from litgpt.domain.distribution.engine import native_obstacle
+    from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
+    from litgpt.domain.distribution.engine import native_obstacle, resolve_engine
+    from litgpt.domain.distribution.notices import torch_notice
+    from litgpt.domain.distribution.placement import DistributeOptions, Hardware, Placement
 
-    def obstacle(quantize: "Quantization | None") -> str | None:
-        part = unsupported_part(architecture)
-        return native_obstacle(("cpu",), quantize, part, has_native=is_installed())
+    hardware = Hardware(cpu_features=container.cpu_features(), has_native_engine=is_installed())
+    missing_part, devices = unsupported_part(architecture), ("cpu",)
 
-    reason = obstacle(None)
-    return {"engine": "native" if reason is None else f"torch; the native engine: {reason}"} | {
-        name: f"{quantize or dtype} weights; native engine"
-        if obstacle(quantize) is None
-        else describe_matmul(quantize or dtype, dtype, container.cpu_features())
+    def placement(dtype: "DType", quantize: "Quantization | None") -> Placement:
+        obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
+        engine = resolve_engine(None, obstacle)
+        return Placement(devices=devices, dtype=dtype, quantize=quantize, engine=engine)
+
+    default = placement("bfloat16", None)
+    notice = torch_notice(DistributeOptions(), default, hardware, missing_part)
+    return {"engine": default.engine if notice is None else f"torch. {notice}"} | {
+        name: describe_placed_matmul(placement(dtype, quantize), hardware)
         for name, (dtype, quantize) in DTYPES_SHOWN.items()
     }
 

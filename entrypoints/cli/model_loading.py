@@ -46,11 +46,15 @@ def load_generating_model(
         loaded = container.load_model()(reference)
         place = container.place_model()
         options = DistributeOptions(**_given(arguments))
-        if place.check(loaded, options).engine == "torch":
-            return _distribute(loaded, arguments, work.report)
-        from litgpt.native_llm import NativeLLM
+        try:
+            if place.check(loaded, options).engine == "native":
+                from litgpt.native_llm import NativeLLM
 
-        return NativeLLM(*place(loaded, options, work.report))
+                return NativeLLM(*place(loaded, options, work.report))
+        except BaseException:
+            loaded.checkpoint.close()
+            raise
+        return _distribute(loaded, arguments, work.report)
 
 
 def _distribute(loaded: "LoadedModel[Any]", arguments: DistributeArguments, report: "Reporter") -> "LLM":

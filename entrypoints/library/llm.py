@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from os.path import realpath
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 import attrs
@@ -254,11 +253,3 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
     def __repr__(self) -> str:
         facts = {"placement": self._placed and self._placed.placement, "adapters": self.adapters}
         return summary_repr("LLM", config=self.config, **{name: one for name, one in facts.items() if one})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -277,7 +277,7 @@ def test_the_native_engine_keeps_the_quantization_of_the_checkpoint_by_default(
     [
         (
             {"accelerator": "cuda"},
-            r"on a CPU and not on cuda. Use accelerator='cpu', or engine='torch'\.",
+            r"on a CPU and not on cuda. Use accelerator='cpu', or use engine='torch'\.",
         ),
         ({"accelerator": "cpu", "devices": 2, "generate_strategy": "tensor_parallel"}, "Use devices=1, or"),
         ({"quantize": "bnb.nf4"}, "does not support quantize='bnb.nf4'. Use quantize='int8' or 'int4'"),

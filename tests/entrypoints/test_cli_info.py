@@ -68,7 +68,13 @@ def test_sizes_are_decimal(nbytes: int, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "engine"),
-    [("llama", "native"), ("qwen3_next", "torch; the native engine: it does not support layers")],
+    [
+        ("llama", "native"),
+        (
+            "qwen3_next",
+            "torch. The model is computed with PyTorch: the native engine does not support layers",
+        ),
+    ],
 )
 def test_the_engine_is_named_with_the_part_that_is_missing(
     family: str, engine: str, capsys: pytest.CaptureFixture[str]

@@ -276,7 +276,7 @@ def test_options_that_the_engine_does_not_have_leave_the_model_as_it_is(
 def test_a_model_that_the_engine_does_not_have_is_an_error_before_the_model_is_released() -> None:
     with place(tiny_folder("qwen3_next")) as llm:
         network = llm.model
-        with pytest.raises(UnsupportedOperation, match=r"native.*GatedDelta.*or engine='torch'"):
+        with pytest.raises(UnsupportedOperation, match=r"native.*GatedDelta.*or use engine='torch'"):
             llm.distribute(engine="native")
         assert llm.model is network
 

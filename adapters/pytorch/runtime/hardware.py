@@ -28,7 +28,7 @@ def detect_hardware(released_model: "nn.Module | None" = None) -> Hardware:
     features = cpu_features()
     if has_instructions("bfloat16", features):
         bfloat16.add("cpu")
-    if "torch" in sys.modules or _may_have_gpu():
+    if "torch" in sys.modules or may_have_gpu():
         import torch
 
         if torch.backends.mps.is_available():
@@ -60,7 +60,7 @@ def detect_hardware(released_model: "nn.Module | None" = None) -> Hardware:
     )
 
 
-def _may_have_gpu(devices: Path = Path("/dev")) -> bool:
+def may_have_gpu(devices: Path = Path("/dev")) -> bool:
     """Return whether torch, whose import takes seconds, must be asked for GPUs."""
     if is_cpu_only_torch():
         return False
