@@ -1,7 +1,6 @@
 """Tests of the native engine's sampler: it draws the tokens of the torch engine's sampler."""
 
 import itertools
-import time
 from typing import Any
 
 import numpy as np
@@ -85,16 +84,3 @@ def test_a_seed_is_drawn_only_for_a_request_that_needs_one() -> None:
         native.sample(logits, [given]) for _ in range(9)
     ]
     SamplerState(SamplingParams(temperature=0), no_seed)
-
-
-@pytest.mark.parametrize("settings", [{"temperature": 0}, {"top_k": 50}])
-def test_sampling_takes_little_of_a_step(settings: dict[str, Any]) -> None:
-    logits = random_logits(1, 49_152, seed=0)
-    state = SamplerState(SamplingParams(seed=0, **settings), no_seed)
-
-    def seconds() -> float:
-        start = time.thread_time()
-        native.sample(logits, [state])
-        return time.thread_time() - start
-
-    assert min(seconds() for _ in range(50)) < 0.3e-3
