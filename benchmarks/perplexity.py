@@ -9,7 +9,7 @@ from environments import BENCH
 from processes import run_worker
 from speed import FORMATS
 
-TOKENS = 1536
+TOKENS = 6144
 
 LETTERS = 40_000
 """The part of each text that is encoded, which has more than `TOKENS` tokens."""

@@ -37,10 +37,10 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       at(x.f32, token * x.cols),
       at(x.bf16, token * x.cols),
       at(x.q8, token * x.cols),
-      at(x.low, token * x.cols),
-      at(x.has_low, token * groups),
       at(x.scales, token * groups),
       at(x.sums, token * groups),
+      at(x.outliers, token * max_outliers(x.cols)),
+      at(x.outlier_counts, token),
       x.cols,
       groups,
   };
@@ -54,6 +54,7 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       if (part == 0) prefetch_group(group, Product::kBytes);
       Product::template accumulate<kTokens, kCount>(group, part, rows, g, sums);
     }
+    Product::template add_outliers<kTokens, kCount>(tile, part, rows, sums);
     for (int t = 0; t < kTokens; ++t) {
       for (int p = 0; p < kCount; ++p) write(out, token + t, row + (part + p) * reg::kLanes, sums[t][p]);
     }

@@ -21,47 +21,62 @@ static void prepare_bf16(const float* x, int64_t cols, int64_t padded, uint16_t*
 struct QuantRow {
   QuantRow(const Prepared& out, int64_t t)
       : q8(out.q8 + t * out.cols),
-        low(out.low + t * out.cols),
-        has_low(out.has_low + t * (out.cols / kGroup)),
         scales(out.scales + t * (out.cols / kGroup)),
-        sums(out.sums + t * (out.cols / kGroup)) {}
+        sums(out.sums + t * (out.cols / kGroup)),
+        outliers(out.outliers + t * max_outliers(out.cols)),
+        outlier_count(out.outlier_counts[t]) {}
 
   int8_t* q8;
-  int8_t* low;
-  uint8_t* has_low;
   float* scales;
   float* sums;
+  Outlier* outliers;
+  int32_t& outlier_count;
 };
 
-// A group whose largest value exceeds this many times the RMS of its row has outliers: with 8 bits, its other values
-// would lose what the rest of the row keeps. Such groups have 15 bits. On SmolLM2 they are 28 % of all groups, and
-// the KL divergence from exact activations is a ninth of that with 8 bits everywhere.
-constexpr float kOutlier = 3.0F;
+// Moves the values of a group whose squares exceed `threshold` to the outliers of the row.
+static void take_outliers(Format format, int64_t index, float threshold, int64_t most, float* group,
+                          const QuantRow& out) {
+  const int bits = format == kQ8 ? 8 : 4;
+  const int64_t quants = (format == kQ4M ? 4 : 2) * kTileRows;
+  for (int col = 0; col < kGroup; ++col) {
+    if (group[col] * group[col] <= threshold || out.outlier_count >= most) continue;
+    const int byte = bits == 8 ? col : col % 16;
+    const int bit = 8 * (byte % 4) + (byte < col ? 4 : 0);
+    Outlier& outlier = out.outliers[out.outlier_count++];
+    outlier.group = index * tile_group_bytes(format);
+    outlier.word = static_cast<int16_t>(quants + byte / 4 * 4 * kTileRows);
+    outlier.shift = static_cast<int16_t>(32 - bits - bit);
+    outlier.value = group[col];
+    group[col] = 0.0F;
+  }
+}
 
-static void prepare_q8(const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
-  const float outlier = kOutlier * kOutlier * mean_square(x, cols, 0.0F);
+static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
+  const float threshold = static_cast<float>(kOutlier * kOutlier) * mean_square(x, cols, 0.0F);
+  out.outlier_count = 0;
   for (int64_t c = 0; c < padded; c += kGroup) {
-    const Floats low = load_padded(x + c, cols - c);
-    const Floats high = load_padded(x + c + kLanes, cols - c - kLanes);
-    const float largest = max_lane(max(abs(low), abs(high)));
+    Floats low = load_padded(x + c, cols - c);
+    Floats high = load_padded(x + c + kLanes, cols - c - kLanes);
+    float largest = max_lane(max(abs(low), abs(high)));
+    if (largest * largest > threshold) {
+      alignas(64) float group[kGroup];
+      store(group, low);
+      store(group + kLanes, high);
+      take_outliers(format, c / kGroup, threshold, max_outliers(padded), group, out);
+      low = load(group);
+      high = load(group + kLanes);
+      largest = max_lane(max(abs(low), abs(high)));
+    }
     // Below 2^-120 the inverse could overflow; such a group counts as zero.
     const float inverse = largest > 7.6e-37F ? 127.0F / largest : 0.0F;
-    const Floats scaled[2] = {low * broadcast(inverse), high * broadcast(inverse)};
-    const bool has_low = largest * largest > outlier;
-    Floats total = broadcast(0.0F);
-    for (int half = 0; half < 2; ++half) {
-      const int64_t at = c + half * kLanes;
-      const Floats quants = round(scaled[half]);
-      const Floats rest = has_low ? round((scaled[half] - quants) * broadcast(128.0F)) : broadcast(0.0F);
-      store_i8(out.q8 + at, quants);
-      store_i8(out.low + at, rest);
-      total = total + fma(rest, broadcast(1.0F / 128.0F), quants);
-    }
-    out.has_low[c / kGroup] = has_low;
+    const Floats low_quants = round(low * broadcast(inverse));
+    const Floats high_quants = round(high * broadcast(inverse));
+    store_i8(out.q8 + c, low_quants);
+    store_i8(out.q8 + c + kLanes, high_quants);
     // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
     const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
     out.scales[c / kGroup] = scale;
-    out.sums[c / kGroup] = scale * sum(total);
+    out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
   }
 }
 
@@ -70,7 +85,7 @@ static void prepare(Format format, const float* x, int64_t stride, int64_t cols,
   for (int64_t t = first; t < last; ++t) {
     const float* row = x + t * stride;
     if (format == kQ8 || format == kQ4 || format == kQ4M) {
-      prepare_q8(row, cols, out.cols, QuantRow(out, t));
+      prepare_q8(format, row, cols, out.cols, QuantRow(out, t));
     } else if (format == kBF16 && reg::kBf16Dot) {
       prepare_bf16(row, cols, out.cols, out.bf16 + t * out.cols);
     } else {

@@ -10,10 +10,10 @@ struct TokenRows {
   const float* f32;
   const uint16_t* bf16;
   const int8_t* q8;
-  const int8_t* low;
-  const uint8_t* has_low;
   const float* scales;
   const float* sums;
+  const Outlier* outliers;
+  const int32_t* outlier_counts;
   int64_t cols;
   int64_t groups;
 };
@@ -25,7 +25,7 @@ LITGPT_INLINE void prefetch_group(const uint8_t* group, int64_t bytes) {
 }
 
 // `accumulate` adds the products of group `g` to the sums of kCount registers of rows, from register `part` of the
-// tile on.
+// tile on; then `add_outliers` adds those of the outliers in all groups.
 struct FloatProduct {
   static constexpr int kTokens = reg::kFloatTokens;
   static constexpr int kParts = reg::kFloatParts;
@@ -38,6 +38,9 @@ struct FloatProduct {
       _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) sums[t][p] = reg::fma(weights[p], value, sums[t][p]);
     }
   }
+
+  template <int kTokens, int kCount>
+  LITGPT_INLINE void add_outliers(const uint8_t*, int, const TokenRows&, reg::Float (&)[kTokens][kCount]) {}
 };
 
 struct ProductF32 : FloatProduct {
@@ -103,8 +106,7 @@ struct ProductBF16 : FloatProduct {
   }
 };
 
-// sum += scale of the weights * (scale of x * dot - excess * sum of x). Where `low` is zero, leaving it out changes no
-// bit: a token's sums do not depend on the other tokens of its block.
+// sum += scale of the weights * (scale of x * dot - excess * sum of x)
 template <int kFormat>
 struct QuantProduct {
   static constexpr int kTokens = reg::kDotTokens;
@@ -128,19 +130,11 @@ struct QuantProduct {
                                 reg::Float (&sums)[kTokens][kCount]) {
     const uint16_t* scales = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
     const uint8_t* quants = group + kScaleBytes + part * 4 * reg::kLanes;
-    uint8_t has_low = 0;
-    for (int t = 0; t < kTokens; ++t) has_low |= x.has_low[t * x.groups + g];
     _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
       reg::Int dots[kTokens];
       reg::Float products[kTokens];
       dot(quants + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
       _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) products[t] = reg::to_float(dots[t]);
-      if (has_low) {
-        dot(quants + p * 4 * reg::kLanes, x.low + g * kGroup, x.cols, dots);
-        _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
-          products[t] = reg::fma(reg::to_float(dots[t]), reg::broadcast(1.0F / 128.0F), products[t]);
-        }
-      }
       const reg::Float scale = reg::load_f16(scales + p * reg::kLanes);
       _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
         const reg::Float x_scale = reg::broadcast(x.scales[t * x.groups + g]);
@@ -154,6 +148,32 @@ struct QuantProduct {
         if constexpr (kFormat == kQ4M) {
           const reg::Float minimum = reg::load_f16(scales + kTileRows + p * reg::kLanes);
           sums[t][p] = reg::fma(minimum, reg::broadcast(x_sum), sums[t][p]);
+        }
+      }
+    }
+  }
+
+  template <int kTokens, int kCount>
+  LITGPT_INLINE void add_outliers(const uint8_t* tile, int part, const TokenRows& x,
+                                  reg::Float (&sums)[kTokens][kCount]) {
+    const int64_t stride = max_outliers(x.cols);
+    _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
+      const Outlier* end = x.outliers + t * stride + x.outlier_counts[t];
+      for (const Outlier* outlier = x.outliers + t * stride; outlier < end; ++outlier) {
+        const uint8_t* group = tile + outlier->group;
+        const uint16_t* scales = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
+        const uint8_t* words = group + outlier->word + part * 4 * reg::kLanes;
+        const reg::Float value = reg::broadcast(outlier->value);
+        _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
+          const reg::Float scale = reg::load_f16(scales + p * reg::kLanes);
+          reg::Float weight = reg::load_high_bits<kFormat == kQ8 ? 8 : 4>(words + p * 4 * reg::kLanes, outlier->shift);
+          if constexpr (kFormat == kQ4) weight = weight - reg::broadcast(8.0F);
+          if constexpr (kFormat == kQ4M) {
+            weight = reg::fma(scale, weight, reg::load_f16(scales + kTileRows + p * reg::kLanes));
+          } else {
+            weight = scale * weight;
+          }
+          sums[t][p] = reg::fma(weight, value, sums[t][p]);
         }
       }
     }

@@ -28,11 +28,12 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
   LITGPT_TRY(f32_.at_least(size));
   LITGPT_TRY(bf16_.at_least(size));
   LITGPT_TRY(q8_.at_least(size));
-  LITGPT_TRY(low_.at_least(size));
-  LITGPT_TRY(has_low_.at_least(size / kGroup));
   LITGPT_TRY(scales_.at_least(size / kGroup));
   LITGPT_TRY(sums_.at_least(size / kGroup));
-  prepared_ = {0, f32_.data(), bf16_.data(), q8_.data(), low_.data(), has_low_.data(), scales_.data(), sums_.data()};
+  LITGPT_TRY(outliers_.at_least(rows * max_outliers(program.max_cols)));
+  LITGPT_TRY(outlier_counts_.at_least(rows));
+  prepared_ = {
+      0, f32_.data(), bf16_.data(), q8_.data(), scales_.data(), sums_.data(), outliers_.data(), outlier_counts_.data()};
 
   int64_t pairs = 0;
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {

@@ -55,10 +55,10 @@ class Workspace {
   Array<float> f32_;
   Array<uint16_t> bf16_;
   Array<int8_t> q8_;
-  Array<int8_t> low_;
-  Array<uint8_t> has_low_;
   Array<float> scales_;
   Array<float> sums_;
+  Array<Outlier> outliers_;
+  Array<int32_t> outlier_counts_;
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
   ExpertRows experts_;

@@ -22,6 +22,13 @@ LITGPT_INLINE Int broadcast_columns(const int8_t* x) {
 LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+x"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const Int*>(from)); }
 
+// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
+template <int kBits>
+LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
+  const Int shifted = _mm256_sll_epi32(load_quants(words), _mm_cvtsi32_si128(shift));
+  return to_float(kBits == 8 ? _mm256_srai_epi32(shifted, 24) : _mm256_srli_epi32(shifted, 28));
+}
+
 // Adding all eight products in 16 bits cannot overflow: 8 * 2 * 15 * 127 = 30480.
 template <int kTokens>
 LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {

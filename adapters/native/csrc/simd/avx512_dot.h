@@ -23,6 +23,13 @@ LITGPT_INLINE Int broadcast_columns(const int8_t* x) {
 LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+v"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm512_loadu_si512(from); }
 
+// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
+template <int kBits>
+LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
+  const Int shifted = _mm512_sll_epi32(load_quants(words), _mm_cvtsi32_si128(shift));
+  return to_float(kBits == 8 ? _mm512_srai_epi32(shifted, 24) : _mm512_srli_epi32(shifted, 28));
+}
+
 // sum + the products of unsigned and signed bytes. Without VNNI, a product of two pairs must fit in 16 bits.
 LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, Int signed_bytes) {
 #ifdef __AVX512VNNI__

@@ -20,6 +20,14 @@ LITGPT_INLINE int8x16_t broadcast_columns(const int8_t* x) {
   return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
+// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
+template <int kBits>
+LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
+  const int32x4_t shifted = vshlq_s32(vreinterpretq_s32_u8(vld1q_u8(words)), vdupq_n_s32(shift));
+  if constexpr (kBits == 8) return to_float(vshrq_n_s32(shifted, 24));
+  return to_float(vandq_s32(vshrq_n_s32(shifted, 28), vdupq_n_s32(15)));
+}
+
 template <int kTokens>
 LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
   for (int t = 0; t < kTokens; ++t) sums[t] = vdupq_n_s32(0);

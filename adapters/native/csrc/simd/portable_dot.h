@@ -33,6 +33,13 @@ LITGPT_INLINE Int add_neighbors(Shorts pairs) {
   return ((both << 16) >> 16) + (both >> 16);
 }
 
+// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
+template <int kBits>
+LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
+  const Int shifted = reinterpret_cast<Int>(load_quants(words)) << shift;
+  return to_float(kBits == 8 ? shifted >> 24 : shifted >> 28 & 15);
+}
+
 // Adding all products in 16 bits cannot overflow: 16 * 15 * 127 = 30480.
 template <int kTokens>
 LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
