@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.matrix import MatrixMemory, PackedMatrix
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format
@@ -51,14 +51,14 @@ def build_model(
     kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
     matrices: dict[str, PackedMatrix] = {}
     vectors: dict[str, NDArray[np.float32]] = {}
-    reader = RecentReads(checkpoint)
+    reader, memory = RecentReads(checkpoint), MatrixMemory()
     message = f"Loading {checkpoint.name}"
     for done, source in enumerate(sources):
         report(Progress(message, done, len(sources)))
         name = source.parameter.name
         if kinds.get(name) == "matrix":
             target = choose_format(checkpoint, source, None if keeps_quantization else dtype, quantize)
-            matrices[name] = pack_parameter(reader, source, target)
+            matrices[name] = pack_parameter(reader, source, target, memory)
         elif name in kinds:
             vectors[name] = read_vector(reader, source)
     report(Progress(message, len(sources), len(sources)))

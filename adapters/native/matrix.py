@@ -31,9 +31,30 @@ _BLOCKS = {
 """The columns and bytes of a block of each source format."""
 
 
+class MatrixMemory:
+    """Memory for the matrices of a model, which takes large blocks from the operating system.
+
+    NumPy requests huge pages for arrays of 4 MiB or more. Processors prefetch to the end of a page only, and
+    look up the addresses of few pages at a time: a matrix in pages of 4 KiB is read more slowly.
+    """
+
+    _BLOCK = 32 << 20
+
+    def __init__(self) -> None:
+        self._rest = np.empty(0, dtype=np.uint8)
+
+    def zeros(self, size: int) -> NDArray[np.uint8]:
+        """Return `size` zeros, aligned to 64 bytes."""
+        if size > len(self._rest) - _ALIGNMENT:
+            self._rest = np.zeros(max(size, self._BLOCK) + _ALIGNMENT, dtype=np.uint8)
+        start = -self._rest.ctypes.data % _ALIGNMENT
+        taken, self._rest = self._rest[start : start + size], self._rest[start + size :]
+        return taken
+
+
 @attrs.frozen(eq=False)
 class PackedMatrix:
-    """A matrix of `rows` x `cols` in tiles; `data` is contiguous and owned by this object."""
+    """A matrix of `rows` x `cols` in tiles; `data` is contiguous."""
 
     format: Format
     rows: int
@@ -41,11 +62,13 @@ class PackedMatrix:
     data: NDArray[np.uint8]
 
     @classmethod
-    def zeros(cls, weight_format: Format, rows: int, cols: int) -> Self:
+    def zeros(cls, weight_format: Format, rows: int, cols: int, memory: MatrixMemory | None = None) -> Self:
         size = packed_bytes(weight_format, rows, cols)
-        memory = np.zeros(size + _ALIGNMENT, dtype=np.uint8)
-        start = -memory.ctypes.data % _ALIGNMENT
-        return cls(weight_format, rows, cols, memory[start : start + size])
+        if memory is not None:
+            return cls(weight_format, rows, cols, memory.zeros(size))
+        own = np.zeros(size + _ALIGNMENT, dtype=np.uint8)
+        start = -own.ctypes.data % _ALIGNMENT
+        return cls(weight_format, rows, cols, own[start : start + size])
 
     @property
     def tensor(self) -> Tensor:

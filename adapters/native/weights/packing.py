@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from litgpt.adapters.native.matrix import PackedMatrix
+from litgpt.adapters.native.matrix import MatrixMemory, PackedMatrix
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.native.weights.arrays import (
     STEP_BYTES,
@@ -34,7 +34,9 @@ _Conversion: TypeAlias = tuple[SourceFormat, Callable[[Bytes], NDArray[Any]] | N
 """The format to which stored rows are converted before they are packed, and how; None leaves them."""
 
 
-def pack_parameter(checkpoint: TensorReader, source: ParameterSource, target: Format) -> PackedMatrix:
+def pack_parameter(
+    checkpoint: TensorReader, source: ParameterSource, target: Format, memory: MatrixMemory | None = None
+) -> PackedMatrix:
     """Return a matrix in tiles of a format.
 
     The pages of the file are dropped from memory when they are packed. Tensors whose stored bytes cannot be
@@ -44,7 +46,7 @@ def pack_parameter(checkpoint: TensorReader, source: ParameterSource, target: Fo
         CorruptFile: The file changed after it was opened, or a tensor has another shape than its header.
         InsufficientSpace: Memory could not be allocated.
     """
-    matrix = PackedMatrix.zeros(target, *source.parameter.shape)
+    matrix = PackedMatrix.zeros(target, *source.parameter.shape, memory)
     reader = RecentReads(checkpoint)
     row = 0
     for view in source.views:

@@ -8,12 +8,20 @@
 
 namespace litgpt {
 
-// Two atomic words hold the state, each of two halves of 32 bits. `position`: the number of the current loop, and
-// its next item that nobody has taken. `gate`: the number of the region, odd while it is open, and the workers inside.
-// A loop ends when its items are done, and not when all workers have arrived: a worker that the operating system
-// does not run, or that is still waking up, delays nobody; it skips the loops that it missed.
-struct Region {
+constexpr int kMaxThreads = 256;
+
+// The items of a loop are divided into a share for each worker. `position` has two halves of 32 bits: the last loop in
+// which somebody took items of the share, and the next item.
+struct Share {
   alignas(kCacheLine) uint64_t position;
+};
+
+// `gate` has two halves: the number of the region, odd while it is open, and the workers inside. A loop ends when its
+// items are done, and not when all workers have arrived: a worker that the operating system does not run, or that is
+// still waking up, delays nobody; it skips the loops that it missed.
+struct Region {
+  Share shares[kMaxThreads];
+  alignas(kCacheLine) uint64_t loop;  // the current one; the first is 1
   alignas(kCacheLine) uint64_t done;  // items of the current loop
   alignas(kCacheLine) uint64_t gate;
   alignas(kCacheLine) RegionBody body;
@@ -23,7 +31,6 @@ struct Region {
 
 namespace {
 
-constexpr int kMaxThreads = 256;
 constexpr size_t kStackBytes = 2 << 20;
 constexpr uint64_t kHigh = uint64_t{1} << 32;
 // About 10 microseconds: most loops end within that, and waking a sleeping thread takes longer.
@@ -66,6 +73,7 @@ void* worker_main(void* argument) {
     last = gate / kHigh;
     Worker worker(region, index, region.count);
     region.body(region.context, worker);
+    worker.end_single();
     leave();
   }
 }
@@ -117,14 +125,28 @@ void stop_threads() {
 }  // namespace
 
 bool Worker::take(int64_t items, int64_t grain, int64_t* first, int64_t* last) {
-  uint64_t position = load(&region_.position);
+  for (int i = 0; i < count_; ++i) {
+    const int owner = index_ + i < count_ ? index_ + i : index_ + i - count_;
+    if (take_from(owner, items, grain, first, last)) return true;
+  }
+  return false;
+}
+
+// If nobody has taken items of a share yet, its last loop is an earlier one. That cannot be so for a worker that is
+// late, unless the share is empty, because its loop has ended.
+bool Worker::take_from(int owner, int64_t items, int64_t grain, int64_t* first, int64_t* last) {
+  const int64_t begin = items * owner / count_;
+  const int64_t end = items * (owner + 1) / count_;
+  uint64_t* word = &region_.shares[owner].position;
+  uint64_t position = load(word);
   for (;;) {
-    const int64_t next = static_cast<int64_t>(position % kHigh);
-    if (position / kHigh != loop_ || next >= items) return false;
-    const int64_t end = next + grain < items ? next + grain : items;
-    if (!exchange(&region_.position, &position, loop_ * kHigh + static_cast<uint64_t>(end))) continue;
+    const uint64_t loop = position / kHigh;
+    const int64_t next = loop == loop_ ? static_cast<int64_t>(position % kHigh) : begin;
+    if (loop > loop_ || next >= end) return false;
+    const int64_t stop = next + grain < end ? next + grain : end;
+    if (!exchange(word, &position, loop_ * kHigh + static_cast<uint64_t>(stop))) continue;
     *first = next;
-    *last = end;
+    *last = stop;
     return true;
   }
 }
@@ -134,18 +156,18 @@ void Worker::complete(int64_t done, int64_t items) {
   const uint64_t all = static_cast<uint64_t>(items);
   const uint64_t loop = loop_++;
   if (items <= 0) {
-    uint64_t position = loop * kHigh;
-    exchange(&region_.position, &position, loop_ * kHigh);  // fails if another worker was first
+    uint64_t current = loop;
+    exchange(&region_.loop, &current, loop_);  // fails if another worker was first
     loop_bed.wake();
     return;
   }
   if (mine > 0 && __atomic_add_fetch(&region_.done, mine, __ATOMIC_SEQ_CST) == all) {
     __atomic_store_n(&region_.done, uint64_t{0}, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&region_.position, loop_ * kHigh, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&region_.loop, loop_, __ATOMIC_SEQ_CST);
     loop_bed.wake();
     return;
   }
-  loop_bed.wait(kSpins, kYields, [&] { return load(&region_.position) / kHigh > loop; });
+  loop_bed.wait(kSpins, kYields, [&] { return load(&region_.loop) > loop; });
 }
 
 Status set_thread_count(int count) {
@@ -166,12 +188,14 @@ Status run_region(RegionBody body, void* context) {
   region.body = body;
   region.context = context;
   region.count = 1 + started;
-  region.position = 0;
+  for (int i = 0; i < region.count; ++i) region.shares[i].position = 0;
+  region.loop = 1;
   region.done = 0;
   __atomic_add_fetch(&region.gate, kHigh, __ATOMIC_SEQ_CST);
   idle_bed.wake();
   Worker worker(region, 0, region.count);
   body(context, worker);
+  worker.end_single();
   // Closed: a worker that has not come by now stays out.
   __atomic_add_fetch(&region.gate, kHigh, __ATOMIC_SEQ_CST);
   loop_bed.wait(kSpins, kYields, [] { return load(&region.gate) % kHigh == 0; });

@@ -51,7 +51,6 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
     }
     const uint8_t* group = tile;
     for (int64_t g = 0; g < groups; ++g, group += Product::kBytes) {
-      if (part == 0) prefetch_group(group, Product::kBytes);
       Product::template accumulate<kTokens, kCount>(group, part, rows, g, sums);
     }
     Product::template add_outliers<kTokens, kCount>(tile, part, rows, sums);

@@ -18,12 +18,6 @@ struct TokenRows {
   int64_t groups;
 };
 
-// Far enough for the memory's latency; reading ahead of the matrix's end is harmless.
-LITGPT_INLINE void prefetch_group(const uint8_t* group, int64_t bytes) {
-  constexpr int64_t kAhead = 2048;
-  for (int64_t at = 0; at < bytes; at += 64) reg::prefetch(group + kAhead + at);
-}
-
 // `accumulate` adds the products of group `g` to the sums of kCount registers of rows, from register `part` of the
 // tile on; then `add_outliers` adds those of the outliers in all groups.
 struct FloatProduct {

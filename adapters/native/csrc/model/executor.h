@@ -14,8 +14,12 @@ class Executor {
   // Calls `body(token)` for all tokens.
   template <class Body>
   void per_token(int64_t tokens, const Body& body) {
-    const int64_t grain = tokens <= kSerialTokens ? kSerialTokens : 1 + tokens / (8 * worker_.count());
-    worker_.each(tokens, grain, [&](int64_t first, int64_t last) {
+    if (tokens <= kSerialTokens) {
+      return worker_.single([&] {
+        for (int64_t token = 0; token < tokens; ++token) body(token);
+      });
+    }
+    worker_.each(tokens, 1 + tokens / (8 * worker_.count()), [&](int64_t first, int64_t last) {
       for (int64_t token = first; token < last; ++token) body(token);
     });
   }
@@ -55,7 +59,7 @@ class Executor {
   static constexpr int64_t kSerialTokens = 3;
   // The size of a piece of a matrix product: large against the cost of taking one, small against the whole.
   static constexpr int64_t kPieceBytes = int64_t{48} << 10;
-  static constexpr int64_t kMinPieces = 4;  // per worker
+  static constexpr int64_t kMinPieces = 8;  // per worker
 
   const Kernels& kernels_;
   Worker& worker_;

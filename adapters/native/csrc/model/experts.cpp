@@ -22,7 +22,7 @@ class Experts {
         width_(round_up(o[6], kTileRows)) {}
 
   void run() {
-    executor_.worker().each(1, 1, [&](int64_t, int64_t) { sort(); });
+    executor_.worker().single([&] { sort(); });
     executor_.per_token(num_rows_, [&](int64_t row) { gather(row); });
     const int64_t stride = space_.stride(o_[0]);
     executor_.prepare(matrix(0, 0), rows_.x.data(), stride, num_rows_);

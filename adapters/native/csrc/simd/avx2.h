@@ -83,8 +83,6 @@ LITGPT_INLINE void store_i8(int8_t* to, Float value) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(half, half));
 }
 
-LITGPT_INLINE void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
-
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE::reg
 
 #include "simd/floats.h"

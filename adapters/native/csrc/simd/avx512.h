@@ -77,8 +77,6 @@ LITGPT_INLINE void store_i8(int8_t* to, Float value) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(value)));
 }
 
-LITGPT_INLINE void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
-
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE::reg
 
 #include "simd/floats.h"

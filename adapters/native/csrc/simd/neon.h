@@ -74,8 +74,6 @@ LITGPT_INLINE void store_i8(int8_t* to, Float value) {
   memcpy(to, eight, kLanes);
 }
 
-LITGPT_INLINE void prefetch(const void* at) { __builtin_prefetch(at); }
-
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE::reg
 
 #include "simd/floats.h"

@@ -92,8 +92,6 @@ LITGPT_INLINE void store_i8(int8_t* to, Float value) {
   for (int lane = 0; lane < kLanes; ++lane) to[lane] = static_cast<int8_t>(bounded[lane]);
 }
 
-LITGPT_INLINE void prefetch(const void* at) { __builtin_prefetch(at); }
-
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE::reg
 
 #include "simd/floats.h"
