@@ -62,7 +62,9 @@ class PackedMatrix:
     data: NDArray[np.uint8]
 
     @classmethod
-    def zeros(cls, weight_format: Format, rows: int, cols: int, memory: MatrixMemory | None = None) -> Self:
+    def zeros(
+        cls, weight_format: Format, rows: int, cols: int, *, memory: MatrixMemory | None = None
+    ) -> Self:
         size = packed_bytes(weight_format, rows, cols)
         if memory is not None:
             return cls(weight_format, rows, cols, memory.zeros(size))

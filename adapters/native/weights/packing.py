@@ -46,7 +46,7 @@ def pack_parameter(
         CorruptFile: The file changed after it was opened, or a tensor has another shape than its header.
         InsufficientSpace: Memory could not be allocated.
     """
-    matrix = PackedMatrix.zeros(target, *source.parameter.shape, memory)
+    matrix = PackedMatrix.zeros(target, *source.parameter.shape, memory=memory)
     reader = RecentReads(checkpoint)
     row = 0
     for view in source.views:
