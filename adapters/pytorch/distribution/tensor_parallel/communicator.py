@@ -1,10 +1,12 @@
 """Collectives between ranks: all-reduce, all-gather, send and receive."""
 
+import atexit
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol
+from weakref import WeakSet
 
 import attrs
 import torch
@@ -59,6 +61,16 @@ class Communicator(Protocol):
         ...
 
 
+_CONNECTED: "WeakSet[GlooCommunicator]" = WeakSet()
+
+
+@atexit.register
+def _leave_all() -> None:
+    """Join Gloo's threads: a process that ends while they run can abort."""
+    for communicator in list(_CONNECTED):
+        communicator.leave()
+
+
 @attrs.define(eq=False)
 class GlooCommunicator:
     """Collectives between processes with Gloo; tensors on GPUs are reduced on the CPU.
@@ -79,6 +91,7 @@ class GlooCommunicator:
 
     def __attrs_post_init__(self) -> None:
         self.world_size, self.rank = int(self.backend.size()), int(self.backend.rank())
+        _CONNECTED.add(self)
 
     def leave(self) -> None:
         """Close the connections; ranks that wait for this one get a CollectiveError."""
