@@ -38,15 +38,14 @@ class MatrixMemory:
     look up the addresses of few pages at a time: a matrix in pages of 4 KiB is read more slowly.
     """
 
-    _BLOCK = 32 << 20
-
-    def __init__(self) -> None:
+    def __init__(self, block: int = 32 << 20) -> None:
+        self._block = block
         self._rest = np.empty(0, dtype=np.uint8)
 
     def zeros(self, size: int) -> NDArray[np.uint8]:
         """Return `size` zeros, aligned to 64 bytes."""
         if size > len(self._rest) - _ALIGNMENT:
-            self._rest = np.zeros(max(size, self._BLOCK) + _ALIGNMENT, dtype=np.uint8)
+            self._rest = np.zeros(max(size, self._block) + _ALIGNMENT, dtype=np.uint8)
         start = -self._rest.ctypes.data % _ALIGNMENT
         taken, self._rest = self._rest[start : start + size], self._rest[start + size :]
         return taken
@@ -65,12 +64,8 @@ class PackedMatrix:
     def zeros(
         cls, weight_format: Format, rows: int, cols: int, *, memory: MatrixMemory | None = None
     ) -> Self:
-        size = packed_bytes(weight_format, rows, cols)
-        if memory is not None:
-            return cls(weight_format, rows, cols, memory.zeros(size))
-        own = np.zeros(size + _ALIGNMENT, dtype=np.uint8)
-        start = -own.ctypes.data % _ALIGNMENT
-        return cls(weight_format, rows, cols, own[start : start + size])
+        data = (memory or MatrixMemory(block=0)).zeros(packed_bytes(weight_format, rows, cols))
+        return cls(weight_format, rows, cols, data)
 
     @property
     def tensor(self) -> Tensor:

@@ -107,21 +107,11 @@ Status multiply(const litgpt_tensor& tensor, const float* x, int64_t tokens, flo
   LITGPT_TRY(find_kernels(&kernels));
   const int64_t cols = round_up(weight.cols, kGroup);
   const int64_t stride = round_up(weight.rows, kTileRows);
-  Array<float> f32, scales, sums, padded;
-  Array<uint16_t> bf16;
-  Array<int8_t> q8;
-  Array<Outlier> outliers;
-  Array<int32_t> outlier_counts;
-  LITGPT_TRY(f32.resize(tokens * cols));
-  LITGPT_TRY(bf16.resize(tokens * cols));
-  LITGPT_TRY(q8.resize(tokens * cols));
-  LITGPT_TRY(scales.resize(tokens * cols / kGroup));
-  LITGPT_TRY(sums.resize(tokens * cols / kGroup));
-  LITGPT_TRY(outliers.resize(tokens * max_outliers(cols)));
-  LITGPT_TRY(outlier_counts.resize(tokens));
+  PreparedRows rows;
+  Array<float> padded;
+  LITGPT_TRY(rows.reserve(tokens, cols));
   LITGPT_TRY(padded.resize(tokens * stride));
-  const Prepared prepared{cols,          f32.data(),  bf16.data(),     q8.data(),
-                          scales.data(), sums.data(), outliers.data(), outlier_counts.data()};
+  const Prepared prepared = rows.view(cols);
   auto body = [&](Worker& worker) {
     worker.each(tokens, 1, [&](int64_t first, int64_t last) {
       kernels->prepare(weight.format, x, weight.cols, weight.cols, first, last, prepared);

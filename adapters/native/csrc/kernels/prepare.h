@@ -37,14 +37,13 @@ struct QuantRow {
 static void take_outliers(Format format, int64_t index, float threshold, int64_t most, float* group,
                           const QuantRow& out) {
   const int bits = format == kQ8 ? 8 : 4;
-  const int64_t quants = (format == kQ4M ? 4 : 2) * kTileRows;
   for (int col = 0; col < kGroup; ++col) {
     if (group[col] * group[col] <= threshold || out.outlier_count >= most) continue;
     const int byte = bits == 8 ? col : col % 16;
     const int bit = 8 * (byte % 4) + (byte < col ? 4 : 0);
     Outlier& outlier = out.outliers[out.outlier_count++];
     outlier.group = index * tile_group_bytes(format);
-    outlier.word = static_cast<int16_t>(quants + byte / 4 * 4 * kTileRows);
+    outlier.word = static_cast<int16_t>(tile_scale_bytes(format) + byte / 4 * 4 * kTileRows);
     outlier.shift = static_cast<int16_t>(32 - bits - bit);
     outlier.value = group[col];
     group[col] = 0.0F;

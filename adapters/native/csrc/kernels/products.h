@@ -107,7 +107,7 @@ struct QuantProduct {
   static constexpr int kParts = reg::kDotParts;
   static constexpr Format kFormatOf = static_cast<Format>(kFormat);
   static constexpr int64_t kBytes = tile_group_bytes(kFormatOf);
-  static constexpr int64_t kScaleBytes = (kFormat == kQ4M ? 4 : 2) * kTileRows;
+  static constexpr int64_t kScaleBytes = tile_scale_bytes(kFormatOf);
   static constexpr float kExcess = kFormat == kQ8 ? reg::kQ8Excess : kFormat == kQ4 ? 8.0F : 0.0F;
 
   template <int kTokens>

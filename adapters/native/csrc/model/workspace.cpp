@@ -24,16 +24,7 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
   LITGPT_TRY(reserve_partials(program, tokens, spans));
   int64_t rows = tokens > logits ? tokens : logits;
   if (experts_.token_of.size() > rows) rows = experts_.token_of.size();
-  const int64_t size = rows * program.max_cols;
-  LITGPT_TRY(f32_.at_least(size));
-  LITGPT_TRY(bf16_.at_least(size));
-  LITGPT_TRY(q8_.at_least(size));
-  LITGPT_TRY(scales_.at_least(size / kGroup));
-  LITGPT_TRY(sums_.at_least(size / kGroup));
-  LITGPT_TRY(outliers_.at_least(rows * max_outliers(program.max_cols)));
-  LITGPT_TRY(outlier_counts_.at_least(rows));
-  prepared_ = {
-      0, f32_.data(), bf16_.data(), q8_.data(), scales_.data(), sums_.data(), outliers_.data(), outlier_counts_.data()};
+  LITGPT_TRY(prepared_.reserve(rows, program.max_cols));
 
   int64_t pairs = 0;
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {

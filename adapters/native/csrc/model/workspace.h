@@ -3,6 +3,7 @@
 
 #include "core/array.h"
 #include "kernels/kernels.h"
+#include "model/prepared_rows.h"
 #include "model/program.h"
 
 namespace litgpt {
@@ -38,7 +39,7 @@ class Workspace {
 
   float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
-  const Prepared& prepared() const { return prepared_; }
+  Prepared prepared() { return prepared_.view(0); }
   RopeRows rope(int64_t table) { return ropes_[table]; }
   ExpertRows& experts() { return experts_; }
   float* partials() { return partials_.data(); }
@@ -52,20 +53,13 @@ class Workspace {
   Array<float>* buffers_ = nullptr;
   int64_t num_buffers_ = 0;
   Array<int64_t> strides_;
-  Array<float> f32_;
-  Array<uint16_t> bf16_;
-  Array<int8_t> q8_;
-  Array<float> scales_;
-  Array<float> sums_;
-  Array<Outlier> outliers_;
-  Array<int32_t> outlier_counts_;
+  PreparedRows prepared_;
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
   ExpertRows experts_;
   Array<float> partials_;  // of attention
   Array<float> head_input_;
   Array<float> head_output_;
-  Prepared prepared_{};
 };
 
 }  // namespace litgpt

@@ -23,15 +23,25 @@ inline constexpr int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+// The bytes of the scales, and minimums, of 16 rows of one group of columns; the quantized values follow them.
+inline constexpr int64_t tile_scale_bytes(Format format) {
+  switch (format) {
+    case kQ8:
+    case kQ4: return 2 * kTileRows;
+    case kQ4M: return 4 * kTileRows;
+    default: return 0;
+  }
+}
+
 // The bytes of 16 rows of one group of columns.
 inline constexpr int64_t tile_group_bytes(Format format) {
   switch (format) {
     case kF32: return 4 * kTileRows * kGroup;
     case kBF16:
     case kF16: return 2 * kTileRows * kGroup;
-    case kQ8: return 2 * kTileRows + kTileRows * kGroup;
-    case kQ4: return 2 * kTileRows + kTileRows * kGroup / 2;
-    case kQ4M: return 4 * kTileRows + kTileRows * kGroup / 2;
+    case kQ8: return tile_scale_bytes(format) + kTileRows * kGroup;
+    case kQ4:
+    case kQ4M: return tile_scale_bytes(format) + kTileRows * kGroup / 2;
     default: return 0;
   }
 }
