@@ -125,6 +125,7 @@ void stop_threads() {
 }  // namespace
 
 bool Worker::take(int64_t items, int64_t grain, int64_t* first, int64_t* last) {
+  if (load(&region_.loop) != loop_) return false;  // late: its arguments may be wrong
   for (int i = 0; i < count_; ++i) {
     const int owner = index_ + i < count_ ? index_ + i : index_ + i - count_;
     if (take_from(owner, items, grain, first, last)) return true;
@@ -132,8 +133,8 @@ bool Worker::take(int64_t items, int64_t grain, int64_t* first, int64_t* last) {
   return false;
 }
 
-// If nobody has taken items of a share yet, its last loop is an earlier one. That cannot be so for a worker that is
-// late, unless the share is empty, because its loop has ended.
+// If nobody has taken items of a share yet, its last loop is an earlier one. If the loop has ended since `take` looked,
+// that is so of empty shares only.
 bool Worker::take_from(int owner, int64_t items, int64_t grain, int64_t* first, int64_t* last) {
   const int64_t begin = items * owner / count_;
   const int64_t end = items * (owner + 1) / count_;
