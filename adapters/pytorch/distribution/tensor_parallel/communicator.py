@@ -1,6 +1,7 @@
 """Collectives between ranks: all-reduce, all-gather, send and receive."""
 
 import atexit
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,10 @@ class Communicator(Protocol):
 
 
 _CONNECTED: "WeakSet[GlooCommunicator]" = WeakSet()
+"""Those of torchrun's ranks; a worker pool closes its own."""
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_CONNECTED.clear)  # Gloo's threads are not in the child
 
 
 @atexit.register
@@ -91,7 +96,8 @@ class GlooCommunicator:
 
     def __attrs_post_init__(self) -> None:
         self.world_size, self.rank = int(self.backend.size()), int(self.backend.rank())
-        _CONNECTED.add(self)
+        if not self.local:
+            _CONNECTED.add(self)
 
     def leave(self) -> None:
         """Close the connections; ranks that wait for this one get a CollectiveError."""
