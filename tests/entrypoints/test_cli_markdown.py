@@ -4,7 +4,7 @@ import re
 from itertools import groupby
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from litgpt.cli.repl.markdown import MAX_PENDING, MarkdownStream
@@ -83,6 +83,7 @@ def test_markdown_is_shown_in_styles(markdown: str, output: str) -> None:
     assert rendered(*markdown) == output  # character by character
 
 
+@example(["#", " ", " ", "x"])
 @given(st.lists(st.sampled_from(PIECES), max_size=30))
 def test_pieces_make_no_difference_and_no_text_is_lost(pieces: list[str]) -> None:
     whole = "".join(pieces)

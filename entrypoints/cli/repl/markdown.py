@@ -19,7 +19,7 @@ BOLD, DIM, ITALIC, UNDERLINED, CYAN = "1", "2", "3", "4", "36"
 BULLET, BAR = "•", "│"
 
 # The beginning of a line that may still become a marker.
-_UNDECIDED = re.compile(r" *(#{0,6}|[-+*_ ]*|>|`{0,2}|~{0,2})")
+_UNDECIDED = re.compile(r" *(#{0,6} *|[-+*_ ]*|>|`{0,2}|~{0,2})")
 _FENCE = re.compile(r" *(`{3,}|~{3,})(?!.*`)")
 _RULE = re.compile(r" *([-*_])( *\1){2,} *")
 _MARKER = re.compile(r"(?P<indent> *)(?:(?P<heading>#{1,6}) +|(?P<bullet>[-+*]) +|(?P<quote>>) ?)")
