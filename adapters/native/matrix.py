@@ -27,6 +27,7 @@ _BLOCKS = {
     SourceFormat.Q4_K: (256, 144),
     SourceFormat.Q5_K: (256, 176),
     SourceFormat.Q6_K: (256, 210),
+    SourceFormat.Q4Z: (32, 19),
 }
 """The columns and bytes of a block of each source format."""
 

@@ -25,8 +25,9 @@ _FORMAT_NAMES = {
     Format.BF16: "bfloat16",
     Format.F16: "float16",
     Format.Q8: "8-bit",
-    Format.Q4: "4-bit",
-    Format.Q4M: "4-bit",
+    Format.Q6K: "6-bit",
+    **dict.fromkeys((Format.Q5, Format.Q5M, Format.Q5K), "5-bit"),
+    **dict.fromkeys((Format.Q4, Format.Q4M, Format.Q4Z, Format.Q4K, Format.FP4), "4-bit"),
 }
 
 

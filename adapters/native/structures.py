@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 2
+API_VERSION = 3
 
 
 class Format(IntEnum):
@@ -15,6 +15,13 @@ class Format(IntEnum):
     Q8 = 3
     Q4 = 4
     Q4M = 5
+    Q4Z = 6
+    Q5 = 7
+    Q5M = 8
+    FP4 = 9
+    Q4K = 10
+    Q5K = 11
+    Q6K = 12
 
 
 class SourceFormat(IntEnum):
@@ -34,6 +41,7 @@ class SourceFormat(IntEnum):
     Q4_K = 11
     Q5_K = 12
     Q6_K = 13
+    Q4Z = 14
 
 
 VECTOR = -1

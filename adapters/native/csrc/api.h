@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 2 };
+enum { LITGPT_API_VERSION = 3 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {

@@ -5,10 +5,9 @@ have are packed in the one that keeps their values best at about their size:
 
 | stored | packed | values |
 | --- | --- | --- |
-| Q8_0, Q4_0, Q4_1 | Q8, Q4, Q4M | the same |
-| Q5_0, MXFP4 | Q8 | the same |
-| Q4_K | Q4M | scales and minimums are rounded to float16 |
-| Q5_1, Q2_K, Q3_K, Q5_K, Q6_K | Q8 | quantized again: off by 1/225 of the largest of 32 at most |
+| Q8_0, Q5_0, Q5_1, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, MXFP4 | in their own bits | the same |
+| tensors of several of these | Q8 | quantized again, except Q8_0, Q5_0, Q4_0 and MXFP4 |
+| Q2_K, Q3_K | Q8 | quantized again: off by 1/225 of the largest of 32 at most |
 | formats of safetensors that are dequantized (FP8, AWQ, …) | BF16 | rounded |
 | quantized weights into which an adapter is merged | BF16 | rounded |
 """
@@ -28,10 +27,17 @@ FORMATS: dict[DType, Format] = {"float32": Format.F32, "bfloat16": Format.BF16, 
 
 _DENSE = {"F32": Format.F32, "F64": Format.F32, "BF16": Format.BF16, "F16": Format.F16}
 _QUANTIZED = {
+    "Q8_0": Format.Q8,
+    "Q5_0": Format.Q5,
+    "Q5_1": Format.Q5M,
     "Q4_0": Format.Q4,
     "Q4_1": Format.Q4M,
-    "Q4_K": Format.Q4M,
-    **dict.fromkeys(("Q8_0", "Q5_0", "Q5_1", "MXFP4", "Q2_K", "Q3_K", "Q5_K", "Q6_K"), Format.Q8),
+    "Q4Z": Format.Q4Z,
+    "MXFP4": Format.FP4,
+    "Q6_K": Format.Q6K,
+    "Q5_K": Format.Q5K,
+    "Q4_K": Format.Q4K,
+    **dict.fromkeys(("Q2_K", "Q3_K"), Format.Q8),
 }
 
 

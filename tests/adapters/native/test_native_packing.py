@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.domain.errors import UnsupportedOperation
+from tests.adapters.native.weight_blocks import FROM_FLOATS
 
 BLOCKS = {
     Format.Q8: (SourceFormat.Q8_0, gguf.GGMLQuantizationType.Q8_0),
@@ -103,7 +104,7 @@ def test_float32_is_rounded_to_the_nearest_even_16_bit_value() -> None:
             assert np.array_equal(bf16, to_bf16(weight), equal_nan=True)
 
 
-@pytest.mark.parametrize("weight_format", list(Format))
+@pytest.mark.parametrize("weight_format", FROM_FLOATS)
 def test_rows_packed_in_pieces_are_those_packed_at_once(weight_format: Format) -> None:
     weight = random_weight(37, 45)
     pieces = PackedMatrix.zeros(weight_format, *weight.shape)
@@ -123,8 +124,14 @@ def test_weights_without_a_scale_are_not_quantized(weight_format: Format, value:
         pack(weight_format, SourceFormat.F32, weight, 64)
 
 
-def test_blocks_are_not_quantized_again() -> None:
-    blocks = gguf.quantize(random_weight(2, 32), gguf.GGMLQuantizationType.Q8_0)
-    for weight_format in (Format.F16, Format.Q4, Format.Q4M):
+def test_formats_with_scales_in_steps_take_their_own_blocks_alone() -> None:
+    blocks = gguf.quantize(random_weight(2, 256), gguf.GGMLQuantizationType.Q8_0)
+    for weight_format in set(Format) - set(FROM_FLOATS):
         with pytest.raises(UnsupportedOperation, match="cannot be packed"):
-            pack(weight_format, SourceFormat.Q8_0, blocks, 32)
+            pack(weight_format, SourceFormat.Q8_0, blocks, 256)
+
+
+@pytest.mark.parametrize("weight_format", [Format.Q4K, Format.Q5K, Format.Q6K])
+def test_k_quants_have_whole_superblocks(weight_format: Format) -> None:
+    with pytest.raises(UnsupportedOperation, match="not a multiple of 256"):
+        PackedMatrix.zeros(weight_format, 16, 288)

@@ -31,6 +31,7 @@ from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.domain.weights.tensor_view import TensorView
 from tests.adapters import gguf_converter as converters
 from tests.adapters.gguf_files import llama_tensors, write_gguf
+from tests.adapters.native.weight_blocks import BLOCKS, OWN_SOURCES, Bytes, dequantize, random_blocks
 from tests.adapters.tiny_models import tiny_folder, tiny_model
 from tests.contracts.raw_tensors import decode
 
@@ -139,7 +140,7 @@ def test_the_real_model_keeps_the_bits_of_its_file(smollm2_gguf: Path) -> None:
         ("Q8_0", Format.Q8),
         ("Q4_0", Format.Q4),
         ("Q4_1", Format.Q4M),
-        ("Q5_0", Format.Q8),
+        ("Q5_0", Format.Q5),
     ],
 )
 def test_rows_that_gguf_puts_in_another_order_are_packed_in_their_own_bits(
@@ -201,74 +202,47 @@ def test_a_requested_dtype_or_quantization_takes_precedence_over_the_stored_bits
         assert np.abs(values - expected).max() <= 1.01 * np.abs(expected).max() * 2 / steps
 
 
-def random_blocks(name: str, rows: int, columns: int) -> NDArray[np.uint8]:
-    """Return rows of random blocks with finite scales."""
-    size, nbytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
-    raw = np.random.default_rng(3).integers(0, 256, (rows, columns // size, nbytes), dtype=np.uint8)
-    if name == "MXFP4":
-        raw[..., 0] = raw[..., 0] % 36 + 104  # the exponents of float16
-    for at in SCALES.get(name, ()):
-        random = np.random.default_rng(at)
-        scales = random.uniform(1e-3, 1e-2, raw.shape[:2]) * random.choice([-1, 1], raw.shape[:2])
-        raw[..., at : at + 2] = scales.astype("<f2")[..., None].view(np.uint8)
-    return raw.reshape(rows, -1)
-
-
-SCALES = {
-    "Q5_0": (0,),
-    "Q5_1": (0, 2),
-    "Q2_K": (80, 82),
-    "Q3_K": (108,),
-    "Q4_K": (0, 2),
-    "Q5_K": (0, 2),
-    "Q6_K": (208,),
-}
-"""The first bytes of the float16 numbers of a block."""
-
-
-def dequantized(name: str, raw: NDArray[np.uint8]) -> Array:
-    values: Array = gguf.dequantize(raw, gguf.GGMLQuantizationType[name])
-    return values
-
-
-def packed_blocks(name: str, raw: NDArray[np.uint8], columns: int, target: Format) -> Array:
+def packed_blocks(name: str, raw: Bytes, columns: int, target: Format) -> Array:
     matrix = PackedMatrix.zeros(target, len(raw), columns)
     matrix.pack(SourceFormat[name], raw)
     return matrix.unpack()
 
 
-@pytest.mark.parametrize("name", [*SCALES, "MXFP4"])
+def random_rows(name: str, rows: int, columns: int) -> Bytes:
+    return random_blocks(np.random.default_rng(3), SourceFormat[name], rows, columns)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_are_decoded_as_by_the_gguf_package(name: str) -> None:
-    raw = random_blocks(name, 21, 768)
-    expected = dequantized(name, raw)
+    raw = random_rows(name, 21, 768)
+    expected = dequantize(SourceFormat[name], raw)
     assert packed_blocks(name, raw, 768, Format.F32).tobytes() == expected.tobytes()
     largest = np.abs(expected).reshape(21, -1, 32).max(axis=-1, keepdims=True)
     error = np.abs(packed_blocks(name, raw, 768, Format.Q8) - expected).reshape(21, -1, 32)
     assert (error <= largest * (1 / 254 + 1 / 2048)).all()  # the scale is rounded to 11 bits
 
 
-@pytest.mark.parametrize(("name", "target"), [("Q4_0", Format.Q8), ("Q5_0", Format.Q8), ("MXFP4", Format.Q8)])
-def test_blocks_whose_values_the_packed_format_has_are_converted_exactly(name: str, target: Format) -> None:
-    raw = random_blocks(name, 5, 512)
-    if name == "Q4_0":
-        raw = gguf.quantize(random_matrix(5, 512), gguf.GGMLQuantizationType.Q4_0)
-    assert packed_blocks(name, raw, 512, target).tobytes() == dequantized(name, raw).tobytes()
+@pytest.mark.parametrize(("own", "source"), OWN_SOURCES.items())
+def test_blocks_keep_their_values_in_the_format_with_their_bits(own: Format, source: SourceFormat) -> None:
+    raw = random_rows(source.name, 21, 768)
+    assert packed_blocks(source.name, raw, 768, own).tobytes() == dequantize(source, raw).tobytes()
+    tensor = RawTensor((21, 768), (RawRows(source.name, memoryview(raw.tobytes()), range(21)),))
+    checkpoint: Any = Stored(tensor, dequantize(source, raw))
+    assert choose_format(checkpoint, view_of((21, 768))) is own
 
 
-def test_q4_k_is_packed_in_4_bits_with_scales_in_float16() -> None:
-    raw = random_blocks("Q4_K", 5, 512)
-    expected = dequantized("Q4_K", raw)
-    error = np.abs(packed_blocks("Q4_K", raw, 512, Format.Q4M) - expected)
-    # The scale and the minimum are rounded to 11 bits.
-    assert error.max() <= 2 * np.abs(expected).max() / 2048
-    assert 0 < error.mean() <= np.abs(expected).mean() / 2048
+@pytest.mark.parametrize("name", ["Q4_0", "Q5_0", "Q4Z", "MXFP4"])
+def test_blocks_whose_values_8_bits_have_are_converted_exactly(name: str) -> None:
+    raw = random_rows(name, 5, 512)
+    expected = dequantize(SourceFormat[name], raw)
+    assert packed_blocks(name, raw, 512, Format.Q8).tobytes() == expected.tobytes()
 
 
 def test_mxfp4_blocks_beyond_float16_are_quantized() -> None:
     blocks = np.full((1, 5, 17), 0x72, np.uint8)  # the values 1 and 6, times a power of 2
     blocks[0, :, 0] = 90, 103, 104, 143, 144
     raw = blocks.reshape(1, -1)
-    actual, expected = packed_blocks("MXFP4", raw, 160, Format.Q8), dequantized("MXFP4", raw)
+    actual, expected = packed_blocks("MXFP4", raw, 160, Format.Q8), dequantize(SourceFormat.MXFP4, raw)
     assert np.abs(actual - expected)[:, :64].max() < 2.0**-21
     assert actual[:, 64:128].tobytes() == expected[:, 64:128].tobytes()
     assert np.abs(actual - expected)[:, 128:].max() <= 2.0**-8 * expected.max()

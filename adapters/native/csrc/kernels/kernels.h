@@ -15,14 +15,24 @@ namespace litgpt {
 inline constexpr int64_t kOutlier = 3;
 
 struct Outlier {
-  int64_t group;  // where in a tile its group begins, in bytes; `word` is where in the group its bits are
+  int32_t group;
+  // Where the low bits of its column, and the upper ones of 5 and 6-bit codes, begin in a group, and how far to the
+  // left they have to be shifted to be the highest of each 32-bit lane.
   int16_t word;
-  int16_t shift;  // to the left, which makes its bits the highest of each 32-bit lane
+  int16_t plane;
+  int8_t shift;
+  int8_t plane_shift;
+  int8_t half;  // 1 for the last 16 columns of the group
   float value;
 };
 
 // The most outliers that a row can have: the squares of all values have to add up to `cols` times the mean.
-inline constexpr int64_t max_outliers(int64_t cols) { return cols / (kOutlier * kOutlier) + 1; }
+LITGPT_INLINE constexpr int64_t max_outliers(int64_t cols) { return cols / (kOutlier * kOutlier) + 1; }
+
+// The sums of x that a format needs for each group: one, or those of its halves.
+LITGPT_INLINE constexpr int x_sums(Format format) {
+  return quantization(format).scales == ScaleKind::kHalfSteps ? 2 : 1;
+}
 
 // The input rows of a matrix product, in the representation that the weight format multiplies with. Each row has
 // `cols` rounded up to a multiple of 32 elements; the padding is zero.
@@ -33,7 +43,7 @@ struct Prepared {
   // Quantized formats: x = scale * q, with one scale for each row and group of 32, and q = 0 for outliers.
   int8_t* q8;
   float* scales;
-  float* sums;              // of x in each group, without outliers
+  float* sums;              // of x in each group, without outliers; x_sums(format) for each
   Outlier* outliers;        // max_outliers(cols) for each row
   int32_t* outlier_counts;  // per row
 };

@@ -19,10 +19,10 @@ static void prepare_bf16(const float* x, int64_t cols, int64_t padded, uint16_t*
 
 // The row of `out` that has the quantized values of row `t`.
 struct QuantRow {
-  QuantRow(const Prepared& out, int64_t t)
+  QuantRow(Format format, const Prepared& out, int64_t t)
       : q8(out.q8 + t * out.cols),
         scales(out.scales + t * (out.cols / kGroup)),
-        sums(out.sums + t * (out.cols / kGroup)),
+        sums(out.sums + t * x_sums(format) * (out.cols / kGroup)),
         outliers(out.outliers + t * max_outliers(out.cols)),
         outlier_count(out.outlier_counts[t]) {}
 
@@ -36,15 +36,22 @@ struct QuantRow {
 // Moves the values of a group whose squares exceed `threshold` to the outliers of the row.
 static void take_outliers(Format format, int64_t index, float threshold, int64_t most, float* group,
                           const QuantRow& out) {
-  const int bits = format == kQ8 ? 8 : 4;
+  const int bits = quantization(format).bits;
+  constexpr int kHalf = kGroup / 2;
   for (int col = 0; col < kGroup; ++col) {
     if (group[col] * group[col] <= threshold || out.outlier_count >= most) continue;
-    const int byte = bits == 8 ? col : col % 16;
-    const int bit = 8 * (byte % 4) + (byte < col ? 4 : 0);
     Outlier& outlier = out.outliers[out.outlier_count++];
-    outlier.group = index * tile_group_bytes(format);
-    outlier.word = static_cast<int16_t>(tile_scale_bytes(format) + byte / 4 * 4 * kTileRows);
-    outlier.shift = static_cast<int16_t>(32 - bits - bit);
+    const int half = col / kHalf;
+    const int low = bits == 8 ? col : col % kHalf;  // the byte that has its low bits
+    const int step = low / 4;
+    const int lane_bit = 8 * (col % 4);
+    outlier.group = static_cast<int32_t>(index);
+    outlier.half = static_cast<int8_t>(half);
+    outlier.word = static_cast<int16_t>(tile_scale_bytes(format) + step * reg::kStepBytes);
+    outlier.shift = static_cast<int8_t>(bits == 8 ? 24 - lane_bit : 28 - lane_bit - 4 * half);
+    const int plane = bits == 6 ? 4 + half : 4;
+    outlier.plane = static_cast<int16_t>(tile_scale_bytes(format) + plane * reg::kStepBytes);
+    outlier.plane_shift = static_cast<int8_t>(bits == 6 ? 30 - lane_bit - 2 * step : 31 - lane_bit - 4 * half - step);
     outlier.value = group[col];
     group[col] = 0.0F;
   }
@@ -75,7 +82,12 @@ static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padd
     // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
     const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
     out.scales[c / kGroup] = scale;
-    out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
+    if (x_sums(format) == 1) {
+      out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
+    } else {
+      out.sums[2 * (c / kGroup)] = scale * sum(low_quants);
+      out.sums[2 * (c / kGroup) + 1] = scale * sum(high_quants);
+    }
   }
 }
 
@@ -83,8 +95,8 @@ static void prepare(Format format, const float* x, int64_t stride, int64_t cols,
                     const Prepared& out) {
   for (int64_t t = first; t < last; ++t) {
     const float* row = x + t * stride;
-    if (format == kQ8 || format == kQ4 || format == kQ4M) {
-      prepare_q8(format, row, cols, out.cols, QuantRow(out, t));
+    if (is_quantized(format)) {
+      prepare_q8(format, row, cols, out.cols, QuantRow(format, out, t));
     } else if (format == kBF16 && reg::kBf16Dot) {
       prepare_bf16(row, cols, out.cols, out.bf16 + t * out.cols);
     } else {

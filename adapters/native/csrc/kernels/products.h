@@ -38,12 +38,10 @@ struct FloatProduct {
 };
 
 struct ProductF32 : FloatProduct {
-  static constexpr int64_t kBytes = tile_group_bytes(kF32);
-
   template <int kTokens, int kCount>
-  LITGPT_INLINE void accumulate(const uint8_t* group, int part, const TokenRows& x, int64_t g,
+  LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
-    const float* weights = reinterpret_cast<const float*>(group) + part * reg::kLanes;
+    const float* weights = reinterpret_cast<const float*>(tile + group_offset(kF32, g)) + part * reg::kLanes;
     _Pragma("GCC unroll 4") for (int c = 0; c < kGroup; ++c) {
       reg::Float column[kCount];
       _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
@@ -55,12 +53,10 @@ struct ProductF32 : FloatProduct {
 };
 
 struct ProductF16 : FloatProduct {
-  static constexpr int64_t kBytes = tile_group_bytes(kF16);
-
   template <int kTokens, int kCount>
-  LITGPT_INLINE void accumulate(const uint8_t* group, int part, const TokenRows& x, int64_t g,
+  LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
-    const uint16_t* weights = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
+    const uint16_t* weights = reinterpret_cast<const uint16_t*>(tile + group_offset(kF16, g)) + part * reg::kLanes;
     _Pragma("GCC unroll 4") for (int c = 0; c < kGroup; ++c) {
       reg::Float column[kCount];
       _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
@@ -72,12 +68,10 @@ struct ProductF16 : FloatProduct {
 };
 
 struct ProductBF16 : FloatProduct {
-  static constexpr int64_t kBytes = tile_group_bytes(kBF16);
-
   template <int kTokens, int kCount>
-  LITGPT_INLINE void accumulate(const uint8_t* group, int part, const TokenRows& x, int64_t g,
+  LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
-    const uint16_t* weights = reinterpret_cast<const uint16_t*>(group) + part * 2 * reg::kLanes;
+    const uint16_t* weights = reinterpret_cast<const uint16_t*>(tile + group_offset(kBF16, g)) + part * 2 * reg::kLanes;
     _Pragma("GCC unroll 2") for (int pair = 0; pair < kGroup / 2; ++pair, weights += 2 * kTileRows) {
       if constexpr (reg::kBf16Dot) {
         _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
@@ -100,48 +94,94 @@ struct ProductBF16 : FloatProduct {
   }
 };
 
-// sum += scale of the weights * (scale of x * dot - excess * sum of x)
-template <int kFormat>
-struct QuantProduct {
-  static constexpr int kTokens = reg::kDotTokens;
-  static constexpr int kParts = reg::kDotParts;
-  static constexpr Format kFormatOf = static_cast<Format>(kFormat);
-  static constexpr int64_t kBytes = tile_group_bytes(kFormatOf);
-  static constexpr int64_t kScaleBytes = tile_scale_bytes(kFormatOf);
-  static constexpr float kExcess = kFormat == kQ8 ? reg::kQ8Excess : kFormat == kQ4 ? 8.0F : 0.0F;
+// The scales of a register of rows: value = scale * (code - zero of the format) + offset.
+template <Format kFormat>
+struct Scales {
+  static constexpr ScaleKind kKind = quantization(kFormat).scales;
+  static constexpr int kCount = x_sums(kFormat);
+  static constexpr bool kHasOffset =
+      kKind == ScaleKind::kScaleMinimum || kKind == ScaleKind::kScaleZero || kKind == ScaleKind::kSteps;
 
-  template <int kTokens>
-  LITGPT_INLINE void dot(const uint8_t* quants, const int8_t* x, int64_t stride, reg::Int (&dots)[kTokens]) {
-    if constexpr (kFormat == kQ8) {
-      reg::dot_q8(quants, x, stride, dots);
+  reg::Float scale[kCount];
+  reg::Float offset;
+
+  // Of group `g`, for the rows of the tile from `row` on.
+  LITGPT_INLINE Scales load(const uint8_t* tile, int64_t g, int row) {
+    const uint8_t* group = tile + group_offset(kFormat, g);
+    const uint8_t* second = group + 2 * kTileRows;
+    const uint8_t* shared = tile + super_offset(kFormat, g);
+    Scales scales;
+    if constexpr (kKind == ScaleKind::kExponent) {
+      // Zero instead of 2^-128, for an exponent of 0.
+      const reg::Words bits = (reg::Words)reg::load_u8(group + row) << 23;
+      scales.scale[0] = reg::broadcast(0.5F) * (reg::Float)bits;
+    } else if constexpr (kKind == ScaleKind::kSteps) {
+      const reg::Float minimum_steps = reg::to_float(reg::load_u8(group + kTileRows + row));
+      scales.scale[0] = f16(shared, row) * reg::to_float(reg::load_u8(group + row));
+      scales.offset = reg::broadcast(0.0F) - f16(shared + 2 * kTileRows, row) * minimum_steps;
+    } else if constexpr (kKind == ScaleKind::kHalfSteps) {
+      for (int half = 0; half < kCount; ++half) {
+        const auto* steps = reinterpret_cast<const int8_t*>(group + half * kTileRows + row);
+        scales.scale[half] = f16(shared, row) * reg::load_i8(steps);
+      }
     } else {
-      reg::dot_q4(quants, x, stride, dots);
+      scales.scale[0] = f16(group, row);
+      if constexpr (kKind == ScaleKind::kScaleMinimum) scales.offset = f16(second, row);
+      if constexpr (kKind == ScaleKind::kScaleZero) {
+        scales.offset = reg::broadcast(0.0F) - scales.scale[0] * reg::to_float(reg::load_u8(second + row));
+      }
     }
+    return scales;
   }
 
+ private:
+  LITGPT_INLINE reg::Float f16(const uint8_t* from, int row) {
+    return reg::load_f16(reinterpret_cast<const uint16_t*>(from) + row);
+  }
+};
+
+// sum += scale of the weights * (scale of x * dot - zero * sum of x) + offset * sum of x
+template <Format kFormat>
+struct QuantProduct {
+  static constexpr int kSums = x_sums(kFormat);
+  static constexpr int kTokens = kSums == 1 ? reg::kDotTokens : reg::kHalfDotTokens;
+  static constexpr int kParts = reg::kDotParts;
+  static constexpr int kBits = quantization(kFormat).bits;
+  static constexpr int64_t kScaleBytes = tile_scale_bytes(kFormat);
+  static constexpr float kZero = kFormat == kQ8    ? reg::kQ8Excess
+                                 : kFormat == kFP4 ? static_cast<float>(reg::kFp4Zero)
+                                                   : static_cast<float>(quantization(kFormat).zero);
+
   template <int kTokens, int kCount>
-  LITGPT_INLINE void accumulate(const uint8_t* group, int part, const TokenRows& x, int64_t g,
+  LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
-    const uint16_t* scales = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
-    const uint8_t* quants = group + kScaleBytes + part * 4 * reg::kLanes;
+    const uint8_t* codes = tile + group_offset(kFormat, g) + kScaleBytes + part * 4 * reg::kLanes;
     _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
-      reg::Int dots[kTokens];
-      reg::Float products[kTokens];
-      dot(quants + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
-      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) products[t] = reg::to_float(dots[t]);
-      const reg::Float scale = reg::load_f16(scales + p * reg::kLanes);
+      reg::Int dots[kTokens][kSums];
+      if constexpr (kFormat == kQ8) {
+        reg::dot_q8(codes + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
+      } else {
+        reg::dot_codes<kFormat>(codes + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
+      }
+      reg::Float products[kTokens][kSums];
+      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
+        for (int s = 0; s < kSums; ++s) products[t][s] = reg::to_float(dots[t][s]);
+      }
+      const auto scales = Scales<kFormat>::load(tile, g, (part + p) * reg::kLanes);
       _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
         const reg::Float x_scale = reg::broadcast(x.scales[t * x.groups + g]);
-        const float x_sum = x.sums[t * x.groups + g];
-        if constexpr (kExcess != 0.0F) {
-          products[t] = reg::fma(products[t], x_scale, reg::broadcast(-kExcess * x_sum));
-        } else {
-          products[t] = products[t] * x_scale;
+        const float* x_sum = x.sums + (t * x.groups + g) * kSums;
+        for (int s = 0; s < kSums; ++s) {
+          reg::Float product = products[t][s];
+          if constexpr (kZero != 0.0F) {
+            product = reg::fma(product, x_scale, reg::broadcast(-kZero * x_sum[s]));
+          } else {
+            product = product * x_scale;
+          }
+          sums[t][p] = reg::fma(scales.scale[s], product, sums[t][p]);
         }
-        sums[t][p] = reg::fma(scale, products[t], sums[t][p]);
-        if constexpr (kFormat == kQ4M) {
-          const reg::Float minimum = reg::load_f16(scales + kTileRows + p * reg::kLanes);
-          sums[t][p] = reg::fma(minimum, reg::broadcast(x_sum), sums[t][p]);
+        if constexpr (Scales<kFormat>::kHasOffset) {
+          sums[t][p] = reg::fma(scales.offset, reg::broadcast(x_sum[0]), sums[t][p]);
         }
       }
     }
@@ -154,28 +194,46 @@ struct QuantProduct {
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       const Outlier* end = x.outliers + t * stride + x.outlier_counts[t];
       for (const Outlier* outlier = x.outliers + t * stride; outlier < end; ++outlier) {
-        const uint8_t* group = tile + outlier->group;
-        const uint16_t* scales = reinterpret_cast<const uint16_t*>(group) + part * reg::kLanes;
-        const uint8_t* words = group + outlier->word + part * 4 * reg::kLanes;
+        const uint8_t* group = tile + group_offset(kFormat, outlier->group);
         const reg::Float value = reg::broadcast(outlier->value);
         _Pragma("GCC unroll 4") for (int p = 0; p < kCount; ++p) {
-          const reg::Float scale = reg::load_f16(scales + p * reg::kLanes);
-          reg::Float weight = reg::load_high_bits<kFormat == kQ8 ? 8 : 4>(words + p * 4 * reg::kLanes, outlier->shift);
-          if constexpr (kFormat == kQ4) weight = weight - reg::broadcast(8.0F);
-          if constexpr (kFormat == kQ4M) {
-            weight = reg::fma(scale, weight, reg::load_f16(scales + kTileRows + p * reg::kLanes));
+          const int row = (part + p) * reg::kLanes;
+          const auto scales = Scales<kFormat>::load(tile, outlier->group, row);
+          reg::Float weight = code(group + 4 * row, *outlier);
+          if constexpr (kSums == 2) {
+            weight = scales.scale[outlier->half] * weight;
+          } else if constexpr (Scales<kFormat>::kHasOffset) {
+            weight = reg::fma(scales.scale[0], weight, scales.offset);
           } else {
-            weight = scale * weight;
+            weight = scales.scale[0] * weight;
           }
           sums[t][p] = reg::fma(weight, value, sums[t][p]);
         }
       }
     }
   }
-};
 
-using ProductQ8 = QuantProduct<kQ8>;
-using ProductQ4 = QuantProduct<kQ4>;
-using ProductQ4M = QuantProduct<kQ4M>;
+ private:
+  // The codes of an outlier's column, less the zero.
+  LITGPT_INLINE reg::Float code(const uint8_t* group, const Outlier& outlier) {
+    reg::Float value = reg::load_high_bits<kBits == 8 ? 8 : 4>(group + outlier.word, outlier.shift);
+    if constexpr (kBits == 5 || kBits == 6) {
+      const reg::Float upper = reg::load_high_bits<kBits - 4>(group + outlier.plane, outlier.plane_shift);
+      value = reg::fma(upper, reg::broadcast(16.0F), value);
+    }
+    if constexpr (kFormat == kFP4) {
+      // The eighth value has the sign; the others are the largest of three linear functions of the code.
+      const reg::Float negative =
+          reg::min(reg::max(value - reg::broadcast(7.0F), reg::broadcast(0.0F)), reg::broadcast(1.0F));
+      const reg::Float size = value - reg::broadcast(8.0F) * negative;
+      const reg::Float steep = reg::fma(size, reg::broadcast(4.0F), reg::broadcast(-16.0F));
+      const reg::Float middle = reg::fma(size, reg::broadcast(2.0F), reg::broadcast(-4.0F));
+      const reg::Float magnitude = reg::max(size, reg::max(middle, steep));
+      return magnitude * reg::fma(negative, reg::broadcast(-2.0F), reg::broadcast(1.0F));
+    }
+    constexpr int kOffset = quantization(kFormat).zero;
+    return kOffset == 0 ? value : value - reg::broadcast(static_cast<float>(kOffset));
+  }
+};
 
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE

@@ -14,7 +14,7 @@ class PreparedRows {
     LITGPT_TRY(bf16_.at_least(rows * cols));
     LITGPT_TRY(q8_.at_least(rows * cols));
     LITGPT_TRY(scales_.at_least(rows * cols / kGroup));
-    LITGPT_TRY(sums_.at_least(rows * cols / kGroup));
+    LITGPT_TRY(sums_.at_least(2 * rows * cols / kGroup));
     LITGPT_TRY(outliers_.at_least(rows * max_outliers(cols)));
     return outlier_counts_.at_least(rows);
   }

@@ -73,6 +73,9 @@ LITGPT_INLINE void store_bf16(uint16_t* to, Float value) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
 }
 
+LITGPT_INLINE Int load_u8(const uint8_t* from) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+}
 LITGPT_INLINE Float load_i8(const int8_t* from) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
 }

@@ -3,32 +3,29 @@
 #pragma once
 
 #include "simd/avx512.h"
+#include "simd/codes.h"
 
 namespace litgpt::LITGPT_ISA_NAMESPACE::reg {
 
 // The tokens and registers of rows that a block of a product has, so that its sums stay in registers.
 inline constexpr int kDotTokens = 8;
+inline constexpr int kHalfDotTokens = 8;  // if the halves of a group have sums of their own
 inline constexpr int kDotParts = 1;
 inline constexpr int kFloatTokens = 8;
 inline constexpr int kFloatParts = 1;
-
-inline constexpr int kStepBytes = 64;  // 4 columns of 16 rows
 
 LITGPT_INLINE Int broadcast_columns(const int8_t* x) {
   int32_t four;
   memcpy(&four, x, sizeof four);
   return _mm512_set1_epi32(four);
 }
+LITGPT_INLINE Words look_up(const uint8_t (&table)[16], Words bytes) {
+  const Int tables = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table)));
+  return (Words)_mm512_shuffle_epi8(tables, (Int)bytes);
+}
 // Keeps a sum in its register here: GCC would reorder the additions, and then run out of registers.
 LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+v"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm512_loadu_si512(from); }
-
-// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
-template <int kBits>
-LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
-  const Int shifted = _mm512_sll_epi32(load_quants(words), _mm_cvtsi32_si128(shift));
-  return to_float(kBits == 8 ? _mm512_srai_epi32(shifted, 24) : _mm512_srli_epi32(shifted, 28));
-}
 
 // sum + the products of unsigned and signed bytes. Without VNNI, a product of two pairs must fit in 16 bits.
 LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, Int signed_bytes) {
@@ -40,19 +37,22 @@ LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, Int signed_bytes) {
 #endif
 }
 
-template <int kTokens>
-LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
-  const Int low_bits = _mm512_set1_epi8(15);
-  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
+// The dot products of the codes of a format with x: of all columns, or of the first and the last 16.
+template <Format kFormat, int kTokens, int kSums>
+LITGPT_INLINE void dot_codes(const uint8_t* codes, const int8_t* x, int64_t stride, Int (&sums)[kTokens][kSums]) {
+  for (int t = 0; t < kTokens; ++t) {
+    for (int s = 0; s < kSums; ++s) sums[t][s] = _mm512_setzero_si512();
+  }
   _Pragma("GCC unroll 4") for (int step = 0; step < 4; ++step) {
-    const Int both = load_quants(quants + step * kStepBytes);
-    const Int low = _mm512_and_si512(both, low_bits);
-    const Int high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_bits);
+    const CodePair pair = load_codes<kFormat>(codes, step);
+    const Int low = (Int)pair.low;
+    const Int high = (Int)pair.high;
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       const int8_t* columns = x + t * stride + 4 * step;
-      sums[t] = dot_step(sums[t], low, broadcast_columns(columns));
-      sums[t] = dot_step(sums[t], high, broadcast_columns(columns + 16));
-      pin(sums[t]);
+      sums[t][0] = dot_step(sums[t][0], low, broadcast_columns(columns));
+      sums[t][kSums - 1] = dot_step(sums[t][kSums - 1], high, broadcast_columns(columns + 16));
+      pin(sums[t][0]);
+      if constexpr (kSums == 2) pin(sums[t][1]);
     }
   }
 }
@@ -65,15 +65,15 @@ inline constexpr float kQ8Excess = 0.0F;
 #endif
 
 template <int kTokens>
-LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
-  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_si512();
+LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens][1]) {
+  for (int t = 0; t < kTokens; ++t) sums[t][0] = _mm512_setzero_si512();
   _Pragma("GCC unroll 8") for (int step = 0; step < 8; ++step) {
     const Int weight = load_quants(quants + step * kStepBytes);
 #ifdef __AVX512VNNI__
     const Int raised = _mm512_xor_si512(weight, _mm512_set1_epi8(-128));
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
-      sums[t] = dot_step(sums[t], raised, broadcast_columns(x + t * stride + 4 * step));
-      pin(sums[t]);
+      sums[t][0] = dot_step(sums[t][0], raised, broadcast_columns(x + t * stride + 4 * step));
+      pin(sums[t][0]);
     }
 #else
     // The weight gives its sign to x.
@@ -82,8 +82,8 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       const Int columns = broadcast_columns(x + t * stride + 4 * step);
       const Int signed_columns = _mm512_mask_sub_epi8(columns, negative, _mm512_setzero_si512(), columns);
-      sums[t] = dot_step(sums[t], magnitude, signed_columns);
-      pin(sums[t]);
+      sums[t][0] = dot_step(sums[t][0], magnitude, signed_columns);
+      pin(sums[t][0]);
     }
 #endif
   }

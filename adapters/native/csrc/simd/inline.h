@@ -2,4 +2,5 @@
 // instruction set and called from units of another.
 #pragma once
 
-#define LITGPT_INLINE static inline __attribute__((always_inline))
+#define LITGPT_INLINE_MEMBER inline __attribute__((always_inline))
+#define LITGPT_INLINE static LITGPT_INLINE_MEMBER

@@ -61,6 +61,11 @@ LITGPT_INLINE void store_bf16(uint16_t* to, Float value) {
   vst1_u16(to, vshrn_n_u32(vbslq_u32(vceqq_f32(value, value), rounded, quiet), 16));
 }
 
+LITGPT_INLINE Int load_u8(const uint8_t* from) {
+  uint8_t eight[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+  memcpy(eight, from, kLanes);
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vld1_u8(eight)))));
+}
 LITGPT_INLINE Float load_i8(const int8_t* from) {
   int8_t eight[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   memcpy(eight, from, kLanes);

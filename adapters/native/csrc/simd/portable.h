@@ -85,6 +85,7 @@ LITGPT_INLINE void store_bf16(uint16_t* to, Float value) {
   for (int lane = 0; lane < kLanes; ++lane) to[lane] = static_cast<uint16_t>(kept[lane]);
 }
 
+LITGPT_INLINE Int load_u8(const uint8_t* from) { return Int{from[0], from[1], from[2], from[3]}; }
 LITGPT_INLINE Float load_i8(const int8_t* from) { return to_float(Int{from[0], from[1], from[2], from[3]}); }
 // Rounds to nearest even and saturates.
 LITGPT_INLINE void store_i8(int8_t* to, Float value) {

@@ -2,16 +2,16 @@
 #pragma once
 
 #include "simd/portable.h"
+#include "simd/codes.h"
 
 namespace litgpt::LITGPT_ISA_NAMESPACE::reg {
 
 // The tokens and registers of rows that a block of a product has, so that its sums stay in registers.
 inline constexpr int kDotTokens = 4;
+inline constexpr int kHalfDotTokens = 2;  // if the halves of a group have sums of their own
 inline constexpr int kDotParts = 1;
 inline constexpr int kFloatTokens = 2;
 inline constexpr int kFloatParts = 4;
-
-inline constexpr int kStepBytes = 64;  // 4 columns of 16 rows
 
 typedef int16_t Shorts __attribute__((vector_size(16)));
 
@@ -25,6 +25,13 @@ LITGPT_INLINE Shorts broadcast_columns(const int8_t* x) {
   memcpy(&four, x, sizeof four);
   return reinterpret_cast<Shorts>(Int{four, four, four, four});
 }
+LITGPT_INLINE Words look_up(const uint8_t (&table)[16], Words bytes) {
+  uint8_t each[sizeof bytes];
+  memcpy(each, &bytes, sizeof bytes);
+  for (uint8_t& byte : each) byte = table[byte];
+  memcpy(&bytes, each, sizeof bytes);
+  return bytes;
+}
 // Each 16-bit lane has two bytes: the even column in its low bits, the odd column in its high bits.
 LITGPT_INLINE Shorts even_columns(Shorts pairs) { return (pairs << 8) >> 8; }
 LITGPT_INLINE Shorts odd_columns(Shorts pairs) { return pairs >> 8; }
@@ -33,30 +40,30 @@ LITGPT_INLINE Int add_neighbors(Shorts pairs) {
   return ((both << 16) >> 16) + (both >> 16);
 }
 
-// The highest bits of each 32-bit lane after a shift to the left: 4 without a sign, or 8 with one.
-template <int kBits>
-LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
-  const Int shifted = reinterpret_cast<Int>(load_quants(words)) << shift;
-  return to_float(kBits == 8 ? shifted >> 24 : shifted >> 28 & 15);
-}
-
-// Adding all products in 16 bits cannot overflow: 16 * 15 * 127 = 30480.
-template <int kTokens>
-LITGPT_INLINE void dot_q4(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
-  Shorts pairs[kTokens];
-  for (int t = 0; t < kTokens; ++t) pairs[t] = Shorts{};
-  for (int step = 0; step < 4; ++step) {
-    const Shorts both = load_quants(quants + step * kStepBytes);
-    const Shorts low = both & 0x0f0f;
-    const Shorts high = (both >> 4) & 0x0f0f;
+// The dot products of the codes of a format with x: of all columns, or of the first and the last 16.
+template <Format kFormat, int kTokens, int kSums>
+LITGPT_INLINE void dot_codes(const uint8_t* codes, const int8_t* x, int64_t stride, Int (&sums)[kTokens][kSums]) {
+  constexpr int kSteps = steps_in_16_bits(kFormat, kSums);
+  for (int first = 0; first < 4; first += kSteps) {
+    Shorts pairs[kTokens][kSums] = {};
+    for (int step = first; step < first + kSteps; ++step) {
+      const CodePair pair = load_codes<kFormat>(codes, step);
+      const Shorts low = (Shorts)pair.low;
+      const Shorts high = (Shorts)pair.high;
+      for (int t = 0; t < kTokens; ++t) {
+        const Shorts near = broadcast_columns(x + t * stride + 4 * step);
+        const Shorts far = broadcast_columns(x + t * stride + 4 * step + 16);
+        pairs[t][0] += even_columns(low) * even_columns(near) + odd_columns(low) * odd_columns(near);
+        pairs[t][kSums - 1] += even_columns(high) * even_columns(far) + odd_columns(high) * odd_columns(far);
+      }
+    }
     for (int t = 0; t < kTokens; ++t) {
-      const Shorts first = broadcast_columns(x + t * stride + 4 * step);
-      const Shorts second = broadcast_columns(x + t * stride + 4 * step + 16);
-      pairs[t] += even_columns(low) * even_columns(first) + odd_columns(low) * odd_columns(first);
-      pairs[t] += even_columns(high) * even_columns(second) + odd_columns(high) * odd_columns(second);
+      for (int s = 0; s < kSums; ++s) {
+        const Int wide = add_neighbors(pairs[t][s]);
+        sums[t][s] = first == 0 ? wide : sums[t][s] + wide;
+      }
     }
   }
-  for (int t = 0; t < kTokens; ++t) sums[t] = add_neighbors(pairs[t]);
 }
 
 // What dot_q8 returns, less the sum of x times this, is the dot product.
@@ -64,14 +71,14 @@ inline constexpr float kQ8Excess = 0.0F;
 
 // Two products fit in 16 bits: 2 * 128 * 127 = 32512.
 template <int kTokens>
-LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens]) {
-  for (int t = 0; t < kTokens; ++t) sums[t] = Int{};
+LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride, Int (&sums)[kTokens][1]) {
+  for (int t = 0; t < kTokens; ++t) sums[t][0] = Int{};
   for (int step = 0; step < 8; ++step) {
     const Shorts weight = load_quants(quants + step * kStepBytes);
     for (int t = 0; t < kTokens; ++t) {
       const Shorts columns = broadcast_columns(x + t * stride + 4 * step);
       const Shorts even = even_columns(weight) * even_columns(columns);
-      sums[t] += add_neighbors(even + odd_columns(weight) * odd_columns(columns));
+      sums[t][0] += add_neighbors(even + odd_columns(weight) * odd_columns(columns));
     }
   }
 }

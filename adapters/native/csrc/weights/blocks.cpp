@@ -4,9 +4,6 @@ namespace litgpt {
 
 namespace {
 
-// The E2M1 values (1 sign, 2 exponent and 1 mantissa bit), multiplied by 2.
-constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
 void set_scale(float scale, float minimum, BlockGroup* out) {
   out->scale[0] = out->scale[1] = scale;
   out->minimum[0] = out->minimum[1] = minimum;
@@ -23,12 +20,6 @@ void load_nibbles(const uint8_t* from, int offset, int8_t* q) {
 
 void add_fifth_bits(const uint8_t* from, int8_t* q) {
   for (int64_t i = 0; i < kGroup; ++i) q[i] = static_cast<int8_t>(q[i] + ((from[i / 8] >> (i % 8) & 1) << 4));
-}
-
-// 2^(exponent - 128): half of the E8M0 value, because the E2M1 values are doubled.
-float half_e8m0(uint8_t exponent) {
-  const uint32_t bits = exponent;
-  return float_from_bits(bits < 2 ? uint32_t{0x200000} << bits : (bits - 1) << 23);
 }
 
 }  // namespace
@@ -64,6 +55,12 @@ void load_mxfp4(const uint8_t* block, BlockGroup* out) {
   load_nibbles(block + 1, 0, out->q);
   for (int8_t& q : out->q) q = kFp4Values[q];
   set_scale(half_e8m0(block[0]), -0.0F, out);
+}
+
+void load_q4z(const uint8_t* block, BlockGroup* out) {
+  load_nibbles(block + 3, 0, out->q);
+  for (int8_t& q : out->q) q = static_cast<int8_t>(q - block[2]);
+  set_scale(load_f16(block), -0.0F, out);
 }
 
 }  // namespace litgpt

@@ -33,7 +33,9 @@ void load_scale_and_minimum(const uint8_t* block, int64_t index, BlockGroup* out
     scale = (packed[index + 4] & 15) | packed[index - 4] >> 6 << 4;
     minimum = packed[index + 4] >> 4 | packed[index] >> 6 << 4;
   }
+  out->minimum_steps = static_cast<uint8_t>(minimum);
   for (int64_t half = 0; half < 2; ++half) {
+    out->steps[half] = static_cast<uint8_t>(scale);
     out->scale[half] = load_f16(block) * static_cast<float>(scale);
     out->minimum[half] = -load_f16(block + 2) * static_cast<float>(minimum);
   }
@@ -88,8 +90,8 @@ void load_q6_k(const uint8_t* block, int64_t index, BlockGroup* out) {
     out->q[i] = as_int8((nibble | (high[i] >> (index % 4 * 2) & 3) << 4) - 32);
   }
   for (int64_t half = 0; half < 2; ++half) {
-    const auto multiplier = static_cast<int8_t>(block[192 + 2 * index + half]);
-    out->scale[half] = load_f16(block + 208) * static_cast<float>(multiplier);
+    out->steps[half] = block[192 + 2 * index + half];
+    out->scale[half] = load_f16(block + kQ6KScale) * static_cast<float>(static_cast<int8_t>(out->steps[half]));
     out->minimum[half] = -0.0F;
   }
 }

@@ -22,7 +22,8 @@ enum SourceFormat : int32_t {
   kSourceQ4_K = 11,
   kSourceQ5_K = 12,
   kSourceQ6_K = 13,
-  kSourceFormatCount = 14,
+  kSourceQ4Z = 14,  // not of GGUF: fp16 scale, uint8 zero, and 32 codes as in Q4_0
+  kSourceFormatCount = 15,
 };
 
 // Returns the bytes of a row of `cols` columns; 0 if the format cannot have that number of columns.
@@ -36,10 +37,10 @@ Status check_matrix(const Matrix& matrix);
 
 // Packs `count` consecutive rows as rows `first_row` to `first_row + count` of the matrix, whose `data` must have
 // been zeroed. Floating-point rows are quantized if the matrix is, as in GGUF files: Q8 with scale max|w| / 127, Q4
-// with scale m / -8, where m is the value of largest magnitude, Q4M with scale (max - min) / 15. Rows of Q8_0, Q4_0 and
-// Q4_1 can only be packed into the format with the same values (kQ8, kQ4 or kQ8, kQ4M), bit for bit, or into kF32 or
-// kBF16. Rows of the other block formats are decoded, unless the format can represent their values: Q5_0 and MXFP4 as
-// kQ8, and, with scales rounded to float16, Q4_K as kQ4M.
+// with scale m / -8, where m is the value of largest magnitude, Q4M with scale (max - min) / 15. The other quantized
+// formats only take blocks of their own source format. Blocks are packed into the format with their own bits, which
+// keeps their values, and can be decoded to kF32 or kBF16. kQ8 takes all but Q8_0's own bits as what it can: Q4_0, Q5_0
+// and MXFP4 without a change, and others quantized again, unless they have the bits of a format of fewer bits.
 Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const void* rows, int64_t first_row,
                  int64_t count);
 

@@ -10,6 +10,11 @@ namespace {
 
 constexpr float kLargestF16 = 65504.0F;
 
+void store_f16(float value, uint8_t* to) {
+  const uint16_t half = float_to_f16(value);
+  memcpy(to, &half, sizeof half);
+}
+
 float inverse_of(float scale) {
   const float inverse = scale == 0.0F ? 0.0F : 1.0F / scale;
   // A subnormal scale, whose float16 is zero.
@@ -50,7 +55,7 @@ void quantize_q4m(const float* values, float scale, float minimum, uint8_t* out)
 
 }  // namespace
 
-bool quantize_group(Format format, const float* values, QuantizedGroup* out) {
+bool quantize_group(Format format, const float* values, uint8_t* block) {
   float lowest = values[0];
   float highest = values[0];
   float largest = 0.0F;  // the first value of maximal magnitude, with its sign
@@ -69,16 +74,15 @@ bool quantize_group(Format format, const float* values, QuantizedGroup* out) {
   }
   const float scale = format == kQ8 ? magnitude / 127.0F : format == kQ4 ? largest / -8.0F : (highest - lowest) / 15.0F;
   if (poison != 0.0F || scale > kLargestF16 || scale < -kLargestF16) return false;
-  out->scale = float_to_f16(scale);
-  out->minimum = 0;
+  store_f16(scale, block);
   if (format == kQ8) {
-    quantize_q8(values, scale, out->quants);
+    quantize_q8(values, scale, block + 2);
   } else if (format == kQ4) {
-    quantize_q4(values, scale, out->quants);
+    quantize_q4(values, scale, block + 2);
   } else {
     if (lowest > kLargestF16 || lowest < -kLargestF16) return false;
-    out->minimum = float_to_f16(lowest);
-    quantize_q4m(values, scale, lowest, out->quants);
+    store_f16(lowest, block + 2);
+    quantize_q4m(values, scale, lowest, block + 4);
   }
   return true;
 }

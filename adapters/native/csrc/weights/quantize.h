@@ -7,15 +7,10 @@
 
 namespace litgpt {
 
-// One group of one row; 4-bit integers are stored as in a tile: value i in the low bits of byte i, value 16 + i in the
-// high bits.
-struct QuantizedGroup {
-  uint16_t scale;    // float16
-  uint16_t minimum;  // float16, of kQ4M
-  uint8_t quants[kGroup];
-};
+// Writes a block of Q8_0, Q4_0 or Q4_1 for a weight format with its bits. Returns false if a value is not finite, or
+// the scale is beyond float16.
+bool quantize_group(Format format, const float* values, uint8_t* block);
 
-// Returns false if a value is not finite, or the scale is beyond float16.
-bool quantize_group(Format format, const float* values, QuantizedGroup* out);
+inline constexpr int64_t kMaxQuantizedBytes = 2 + kGroup;
 
 }  // namespace litgpt

@@ -3,11 +3,21 @@
 #include <string.h>
 
 #include "core/float16.h"
-#include "weights/blocks.h"
 
 namespace litgpt {
 
 namespace {
+
+void decode_blocks(SourceFormat source, SourceGroup group, float* out) {
+  BlockGroup values;
+  load_group(source, group, &values);
+  for (int64_t i = 0; i < kGroup; ++i) {
+    const int64_t half = i / (kGroup / 2);
+    out[i] = values.scale[half] * static_cast<float>(values.q[i]) + values.minimum[half];
+  }
+}
+
+}  // namespace
 
 void load_group(SourceFormat source, SourceGroup group, BlockGroup* out) {
   switch (source) {
@@ -22,22 +32,10 @@ void load_group(SourceFormat source, SourceGroup group, BlockGroup* out) {
     case kSourceQ4_K: return load_q4_k(group.block, group.index, out);
     case kSourceQ5_K: return load_q5_k(group.block, group.index, out);
     case kSourceQ6_K: return load_q6_k(group.block, group.index, out);
+    case kSourceQ4Z: return load_q4z(group.block, out);
     default: memset(out, 0, sizeof *out);
   }
 }
-
-bool is_finite_f16(uint16_t half) { return (half & 0x7c00U) != 0x7c00U; }
-
-void decode_blocks(SourceFormat source, SourceGroup group, float* out) {
-  BlockGroup values;
-  load_group(source, group, &values);
-  for (int64_t i = 0; i < kGroup; ++i) {
-    const int64_t half = i / (kGroup / 2);
-    out[i] = values.scale[half] * static_cast<float>(values.q[i]) + values.minimum[half];
-  }
-}
-
-}  // namespace
 
 BlockShape source_block(SourceFormat source) {
   switch (source) {
@@ -50,6 +48,7 @@ BlockShape source_block(SourceFormat source) {
     case kSourceQ5_0: return {kGroup, 22};
     case kSourceQ5_1: return {kGroup, 24};
     case kSourceMXFP4: return {kGroup, 17};
+    case kSourceQ4Z: return {kGroup, 19};
     case kSourceQ2_K: return {8 * kGroup, 84};
     case kSourceQ3_K: return {8 * kGroup, 110};
     case kSourceQ4_K: return {8 * kGroup, 144};
@@ -84,21 +83,14 @@ void decode_group(SourceFormat source, SourceGroup group, int64_t count, float* 
   for (int64_t i = count; i < kGroup; ++i) out[i] = 0.0F;
 }
 
-bool convert_group(Format format, SourceFormat source, SourceGroup group, QuantizedGroup* out) {
-  const bool to_q8 = format == kQ8 && (source == kSourceQ4_0 || source == kSourceQ5_0 || source == kSourceMXFP4);
-  if (!to_q8 && !(format == kQ4M && source == kSourceQ4_K)) return false;
+bool convert_to_q8_0(SourceFormat source, SourceGroup group, uint8_t* block) {
+  if (source != kSourceQ4_0 && source != kSourceQ5_0 && source != kSourceQ4Z && source != kSourceMXFP4) return false;
   BlockGroup values;
   load_group(source, group, &values);
-  out->scale = float_to_f16(values.scale[0]);
-  out->minimum = float_to_f16(values.minimum[0]);
-  if (to_q8) {
-    memcpy(out->quants, values.q, kGroup);
-    return f16_to_float(out->scale) == values.scale[0];  // not for all exponents of MXFP4
-  }
-  for (int64_t i = 0; i < kGroup / 2; ++i) {
-    out->quants[i] = static_cast<uint8_t>(values.q[i] | values.q[i + kGroup / 2] << 4);
-  }
-  return is_finite_f16(out->scale) && is_finite_f16(out->minimum);
+  const uint16_t scale = float_to_f16(values.scale[0]);
+  memcpy(block, &scale, sizeof scale);
+  memcpy(block + sizeof scale, values.q, kGroup);
+  return f16_to_float(scale) == values.scale[0];  // not for all exponents of MXFP4
 }
 
 }  // namespace litgpt

@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
+#include "weights/blocks.h"
 #include "weights/pack.h"
-#include "weights/quantize.h"
 
 namespace litgpt {
 
@@ -30,11 +30,13 @@ struct SourceGroup {
   int64_t index;
 };
 
+// Reads a group of a block format.
+void load_group(SourceFormat source, SourceGroup group, BlockGroup* out);
+
 // Writes the first `count` values of a group as float32, and zeros up to 32.
 void decode_group(SourceFormat source, SourceGroup group, int64_t count, float* out);
 
-// Converts a group of a block format to a quantized weight format that represents its values. Returns false if it does
-// not.
-bool convert_group(Format format, SourceFormat source, SourceGroup group, QuantizedGroup* out);
+// Returns whether a group of a block format has values that Q8_0 represents, and if so writes its block.
+bool convert_to_q8_0(SourceFormat source, SourceGroup group, uint8_t* block);
 
 }  // namespace litgpt

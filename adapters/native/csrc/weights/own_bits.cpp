@@ -1,0 +1,99 @@
+#include "weights/own_bits.h"
+
+#include <string.h>
+
+#include "weights/blocks.h"
+
+namespace litgpt {
+
+namespace {
+
+constexpr int64_t kWord = 4;  // consecutive columns (or bytes of 4-bit columns) of one row in a tile
+constexpr int64_t kHalf = kGroup / 2;
+constexpr int64_t kPlaneBytes = kWord * kTileRows;
+
+void store_f16(uint8_t* to, int64_t row, const uint8_t* from) { memcpy(to + 2 * row, from, 2); }
+
+// `words` and `to` begin with those of the first row of the tile.
+void store_words(uint8_t* to, int64_t row, const uint8_t* codes, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kWord) memcpy(to + at * kTileRows + row * kWord, codes + at, kWord);
+}
+
+void store_codes(Format format, uint8_t* to, int64_t row, const BlockGroup& values) {
+  const auto [bits, scales, zero] = quantization(format);
+  uint8_t low[kHalf];
+  uint8_t planes[2][kWord] = {};
+  for (int64_t i = 0; i < kHalf; ++i) {
+    const int first = values.q[i] + zero;
+    const int second = values.q[kHalf + i] + zero;
+    low[i] = static_cast<uint8_t>((first & 15) | (second & 15) << 4);
+    const int64_t step = i / kWord;
+    uint8_t* byte = &planes[0][i % kWord];
+    if (bits == 5) {
+      *byte = static_cast<uint8_t>(*byte | first >> 4 << step | second >> 4 << (kWord + step));
+    } else {
+      *byte = static_cast<uint8_t>(*byte | first >> 4 << (2 * step));
+      byte[kWord] = static_cast<uint8_t>(byte[kWord] | second >> 4 << (2 * step));
+    }
+  }
+  store_words(to, row, low, kHalf);
+  for (int64_t plane = 0; plane < bits - 4; ++plane) {
+    store_words(to + kHalf * kTileRows + plane * kPlaneBytes, row, planes[plane], kWord);
+  }
+}
+
+}  // namespace
+
+SourceFormat own_source(Format format) {
+  switch (format) {
+    case kQ8: return kSourceQ8_0;
+    case kQ4: return kSourceQ4_0;
+    case kQ4M: return kSourceQ4_1;
+    case kQ4Z: return kSourceQ4Z;
+    case kQ5: return kSourceQ5_0;
+    case kQ5M: return kSourceQ5_1;
+    case kFP4: return kSourceMXFP4;
+    case kQ4K: return kSourceQ4_K;
+    case kQ5K: return kSourceQ5_K;
+    case kQ6K: return kSourceQ6_K;
+    default: return kSourceFormatCount;
+  }
+}
+
+void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group) {
+  const Quantization quantized = quantization(format);
+  const SourceFormat source = own_source(format);
+  uint8_t* shared = tile + super_offset(format, g);
+  uint8_t* scales = tile + group_offset(format, g);
+  uint8_t* codes = scales + tile_scale_bytes(format);
+  // The codes of 4-bit and 8-bit blocks end the block, in the order of the tile.
+  const bool is_ordered = quantized.scales < ScaleKind::kSteps && quantized.bits != 5;
+  BlockGroup values;
+  if (!is_ordered) load_group(source, group, &values);
+  switch (quantized.scales) {
+    case ScaleKind::kScaleMinimum: store_f16(scales + 2 * kTileRows, row, group.block + 2); [[fallthrough]];
+    case ScaleKind::kScale: store_f16(scales, row, group.block); break;
+    case ScaleKind::kScaleZero:
+      store_f16(scales, row, group.block);
+      scales[2 * kTileRows + row] = group.block[2];
+      break;
+    case ScaleKind::kExponent: scales[row] = group.block[0]; break;
+    case ScaleKind::kSteps:
+      store_f16(shared, row, group.block);
+      store_f16(shared + 2 * kTileRows, row, group.block + 2);
+      scales[row] = values.steps[0];
+      scales[kTileRows + row] = values.minimum_steps;
+      break;
+    case ScaleKind::kHalfSteps:
+      store_f16(shared, row, group.block + kQ6KScale);
+      scales[row] = values.steps[0];
+      scales[kTileRows + row] = values.steps[1];
+      break;
+    case ScaleKind::kNone: return;
+  }
+  if (!is_ordered) return store_codes(format, codes, row, values);
+  const int64_t bytes = quantized.bits * kGroup / 8;
+  store_words(codes, row, group.block + source_block(source).bytes - bytes, bytes);
+}
+
+}  // namespace litgpt

@@ -1,0 +1,14 @@
+// Packs blocks into the weight format that has their codes and scales.
+#pragma once
+
+#include "weights/source.h"
+
+namespace litgpt {
+
+// The block format with the codes and scales of a weight format; kSourceFormatCount if there is none.
+SourceFormat own_source(Format format);
+
+// Writes a group of 32 columns from a block of `own_source(format)`: group `g` of row `row` of a tile.
+void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group);
+
+}  // namespace litgpt
