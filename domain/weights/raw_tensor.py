@@ -9,7 +9,7 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 
 
 def _keep_pages() -> None:
-    """Do nothing: the buffer is not a mapped file."""
+    """Do nothing: the bytes are not those of a mapped file."""
 
 
 @attrs.frozen(eq=False)
@@ -18,14 +18,16 @@ class RawRows:
 
     Attributes:
         storage_format: `F32`, `BF16`, `F16`, or a quantization type of GGUF (`Q4_0`, `Q6_K`, …), whose blocks
-            do not cross rows.
-        data: The read-only bytes, little-endian. They stay valid after the checkpoint is closed.
+            do not cross rows, or `Q4Z`, which GGUF does not have: a float16 scale, a zero point in a byte and
+            32 codes in the order of `Q4_0`. A value is scale * (code - zero).
+        read: Returns the read-only bytes, little-endian, which stay valid after the checkpoint is closed.
+            They are those of the file, or in another order, which is established at the first call.
         row_numbers: The row of the tensor that each stored row is.
-        drop_pages: Drops the pages of `data` from this process's memory; they are read again when accessed.
+        drop_pages: Drops the pages of the file from this process's memory; they are read again when accessed.
     """
 
     storage_format: str
-    data: memoryview = attrs.field(repr=False)
+    read: Callable[[], memoryview] = attrs.field(repr=False)
     row_numbers: Sequence[int] = attrs.field(repr=False)
     drop_pages: Callable[[], None] = attrs.field(default=_keep_pages, repr=False)
 

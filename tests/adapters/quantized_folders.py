@@ -59,9 +59,12 @@ class Case:
     note: str
 
 
-def quantized_folder(folder: Path, case: Case) -> dict[str, Tensor]:
-    """Write the tiny llama with quantized projections, and return all tensors as they should be read."""
+def quantized_folder(folder: Path, case: Case, **sizes: int) -> dict[str, Tensor]:
+    """Write a tiny llama with quantized projections, and return all tensors as they should be read."""
     source = tiny_folder("llama")
+    if sizes:
+        source = folder.parent / "plain"
+        tiny_model("llama", **sizes).save_pretrained(source)
     stored: Stored = {}
     expected: dict[str, Tensor] = {}
     for name, tensor in load_file(source / "model.safetensors").items():

@@ -50,9 +50,8 @@ def test_weights_are_dequantized_codes(
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == stored_as
     assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
     method, bits = stored_as.removesuffix("-bit").split()
-    reported = (
-        f"the weights are quantized by {method} to {bits} bits; they are dequantized while they are loaded."
-    )
+    described = f"the weights are quantized by {method} to {bits} bits"
+    reported = f"{described}; an engine without this format dequantizes them."
     assert checkpoint.notes == (reported,)
 
 

@@ -111,7 +111,7 @@ def test_weights_are_their_floats_times_their_scales(
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == "F8_E4M3"
     assert checkpoint.notes == (
-        "the weights are quantized to FP8; they are dequantized while they are loaded.",
+        "the weights are quantized to FP8; an engine without this format dequantizes them.",
     )
 
 

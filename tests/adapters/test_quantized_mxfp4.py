@@ -59,7 +59,7 @@ def test_experts_are_transposed_and_scaled_by_block_exponents(folder: Path) -> N
     assert torch.equal(read, torch.from_numpy(weight))
     assert torch.equal(checkpoint.read(NAME, "bfloat16"), torch.from_numpy(weight).bfloat16())
     assert checkpoint.notes == (
-        "the weights are quantized to MXFP4; they are dequantized while they are loaded.",
+        "the weights are quantized to MXFP4; an engine without this format dequantizes them.",
     )
 
 

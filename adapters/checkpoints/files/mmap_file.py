@@ -103,7 +103,7 @@ class MmapFile:
             self._raw_map = self._map_with(_map_read_only)
         data = memoryview(self._raw_map).toreadonly()[start : start + nbytes]
         drop_pages = partial(_drop_pages, self._raw_map, start, nbytes)
-        return RawRows(storage_format, data, row_numbers, drop_pages)
+        return RawRows(storage_format, lambda: data, row_numbers, drop_pages)
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:

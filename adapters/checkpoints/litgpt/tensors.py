@@ -89,7 +89,7 @@ class LitGptTensors:
         ):
             return None
         data = tensor.detach().view(-1).view(torch.uint8).numpy().data.toreadonly()
-        rows = RawRows(info.storage_format, data, range(prod(info.shape[:-1])))
+        rows = RawRows(info.storage_format, lambda: data, range(prod(info.shape[:-1])))
         return RawTensor(info.shape, (rows,))
 
     def close(self) -> None:

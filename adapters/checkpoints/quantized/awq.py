@@ -5,15 +5,17 @@
 is (code - zero) x scale.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.adapters.checkpoints.quantized import affine
 from litgpt.adapters.checkpoints.quantized.bit_packing import row_chunks, unpack_words
 from litgpt.adapters.checkpoints.quantized.quant_format import FLOATS, PackedWeight, StoredTensors
 from litgpt.adapters.checkpoints.quantized.quantization_config import QuantizationConfig
 from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.raw_tensor import RawTensor
 
 if TYPE_CHECKING:
     import torch
@@ -58,22 +60,28 @@ class Awq:
             )
         stored.check_shape(parts["qzeros"], (inputs // size, words))
         stored.check_shape(parts["scales"], (inputs // size, words * PER_WORD))
-        return PackedWeight((words * PER_WORD, inputs), "AWQ 4-bit", parts, _unpack)
+        return PackedWeight((words * PER_WORD, inputs), "AWQ 4-bit", parts, _unpack, _blocks)
 
 
 def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch.Tensor":
-    import torch
+    return affine.dequantize(_shape(parts), _coded_rows(parts), dtype)
 
+
+def _blocks(parts: "Mapping[str, torch.Tensor]") -> RawTensor | None:
+    return affine.as_blocks(_shape(parts), parts["scales"], lambda: _coded_rows(parts), bits=BITS)
+
+
+def _shape(parts: "Mapping[str, torch.Tensor]") -> tuple[int, int]:
     inputs, words = parts["qweight"].shape
-    groups = len(parts["scales"])
-    weight = torch.empty((words * PER_WORD, inputs), dtype=dtype)
+    return words * PER_WORD, inputs
+
+
+def _coded_rows(parts: "Mapping[str, torch.Tensor]") -> Iterator[affine.CodedRows]:
+    inputs, words = parts["qweight"].shape
     for chunk in row_chunks(words, inputs * PER_WORD):
-        outputs = slice(chunk.start * PER_WORD, chunk.stop * PER_WORD)
-        zeros, scales = _codes(parts["qzeros"][:, chunk]), parts["scales"][:, outputs].float()
-        codes = _codes(parts["qweight"][:, chunk]).view(groups, inputs // groups, -1)
-        values = codes.sub_(zeros.unsqueeze(1)).float().mul_(scales.unsqueeze(1))
-        weight[outputs] = values.flatten(0, 1).t()
-    return weight
+        rows = slice(chunk.start * PER_WORD, chunk.stop * PER_WORD)
+        codes, zeros = _codes(parts["qweight"][:, chunk]).t(), _codes(parts["qzeros"][:, chunk]).t()
+        yield affine.CodedRows(rows, codes, zeros, parts["scales"][:, rows].t())
 
 
 def _codes(words: "torch.Tensor") -> "torch.Tensor":

@@ -40,14 +40,19 @@ class DequantizedTensors:
         import torch
 
         packed = self._packed[name]
-        parts = {role: self._stored.read(part) for role, part in packed.parts.items()}
         try:
-            return packed.unpack(parts, getattr(torch, dtype or "float32"))
+            return packed.unpack(self._parts(packed), getattr(torch, dtype or "float32"))
         except ValueError as error:
             raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
 
     def raw(self, name: str) -> RawTensor | None:
-        return None if name in self._packed else self._stored.raw(name)
+        if name not in self._packed:
+            return self._stored.raw(name)
+        packed = self._packed[name]
+        return None if packed.blocks is None else packed.blocks(self._parts(packed))
+
+    def _parts(self, packed: PackedWeight) -> "dict[str, torch.Tensor]":
+        return {role: self._stored.read(part) for role, part in packed.parts.items()}
 
     def fetch(self, report: Reporter) -> None:
         self._stored.fetch(report)
@@ -73,7 +78,7 @@ def dequantized(checkpoint: "Checkpoint[torch.Tensor]") -> "Checkpoint[torch.Ten
         return expected_shapes(name, config, names)
 
     packed = packing.packed_weights(StoredTensors(where, tensors, expected))
-    note = f"the weights are {packing.description}; they are dequantized while they are loaded."
+    note = f"the weights are {packing.description}; an engine without this format dequantizes them."
     return attrs.evolve(
         checkpoint,
         config=config,

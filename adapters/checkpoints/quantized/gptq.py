@@ -6,16 +6,19 @@
 points minus 1, "gptq_v2" stores them unchanged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.adapters.checkpoints.quantized import affine
+from litgpt.adapters.checkpoints.quantized.affine import CENTER, CENTERED_BITS
 from litgpt.adapters.checkpoints.quantized.bit_packing import WORD_BITS, row_chunks, unpack_words
 from litgpt.adapters.checkpoints.quantized.quant_format import FLOATS, PackedWeight, StoredTensors
 from litgpt.adapters.checkpoints.quantized.quantization_config import QuantizationConfig
 from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.raw_tensor import RawTensor
 
 if TYPE_CHECKING:
     import torch
@@ -80,27 +83,46 @@ class Gptq:
             stored.check_shape(parts["g_idx"], (inputs,))
         if f"{layer}.bias" in needless:
             parts["bias"] = f"{layer}.bias"
-        unpack = partial(_unpack, packing=self)
-        return PackedWeight((outputs, inputs), f"GPTQ {self.bits}-bit", parts, unpack)
+        unpack, blocks = partial(_unpack, packing=self), partial(_blocks, packing=self)
+        return PackedWeight((outputs, inputs), f"GPTQ {self.bits}-bit", parts, unpack, blocks)
 
 
 def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, packing: Gptq) -> "torch.Tensor":
-    import torch
-
     if "bias" in parts and parts["bias"].any():
         raise ValueError("its layer has a bias, which this model does not use")
+    shape = _shape(parts, packing)
+    return affine.dequantize(shape, _coded_rows(parts, packing), dtype, _groups(parts, shape[1], packing))
+
+
+def _blocks(parts: "Mapping[str, torch.Tensor]", *, packing: Gptq) -> RawTensor | None:
+    shape, scales = _shape(parts, packing), parts["scales"]
+    group = _groups(parts, shape[1], packing)
+    is_shuffled = bool((group != affine.consecutive_groups(shape[1], len(scales))).any())
+    is_centered = packing.bits < CENTERED_BITS or bool((_zeros(parts, packing) == CENTER).all())
+    if is_shuffled or not is_centered or ("bias" in parts and parts["bias"].any()):
+        return None
+    return affine.as_blocks(shape, scales, partial(_coded_rows, parts, packing), bits=packing.bits)
+
+
+def _shape(parts: "Mapping[str, torch.Tensor]", packing: Gptq) -> tuple[int, int]:
+    words, outputs = parts["qweight"].shape
+    return outputs, words * WORD_BITS // packing.bits
+
+
+def _zeros(parts: "Mapping[str, torch.Tensor]", packing: Gptq) -> "torch.Tensor":
+    """Return the zero points (out, groups)."""
     qzeros = parts["qzeros"]
     if packing.zeros_less_one:
         # 1 was subtracted from whole words, with a borrow from the next code at a zero point of 0.
         qzeros = qzeros + sum(1 << place for place in range(0, WORD_BITS, packing.bits))
-    scales, zeros = parts["scales"].float().t(), unpack_words(qzeros, packing.bits).t()
-    outputs, inputs = len(scales), len(parts["qweight"]) * WORD_BITS // packing.bits
-    group = _groups(parts, inputs, packing)
-    weight = torch.empty((outputs, inputs), dtype=dtype)
-    for rows in row_chunks(outputs, inputs):
+    return unpack_words(qzeros, packing.bits).t()
+
+
+def _coded_rows(parts: "Mapping[str, torch.Tensor]", packing: Gptq) -> Iterator[affine.CodedRows]:
+    scales, zeros = parts["scales"].t(), _zeros(parts, packing)
+    for rows in row_chunks(*_shape(parts, packing)):
         codes = unpack_words(parts["qweight"][:, rows].t(), packing.bits)
-        weight[rows] = codes.sub_(zeros[rows, group]).float().mul_(scales[rows, group])
-    return weight
+        yield affine.CodedRows(rows, codes, zeros[rows], scales[rows])
 
 
 def _groups(parts: "Mapping[str, torch.Tensor]", inputs: int, packing: Gptq) -> "torch.Tensor":

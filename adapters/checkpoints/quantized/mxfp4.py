@@ -6,6 +6,7 @@ mantissa bit. The weight is (experts, in, out), as in transformers.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +15,7 @@ from litgpt.adapters.checkpoints.quantized.e8m0 import e8m0_to_float32
 from litgpt.adapters.checkpoints.quantized.quant_format import PackedWeight, StoredTensors
 from litgpt.adapters.checkpoints.quantized.quantization_config import QuantizationConfig
 from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.raw_tensor import RawRows, RawTensor
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +51,7 @@ def _weight(stored: StoredTensors, name: str) -> PackedWeight:
         )
     stored.check_shape(parts["scales"], shape[:-1])
     experts, outputs, groups, _ = shape
-    return PackedWeight((experts, 2 * BYTES * groups, outputs), "MXFP4", parts, _unpack)
+    return PackedWeight((experts, 2 * BYTES * groups, outputs), "MXFP4", parts, _unpack, _blocks)
 
 
 def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch.Tensor":
@@ -66,3 +68,22 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch
         unscaled = pairs[blocks.int()].flatten(-2)
         expert.copy_(unscaled.mul_(e8m0_to_float32(scales).unsqueeze(-1)).flatten(1).t())
     return weight
+
+
+def _blocks(parts: "Mapping[str, torch.Tensor]") -> RawTensor | None:
+    experts, outputs, groups, _ = parts["blocks"].shape
+
+    @cache
+    def read() -> memoryview:
+        import torch
+
+        rows = torch.empty((experts, outputs, groups, 1 + BYTES), dtype=torch.uint8)
+        rows[..., 0] = parts["scales"]
+        # GGUF has code i in the low bits of byte i, and code 16 + i in its high bits.
+        for expert, blocks in zip(rows, parts["blocks"], strict=True):
+            codes = torch.stack((blocks & 15, blocks >> 4), -1).flatten(-2)
+            expert[..., 1:] = codes[..., :BYTES] | codes[..., BYTES:] << 4
+        return rows.numpy().data.toreadonly()
+
+    stored = RawRows("MXFP4", read, range(experts * outputs))
+    return RawTensor((experts, 2 * BYTES * groups, outputs), (stored,), transposed=True)

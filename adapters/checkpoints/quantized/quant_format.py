@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import attrs
 
 from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.raw_tensor import RawTensor
 from litgpt.domain.weights.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ FLOATS = ("F32", "BF16", "F16")
 
 Unpack: TypeAlias = "Callable[[Mapping[str, torch.Tensor], torch.dtype], torch.Tensor]"
 """Dequantizes a weight from its parts, by role. Raises ValueError if they contradict each other."""
+
+Blocks: TypeAlias = "Callable[[Mapping[str, torch.Tensor]], RawTensor | None] | None"
+"""Presents a weight in blocks of its codes and scales; None if no block format has these values."""
 
 
 @attrs.frozen
@@ -34,6 +38,7 @@ class PackedWeight:
     storage_format: str
     parts: Mapping[str, str]
     unpack: Unpack = attrs.field(repr=False)
+    blocks: Blocks = attrs.field(default=None, repr=False)
 
 
 class QuantFormat(Protocol):

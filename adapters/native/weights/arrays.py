@@ -1,8 +1,8 @@
 """The tensors of a checkpoint as numpy arrays."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import numpy as np
@@ -24,6 +24,9 @@ STEP_BYTES = 1 << 22
 """Bytes of the copy that rows are made of before they are packed, if they are not consecutive in the file."""
 
 _RECENT_READS = 2
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class TensorReader(Protocol):
@@ -47,22 +50,26 @@ class RecentReads:
     def __init__(self, checkpoint: TensorReader) -> None:
         self._checkpoint = checkpoint
         self._read: OrderedDict[tuple[str, DType | None], Any] = OrderedDict()
+        self._raw: OrderedDict[str, RawTensor | None] = OrderedDict()
 
     @property
     def origin(self) -> str:
         return self._checkpoint.origin
 
     def raw(self, name: str) -> RawTensor | None:
-        return self._checkpoint.raw(name)
+        return _recall(self._raw, name, lambda: self._checkpoint.raw(name))
 
     def read(self, name: str, dtype: DType | None = None) -> Any:
-        key = name, dtype
-        if key not in self._read:
-            if len(self._read) == _RECENT_READS:
-                self._read.popitem(last=False)  # before the next one needs its memory
-            self._read[key] = self._checkpoint.read(name, dtype)
-        self._read.move_to_end(key)
-        return self._read[key]
+        return _recall(self._read, (name, dtype), lambda: self._checkpoint.read(name, dtype))
+
+
+def _recall(recent: OrderedDict[_K, _V], key: _K, read: Callable[[], _V]) -> _V:
+    if key not in recent:
+        if len(recent) == _RECENT_READS:
+            recent.popitem(last=False)  # before the next one needs its memory
+        recent[key] = read()
+    recent.move_to_end(key)
+    return recent[key]
 
 
 @attrs.frozen(eq=False)
@@ -89,7 +96,7 @@ class DenseTensor:
         unordered = raw.transposed or part.row_numbers != range(raw.num_rows)
         if unordered or part.storage_format not in _STORED_DTYPES:
             return None
-        values = np.frombuffer(part.data, _STORED_DTYPES[part.storage_format]).reshape(raw.shape)
+        values = np.frombuffer(part.read(), _STORED_DTYPES[part.storage_format]).reshape(raw.shape)
         dense = cls(SourceFormat[part.storage_format], values)
         return cls(SourceFormat.F32, dense.as_float32() - np.float32(raw.offset)) if raw.offset else dense
 

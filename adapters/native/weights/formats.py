@@ -8,7 +8,8 @@ have are packed in the one that keeps their values best at about their size:
 | Q8_0, Q5_0, Q5_1, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K, MXFP4 | in their own bits | the same |
 | tensors of several of these | Q8 | quantized again, except Q8_0, Q5_0, Q4_0 and MXFP4 |
 | Q2_K, Q3_K | Q8 | quantized again: off by 1/225 of the largest of 32 at most |
-| formats of safetensors that are dequantized (FP8, AWQ, …) | BF16 | rounded |
+| AWQ, GPTQ without act-order, MXFP4 | in their own bits | the same |
+| other formats of safetensors, which are dequantized (FP8, NF4, …) | BF16 | rounded |
 | quantized weights into which an adapter is merged | BF16 | rounded |
 """
 
@@ -67,14 +68,15 @@ def choose_format(
 
 def _stored_format(checkpoint: Checkpoint[Any], source: ParameterSource) -> Format:
     """Return the format in which the tensors of a parameter are packed by default."""
-    formats = {
-        _DENSE.get(name, Format.BF16)
-        if name not in _QUANTIZED or checkpoint.raw(tensor) is None
-        # Without stored rows, the values are not those of the file: an adapter is merged into them.
-        else _QUANTIZED[name]
-        for tensor in source.hf_names
-        for name in checkpoint.tensors[tensor].storage_format.split("+")
-    }
+    formats: set[Format] = set()
+    for tensor in source.hf_names:
+        raw = checkpoint.raw(tensor)
+        if raw is None:
+            # The values are not those of the file: they are dequantized, or an adapter is merged into them.
+            names = checkpoint.tensors[tensor].storage_format.split("+")
+            formats.update(_DENSE.get(name, Format.BF16) for name in names)
+        else:
+            formats.update((_QUANTIZED | _DENSE)[name] for name in raw.storage_formats)
     if len(formats) == 1:
         return formats.pop()
     if formats <= set(_QUANTIZED.values()):

@@ -38,7 +38,7 @@ class StoredRows:
         if len(raw.storage_formats) != 1 or raw.offset or 0 in raw.shape:
             return None
         parts = tuple(
-            np.frombuffer(part.data, np.uint8).reshape(len(part.row_numbers), -1) for part in raw.parts
+            np.frombuffer(part.read(), np.uint8).reshape(len(part.row_numbers), -1) for part in raw.parts
         )
         return cls(raw.parts[0].storage_format, raw.shape, raw.transposed, parts, _positions(raw))
 

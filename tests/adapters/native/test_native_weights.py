@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,7 @@ def test_blocks_are_decoded_as_by_the_gguf_package(name: str) -> None:
 def test_blocks_keep_their_values_in_the_format_with_their_bits(own: Format, source: SourceFormat) -> None:
     raw = random_rows(source.name, 21, 768)
     assert packed_blocks(source.name, raw, 768, own).tobytes() == dequantize(source, raw).tobytes()
-    tensor = RawTensor((21, 768), (RawRows(source.name, memoryview(raw.tobytes()), range(21)),))
+    tensor = RawTensor((21, 768), (RawRows(source.name, read_only(raw), range(21)),))
     checkpoint: Any = Stored(tensor, dequantize(source, raw))
     assert choose_format(checkpoint, view_of((21, 768))) is own
 
@@ -275,6 +275,10 @@ def view_of(shape: tuple[int, ...], **changes: Any) -> ParameterSource:
     return ParameterSource(ParameterSpec("w", shape, shape[:1]), (view,))
 
 
+def read_only(raw: NDArray[Any]) -> Callable[[], memoryview]:
+    return lambda: memoryview(raw.tobytes())
+
+
 def quantized_parts(values: Array, *names: str) -> tuple[RawTensor, Array]:
     """Return the rows of a tensor quantized in turns, and the values that they have then."""
     parts, rounded = [], np.empty_like(values)
@@ -283,7 +287,7 @@ def quantized_parts(values: Array, *names: str) -> tuple[RawTensor, Array]:
         raw = gguf.quantize(values[number :: len(names)], kind)
         rounded[number :: len(names)] = gguf.dequantize(raw, kind)
         rows = range(number, len(values), len(names))
-        parts.append(RawRows(name, memoryview(raw.tobytes()), rows))
+        parts.append(RawRows(name, read_only(raw), rows))
     return RawTensor(values.shape, tuple(parts)), rounded
 
 

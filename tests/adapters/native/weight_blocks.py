@@ -1,11 +1,11 @@
 """Random blocks of the formats in which weights are stored."""
 
-import gguf
 import numpy as np
 from numpy.typing import NDArray
 
 from litgpt.adapters.native.matrix import PackedMatrix, source_row_bytes
 from litgpt.adapters.native.structures import Format, SourceFormat
+from tests.contracts.raw_tensors import dequantize_rows
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -68,14 +68,8 @@ def random_blocks(rng: np.random.Generator, source: SourceFormat, rows: int, col
 
 
 def dequantize(source: SourceFormat, blocks: Bytes) -> Floats:
-    """Return the values of rows of blocks according to the gguf package, or those of Q4Z in numpy."""
-    if source is not SourceFormat.Q4Z:
-        values: Floats = gguf.dequantize(blocks, gguf.GGMLQuantizationType[source.name]).astype(np.float32)
-        return values
-    groups = blocks.reshape(len(blocks), -1, 19)
-    scales = np.ascontiguousarray(groups[..., :2]).view(np.float16).astype(np.float32)
-    codes = np.concatenate([groups[..., 3:] & 15, groups[..., 3:] >> 4], axis=-1)
-    return (scales * (codes.astype(np.float32) - groups[..., 2:3])).reshape(len(blocks), -1)
+    """Return the values of rows of blocks according to the gguf package and numpy."""
+    return dequantize_rows(blocks, source.name)
 
 
 def random_matrix(rng: np.random.Generator, weight_format: Format, rows: int, cols: int) -> PackedMatrix:
