@@ -143,7 +143,7 @@ def test_stored_formats_are_reported(case: Case, folder: Path) -> None:
     }
     assert len(description.notes) == 1
     assert case.note in description.notes[0]
-    assert "dequantized" in description.notes[0]
+    assert "dequantizes" in description.notes[0]
 
 
 def test_loading_notes_the_quantization(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

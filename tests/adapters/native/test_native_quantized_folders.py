@@ -1,12 +1,15 @@
 """Quantized safetensors run in their own bits, with the values that torch dequantizes."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from litgpt import LLM
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.formats import choose_format
@@ -30,6 +33,9 @@ SIZES = {"hidden_size": 64, "intermediate_size": 96}
 
 def case_of(pack: Any, config: dict[str, Any]) -> Case:
     return Case(pack, config, "", "")
+
+
+AWQ_32 = case_of(partial(awq, size=32), {**AWQ, "group_size": 32})
 
 
 def formats_of(folder: Path) -> set[Format]:
@@ -108,3 +114,17 @@ def test_formats_without_blocks_are_packed_in_bfloat16(tmp_path: Path) -> None:
     checkpoint = open_hf_folder(tmp_path / "tiny", "tiny")
     formats = {choose_format(checkpoint, source) for source in filter(is_matrix, sources_of(checkpoint))}
     assert formats == {Format.F32, Format.BF16}
+
+
+@pytest.mark.parametrize("write", [gpt_oss_folder, partial(quantized_folder, case=AWQ_32, **SIZES)])
+def test_logits_differ_from_those_of_torch_by_the_rounding_of_activations(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    write(folder := tmp_path / "tiny")
+    ids = list(range(40, 60))
+    model = LLM.load(folder, distribute=None, quiet=True)
+    model.distribute(engine="native")
+    native = model._placed.model
+    actual = native.step([(native.new_sequence(len(ids)), ids)])[0]
+    expected = model(torch.tensor([ids]))[0, -1].float().detach().numpy()
+    assert np.abs(actual - expected).max() <= 0.05 * np.abs(expected).max()
