@@ -35,7 +35,8 @@ def case_of(pack: Any, config: dict[str, Any]) -> Case:
     return Case(pack, config, "", "")
 
 
-AWQ_32 = case_of(partial(awq, size=32), {**AWQ, "group_size": 32})
+def awq_folder(folder: Path) -> None:
+    quantized_folder(folder, case_of(partial(awq, size=32), {**AWQ, "group_size": 32}), **SIZES)
 
 
 def formats_of(folder: Path) -> set[Format]:
@@ -116,7 +117,7 @@ def test_formats_without_blocks_are_packed_in_bfloat16(tmp_path: Path) -> None:
     assert formats == {Format.F32, Format.BF16}
 
 
-@pytest.mark.parametrize("write", [gpt_oss_folder, partial(quantized_folder, case=AWQ_32, **SIZES)])
+@pytest.mark.parametrize("write", [gpt_oss_folder, awq_folder])
 def test_logits_differ_from_those_of_torch_by_the_rounding_of_activations(
     write: Callable[[Path], object], tmp_path: Path
 ) -> None:
@@ -124,7 +125,8 @@ def test_logits_differ_from_those_of_torch_by_the_rounding_of_activations(
     ids = list(range(40, 60))
     model = LLM.load(folder, distribute=None, quiet=True)
     model.distribute(engine="native")
-    native = model._placed.model
+    placed: Any = model._placed
+    native = placed.model
     actual = native.step([(native.new_sequence(len(ids)), ids)])[0]
     expected = model(torch.tensor([ids]))[0, -1].float().detach().numpy()
     assert np.abs(actual - expected).max() <= 0.05 * np.abs(expected).max()
