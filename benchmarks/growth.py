@@ -4,9 +4,8 @@ import sys
 from typing import Any
 
 from checkpoints import PROMPTS, gguf_files
+from processes import read_bandwidth
 from speed import LLAMA_CPP, NATIVE, llama_cpp, native
-
-from litgpt.adapters.native.read_bandwidth import read_bandwidth
 
 CONTEXTS = ("256", "1024", "2048", "4096", "8000")
 MODELS = {

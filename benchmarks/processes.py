@@ -3,10 +3,22 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from environments import HERE
+
+BANDWIDTH = "from litgpt.adapters.native.read_bandwidth import read_bandwidth; print(read_bandwidth())"
+
+
+def read_bandwidth(threads: int) -> float:
+    """Return the bytes per second that threads of the native engine read from memory."""
+    environment = {**os.environ, "LITGPT_NUM_THREADS": str(threads)}
+    run = subprocess.run(
+        [sys.executable, "-c", BANDWIDTH], env=environment, capture_output=True, text=True, check=True
+    )
+    return float(run.stdout)
 
 
 def run_worker(

@@ -13,9 +13,7 @@ from typing import Any
 from checkpoints import PROMPTS, gguf_files, prepare_converted, prepare_folder
 from environments import python_of
 from machine import has_bf16_products
-from processes import run_worker
-
-from litgpt.adapters.native.read_bandwidth import read_bandwidth
+from processes import read_bandwidth, run_worker
 
 Round = dict[str, dict[str, Any]]
 """What each contestant measured, by `engine format`, and the `bandwidth`."""

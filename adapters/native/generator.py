@@ -10,7 +10,6 @@ from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.prefix_cache import NativePrefixCache
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
-from litgpt.adapters.native.threads import thread_count
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits
@@ -42,7 +41,7 @@ class NativeGenerator:
         return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
 
     def max_decode_speed(self) -> float:
-        return read_bandwidth(thread_count()) / self.model.bytes_per_token
+        return read_bandwidth() / self.model.bytes_per_token
 
     def prefix_cache(self) -> NativePrefixCache:
         return NativePrefixCache()

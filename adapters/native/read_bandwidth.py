@@ -1,23 +1,31 @@
-"""The speed at which threads read memory, which limits decoding."""
+"""The speed at which the engine's threads read memory, which limits decoding."""
 
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-import numpy as np
+from litgpt.adapters.native.library import check, load_library
+from litgpt.adapters.native.matrix import MatrixMemory
 
 SIZE = 512 << 20
 """The bytes that all threads read together: more than the caches of a processor."""
 
-_REPEATS = 5
+_ALLOCATIONS = 3
+_REPEATS = 4
 
 
-def read_bandwidth(threads: int) -> float:
-    """Measure the bytes per second that `threads` threads read together: the best of some repeats."""
-    parts = np.array_split(np.ones(SIZE, dtype=np.uint8), threads)
-    best = 0.0
-    with ThreadPoolExecutor(threads) as pool:
+def read_bandwidth() -> float:
+    """Measure the bytes per second that the engine's threads read from memory such as that of weights.
+
+    The result is the best of some repeats in each of several allocations, because the speed depends on the
+    physical pages of an allocation.
+    """
+    library, best = load_library(), 0.0
+    kept = []  # so that each allocation has other pages
+    for _ in range(_ALLOCATIONS):
+        memory = MatrixMemory().zeros(SIZE)
+        memory.fill(1)
+        kept.append(memory)
         for _ in range(_REPEATS):
             start = perf_counter()
-            list(pool.map(np.max, parts))  # vectorized, and without the GIL
+            check(library.litgpt_read_memory(memory.ctypes.data, memory.nbytes), "Reading memory")
             best = max(best, SIZE / (perf_counter() - start))
     return best

@@ -116,6 +116,7 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_pack": (_I32, (_I32, _I64, _I64, _HANDLE, _I64, _I32, _HANDLE, _I64, _I64, _I64)),
     "litgpt_unpack": (_I32, (ctypes.POINTER(Tensor), _I64, _I64, _FLOATS, _I64)),
     "litgpt_matmul": (_I32, (ctypes.POINTER(Tensor), _FLOATS, _I64, _FLOATS)),
+    "litgpt_read_memory": (_I32, (_HANDLE, _I64)),
     "litgpt_model_new": (_I32, (ctypes.POINTER(Program), ctypes.POINTER(_HANDLE))),
     "litgpt_model_free": (None, (_HANDLE,)),
     "litgpt_sequence_new": (_I32, (_HANDLE, ctypes.POINTER(_HANDLE))),

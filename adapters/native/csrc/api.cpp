@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "core/placement.h"
+#include "core/read_memory.h"
 
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -230,6 +231,8 @@ int32_t litgpt_unpack(const litgpt_tensor* tensor, int64_t first_row, int64_t co
 int32_t litgpt_matmul(const litgpt_tensor* weight, const float* x, int64_t tokens, float* y) {
   return code(litgpt::multiply(*weight, x, tokens, y));
 }
+
+int32_t litgpt_read_memory(const void* data, int64_t bytes) { return code(litgpt::read_memory(data, bytes)); }
 
 int32_t litgpt_model_new(const litgpt_program* program, litgpt_model** model) {
   if (!litgpt::make(model).ok) return -1;

@@ -79,6 +79,9 @@ LITGPT_API int32_t litgpt_unpack(const litgpt_tensor* tensor, int64_t first_row,
 /* y (tokens x rows) = x (tokens x cols) times the matrix, transposed; for tests and benchmarks. */
 LITGPT_API int32_t litgpt_matmul(const litgpt_tensor* weight, const float* x, int64_t tokens, float* y);
 
+/* Reads memory (aligned to 8 bytes) with all threads; for measurements of its bandwidth. */
+LITGPT_API int32_t litgpt_read_memory(const void* data, int64_t bytes);
+
 /* Checks and copies the program, but not the tensors. */
 LITGPT_API int32_t litgpt_model_new(const litgpt_program* program, litgpt_model** model);
 LITGPT_API void litgpt_model_free(litgpt_model* model);

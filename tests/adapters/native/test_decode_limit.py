@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from litgpt import LLM
 from litgpt.adapters.native import read_bandwidth
+from litgpt.adapters.native.library import check, load_library
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.placed_model import NativePlacedModel
+from litgpt.domain.errors import UnsupportedOperation
 from tests.adapters.tiny_models import tiny_folder
 
 
@@ -51,22 +54,27 @@ def test_the_bandwidth_is_measured_with_each_number_of_threads(
     threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_bandwidth, "SIZE", 1 << 20)
-    assert 1e6 < read_bandwidth.read_bandwidth(threads) < 1e14
+    library = load_library()
+    before = library.litgpt_threads()
+    try:
+        assert library.litgpt_set_threads(threads) == 0
+        assert 1e6 < read_bandwidth.read_bandwidth() < 1e14
+    finally:
+        library.litgpt_set_threads(before)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 0), (0, -8), (1, 8)])
+def test_memory_that_cannot_be_read_is_an_error(offset: int, size: int) -> None:
+    memory = np.zeros(16, np.uint64)
+    with pytest.raises(UnsupportedOperation, match="not aligned, or empty"):
+        check(load_library().litgpt_read_memory(memory.ctypes.data + offset, size), "Reading memory")
 
 
 def test_the_decode_limit_is_the_bandwidth_over_the_bytes_of_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[int] = []
-
-    def measured(count: int) -> float:
-        threads.append(count)
-        return 1e9
-
-    monkeypatch.setattr("litgpt.adapters.native.generator.read_bandwidth", measured)
-    monkeypatch.setenv("LITGPT_NUM_THREADS", "3")
+    monkeypatch.setattr("litgpt.adapters.native.generator.read_bandwidth", lambda: 1e9)
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(engine="native", precision="32-true")
         generator: Any = llm._generator()
         model = cast("NativePlacedModel", llm._placed).model
         assert model is not None
         assert generator.max_decode_speed() == 1e9 / model.bytes_per_token
-    assert threads == [3]
