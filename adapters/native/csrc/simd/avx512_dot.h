@@ -27,15 +27,25 @@ LITGPT_INLINE Words look_up(const uint8_t (&table)[16], Words bytes) {
 LITGPT_INLINE void pin(Int& sum) { __asm__("" : "+v"(sum)); }
 LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm512_loadu_si512(from); }
 
-// sum + the products of unsigned and signed bytes. Without VNNI, a product of two pairs must fit in 16 bits.
-LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, Int signed_bytes) {
+// sum + the products of unsigned bytes and, in each lane, the same four columns.
 #ifdef __AVX512VNNI__
-  return _mm512_dpbusd_epi32(sum, unsigned_bytes, signed_bytes);
+LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, const int8_t* columns) {
+  // Compilers would load the columns into a register first, with one more instruction.
+  typedef int32_t Columns __attribute__((may_alias, aligned(1)));
+  const auto* four = reinterpret_cast<const Columns*>(columns);
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "m"(*four));
+  return sum;
+}
 #else
+// Two products must fit in 16 bits.
+LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, Int signed_bytes) {
   const Int pairs = _mm512_maddubs_epi16(unsigned_bytes, signed_bytes);
   return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-#endif
 }
+LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, const int8_t* columns) {
+  return dot_step(sum, unsigned_bytes, broadcast_columns(columns));
+}
+#endif
 
 // The dot products of the codes of a format with x: of all columns, or of the first and the last 16.
 template <Format kFormat, int kTokens, int kSums>
@@ -49,8 +59,8 @@ LITGPT_INLINE void dot_codes(const uint8_t* codes, const int8_t* x, int64_t stri
     const Int high = (Int)pair.high;
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
       const int8_t* columns = x + t * stride + 4 * step;
-      sums[t][0] = dot_step(sums[t][0], low, broadcast_columns(columns));
-      sums[t][kSums - 1] = dot_step(sums[t][kSums - 1], high, broadcast_columns(columns + 16));
+      sums[t][0] = dot_step(sums[t][0], low, columns);
+      sums[t][kSums - 1] = dot_step(sums[t][kSums - 1], high, columns + 16);
       pin(sums[t][0]);
       if constexpr (kSums == 2) pin(sums[t][1]);
     }
@@ -72,7 +82,7 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
 #ifdef __AVX512VNNI__
     const Int raised = _mm512_xor_si512(weight, _mm512_set1_epi8(-128));
     _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
-      sums[t][0] = dot_step(sums[t][0], raised, broadcast_columns(x + t * stride + 4 * step));
+      sums[t][0] = dot_step(sums[t][0], raised, x + t * stride + 4 * step);
       pin(sums[t][0]);
     }
 #else
