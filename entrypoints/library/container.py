@@ -13,7 +13,7 @@ without arguments and returns a ModelStore, which is searched after the local st
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -161,13 +161,15 @@ class Container:
         self.profiler: Provider[Callable[[str], Profiler]] = Provider(lambda: _profiler)
 
     def _store(self) -> "ModelStore[Any]":
-        from litgpt.adapters.checkpoints.chain_store import ChainStore
+        from litgpt.adapters.checkpoints.chain_store import ChainStore, DeferredStore
         from litgpt.adapters.checkpoints.local_store import LocalStore
-        from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+        from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 
-        hub = self.hub()
-        stores = ChainStore((LocalStore(), self.packages(), hub))
-        return LoraStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
+        stores = ChainStore((LocalStore(), self.packages(), DeferredStore(self.hub)))
+        return LoraStore(stores, fetch_adapter=self._fetch_adapter)
+
+    def _fetch_adapter(self, reference: "ModelReference") -> "Path":
+        return self.hub().adapter(reference, with_tokenizer=True)
 
     def _random_store(self) -> "ModelStore[Any]":
         from litgpt.adapters.checkpoints.hf.config_files import read_json

@@ -12,7 +12,7 @@ import yaml
 from litgpt.adapters.checkpoints.chain_store import ChainStore
 from litgpt.adapters.checkpoints.installed_store import InstalledStore
 from litgpt.adapters.checkpoints.local_store import LocalStore
-from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 from litgpt.cli.main import run
 from litgpt.container import container
 from litgpt.domain.training.errors import InvalidData
