@@ -1,5 +1,8 @@
 """Load a model for a command and show the progress."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litgpt.cli import console
@@ -23,6 +26,18 @@ class DistributeArguments(NamedTuple):
     engine: str | None
 
 
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Load a model without collecting garbage, which takes a tenth of the time and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # later collections do not search what was loaded either
+        gc.enable()
+
+
+@without_garbage_collection()
 def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":
     """Load a model and distribute it over the devices.
 
@@ -35,6 +50,7 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
         return _distribute(container.load_model()(reference), arguments, work.report)
 
 
+@without_garbage_collection()
 def load_generating_model(
     reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
 ) -> "LLM | NativeLLM":
