@@ -80,7 +80,7 @@ class DeferredStore(Generic[TensorT_co]):
         return self._store().location
 
     def names(self) -> Iterator[str]:
-        return self._store().names()
+        yield from self._store().names()
 
     def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
         return self._store().open(reference)

@@ -9,6 +9,7 @@ from litgpt.cli import console
 
 if TYPE_CHECKING:
     from litgpt.application.load_model import LoadedModel
+    from litgpt.domain.ports import PlacedModel
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
@@ -58,6 +59,11 @@ def load_generating_model(
     from litgpt.container import container
     from litgpt.domain.distribution.placement import DistributeOptions
 
+    def make_llm(loaded: "LoadedModel[Any]", placed: "PlacedModel[Any]") -> "LLM":
+        from litgpt.llm import LLM
+
+        return LLM(loaded, work.report, container.services(), placed)
+
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
         loaded = container.load_model()(reference)
         place = container.place_model()
@@ -66,7 +72,7 @@ def load_generating_model(
             if place.check(loaded, options).engine == "native":
                 from litgpt.native_llm import NativeLLM
 
-                return NativeLLM(*place(loaded, options, work.report))
+                return NativeLLM(*place(loaded, options, work.report), make_llm)
         except BaseException:
             loaded.checkpoint.close()
             raise
