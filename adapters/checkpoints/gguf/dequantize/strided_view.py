@@ -29,9 +29,9 @@ class StridedView:
             inner *= self.sizes[outer]
         if inner % length or any(start % length for start in (self.offset, *self.strides[:outer])):
             return None
-        return tuple(
-            start // length + index for start in self._starts(outer) for index in range(inner // length)
-        )
+        strides = (*(stride // length for stride in self.strides[:outer]), 1)
+        rows = StridedView((*self.sizes[:outer], inner // length), strides, self.offset // length)
+        return tuple(rows._starts(outer + 1))
 
     def column_numbers(self, length: int, count: int) -> tuple[int, ...] | None:
         """Return the columns of the view, in its order, of matrices with `length` rows and `count` columns.
