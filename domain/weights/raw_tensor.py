@@ -21,12 +21,14 @@ class RawRows:
             do not cross rows.
         data: The read-only bytes, little-endian. They stay valid after the checkpoint is closed.
         row_numbers: The row of the tensor that each stored row is.
+        file: The path, size and modification time (in nanoseconds) of the file that `data` is mapped from.
         drop_pages: Drops the pages of `data` from this process's memory; they are read again when accessed.
     """
 
     storage_format: str
     data: memoryview = attrs.field(repr=False)
     row_numbers: Sequence[int] = attrs.field(repr=False)
+    file: tuple[str, int, int] | None = attrs.field(default=None, kw_only=True)
     drop_pages: Callable[[], None] = attrs.field(default=_keep_pages, repr=False)
 
 
