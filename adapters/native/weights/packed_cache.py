@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -62,7 +63,8 @@ class CacheEntry:
         try:
             with os.fdopen(_open_regular(self.path), "rb", buffering=0) as file:
                 matrices = self._read(file, memory)
-            os.utime(self.path)  # it was used
+            with suppress(OSError):  # in a folder that cannot be written
+                os.utime(self.path)  # it was used
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, struct.error) as error:
