@@ -1,5 +1,6 @@
 """Sizes and strides of views into a tensor, without the data."""
 
+from functools import lru_cache
 from math import prod
 
 import attrs
@@ -21,6 +22,7 @@ class StridedView:
     def numel(self) -> int:
         return prod(self.sizes)
 
+    @lru_cache(maxsize=8)  # noqa: B019 - of values; the layers of a model have the same views
     def row_numbers(self, length: int) -> tuple[int, ...] | None:
         """Return the rows of `length` elements of the view, in its order; None if it divides rows."""
         inner, outer = 1, len(self.sizes)
