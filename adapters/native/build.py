@@ -12,8 +12,7 @@ from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
-from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format
-from litgpt.adapters.native.weights.packed_cache import cache_entry
+from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format, is_quantized_again
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
@@ -57,7 +56,11 @@ def build_model(
         if kinds.get(source.parameter.name) == "matrix"
     ]
     formats = {source.parameter.name: target for source, target in plan}
-    entry = cache_entry(checkpoint, plan)
+    entry = None
+    if any(is_quantized_again(checkpoint, source, target) for source, target in plan):
+        from litgpt.adapters.native.weights.packed_cache import cache_entry  # others do not need it
+
+        entry = cache_entry(checkpoint, plan)
     vectors: dict[str, NDArray[np.float32]] = {}
     reader, memory = RecentReads(checkpoint), MatrixMemory()
     cached = {} if entry is None else entry.read(memory)

@@ -1,6 +1,5 @@
 """The speed at which threads read memory, which limits decoding."""
 
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
@@ -13,6 +12,8 @@ _REPEATS = 5
 
 def read_bandwidth(threads: int) -> float:
     """Measure the bytes per second that `threads` threads read together: the best of some repeats."""
+    from concurrent.futures import ThreadPoolExecutor  # generating does not need it
+
     parts = np.array_split(np.ones(SIZE, dtype=np.uint8), threads)
     best = 0.0
     with ThreadPoolExecutor(threads) as pool:

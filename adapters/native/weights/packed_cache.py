@@ -21,7 +21,6 @@ import numpy as np
 from litgpt.adapters.native.library import LIBRARY
 from litgpt.adapters.native.matrix import MatrixMemory, PackedMatrix, packed_bytes
 from litgpt.adapters.native.structures import Format
-from litgpt.adapters.native.weights.formats import is_quantized_again
 from litgpt.application.files.atomic_write import atomic_write, remove_abandoned
 from litgpt.application.files.free_space import free_bytes
 from litgpt.domain.ports import Checkpoint
@@ -144,9 +143,7 @@ class CacheEntry:
 
 
 def cache_entry(checkpoint: Checkpoint[Any], plan: Plan) -> CacheEntry | None:
-    """Return the file of a model; None if its weights are quickly packed, or not those of unchanged files."""
-    if not any(is_quantized_again(checkpoint, source, target) for source, target in plan):
-        return None
+    """Return the file of a model; None if its weights are not those of unchanged files."""
     folder = cache_folder()
     key = None if folder is None else _key(checkpoint, plan)
     return None if folder is None or key is None else CacheEntry(folder / f"{key}.packed", plan)
