@@ -17,7 +17,7 @@ from litgpt.domain.generation.sampling_params import (
     model_sampling_params,
 )
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import Checkpoint, CheckpointInfo, ModelStore, OpenTokenizer, Tokenizer
+from litgpt.domain.ports import Checkpoint, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerSource
 from litgpt.domain.weights.mapping import ParameterSource
@@ -31,8 +31,7 @@ class LoadedModel(Generic[TensorT]):
 
     Attributes:
         prompt_style: The prompt style; None: the tokenizer's chat template.
-        stop_token_ids: Tokens that end an answer.
-        stop_strings: Strings that end an answer, for ends of turns that are not single tokens.
+        eos_token_ids: The end tokens in the configs of the model.
         notes: Sentences for the user who loads it.
         untied_head: An LM head in the checkpoint although its config ties embeddings; used instead of the
             embedding if the values differ, which is known once the weights are read.
@@ -44,8 +43,7 @@ class LoadedModel(Generic[TensorT]):
     tokenizer: Tokenizer = attrs.field(repr=False)
     tokenizer_source: TokenizerSource = attrs.field(repr=False)
     prompt_style: PromptStyle | None
-    stop_token_ids: frozenset[int]
-    stop_strings: tuple[str, ...] = ()
+    eos_token_ids: frozenset[int] = frozenset()
     sampling_params: SamplingParams = DEFAULT_SAMPLING_PARAMS
     notes: tuple[str, ...] = ()
     untied_head: ParameterSource | None = attrs.field(default=None, repr=False)
@@ -70,14 +68,30 @@ class LoadedModel(Generic[TensorT]):
             untied_head=None,
         )
 
+    # Properties, because to know how the chat template ends an answer it has to be rendered.
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return self.tokenizer.stop_token_ids | self._style_stops[0] | self.eos_token_ids
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """Strings that end an answer, for ends of turns that are not single tokens."""
+        return self._style_stops[1]
+
+    @property
+    def _style_stops(self) -> tuple[frozenset[int], tuple[str, ...]]:
+        style = self.prompt_style
+        return (frozenset(), ()) if style is None else style.split_stops(self.tokenizer.token_to_id)
+
     def with_prompt_style(self, prompt_style: PromptStyle | None) -> "LoadedModel[TensorT]":
         """Return the model with another prompt style and its stop conditions."""
         if prompt_style is None and not self.tokenizer.has_chat_template:
             raise InvalidArgument(
                 "prompt_style", None, f"a style, as {self.checkpoint.name} has no chat template"
             )
-        token_ids, strings = _stop_conditions(self.checkpoint, self.tokenizer, prompt_style)
-        return attrs.evolve(self, prompt_style=prompt_style, stop_token_ids=token_ids, stop_strings=strings)
+        return attrs.evolve(self, prompt_style=prompt_style)
 
 
 @attrs.frozen
@@ -106,7 +120,6 @@ class LoadModel(Generic[TensorT]):
             style = choose_style(
                 checkpoint.prompt_style, has_chat_template=opened.has_chat_template, name=checkpoint.name
             )
-            token_ids, strings = _stop_conditions(checkpoint, opened, style)
             return LoadedModel(
                 checkpoint=checkpoint,
                 architecture=architecture,
@@ -116,19 +129,9 @@ class LoadModel(Generic[TensorT]):
                 tokenizer=opened,
                 tokenizer_source=source,
                 prompt_style=style,
-                stop_token_ids=token_ids,
-                stop_strings=strings,
+                eos_token_ids=eos_token_ids(checkpoint.config, checkpoint.generation_config),
                 sampling_params=model_sampling_params(checkpoint.generation_config),
             )
         except BaseException:
             checkpoint.close()
             raise
-
-
-def _stop_conditions(
-    checkpoint: CheckpointInfo, tokenizer: Tokenizer, style: PromptStyle | None
-) -> tuple[frozenset[int], tuple[str, ...]]:
-    ids, strings = style.split_stops(tokenizer.token_to_id) if style is not None else (frozenset(), ())
-    return tokenizer.stop_token_ids | ids | eos_token_ids(
-        checkpoint.config, checkpoint.generation_config
-    ), strings

@@ -17,6 +17,7 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 # Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ["LITGPT_CACHE"] = ""  # tests leave nothing in the user's cache
 os.environ.setdefault("LITGPT_FULL_TRACEBACKS", "1")  # a test that fails shows where
 # Tests that run side by side share the cores among them.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

@@ -1,7 +1,8 @@
 """A store that searches several stores in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import cache
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -66,6 +67,23 @@ class ChainStore(Generic[TensorT_co]):
         close += get_close_matches(lowered.rpartition("/")[2], by_spelling, n=MAX_SUGGESTIONS)
         similar = dict.fromkeys(known for spelling in close for known in by_spelling[spelling])
         return tuple(islice(similar, MAX_SUGGESTIONS))
+
+
+class DeferredStore(Generic[TensorT_co]):
+    """A store that is created when the stores before it do not have a model."""
+
+    def __init__(self, create: Callable[[], ModelStore[TensorT_co]]) -> None:
+        self._store = cache(create)
+
+    @property
+    def location(self) -> str:
+        return self._store().location
+
+    def names(self) -> Iterator[str]:
+        yield from self._store().names()
+
+    def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
+        return self._store().open(reference)
 
 
 def _names(store: ModelStore[object]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from litgpt.adapters.checkpoints.hf.config_files import read_json
 from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE
 from litgpt.adapters.checkpoints.litgpt import checkpoint
 from litgpt.adapters.checkpoints.local_store import LocalStore
-from litgpt.adapters.checkpoints.peft import adapter_folder
+from litgpt.adapters.checkpoints.peft import folder_files
 from litgpt.adapters.checkpoints.peft.config import parse_peft_config
 from litgpt.domain.errors import CorruptFile, LitGPTError
 from litgpt.domain.overwrite_check import SavedContent, adapter_content, model_content
@@ -24,7 +24,7 @@ def folder_content(folder: Path) -> SavedContent | None:
         check_not_interrupted(folder)
     except CorruptFile:
         return None  # saving again repairs the folder
-    if adapter_folder.is_adapter(folder):
+    if folder_files.is_adapter(folder):
         return _adapter_content(folder)
     if folder.is_dir() and any(next(folder.glob(pattern), None) for pattern in _MODEL):
         return _model_content(folder)
@@ -32,7 +32,7 @@ def folder_content(folder: Path) -> SavedContent | None:
 
 
 def _adapter_content(folder: Path) -> SavedContent:
-    path = folder / adapter_folder.CONFIG_FILE
+    path = folder / folder_files.CONFIG_FILE
     try:
         settings = parse_peft_config(read_json(path), location=str(path))
     except LitGPTError:

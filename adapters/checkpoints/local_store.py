@@ -17,10 +17,8 @@ from litgpt.adapters.checkpoints.files.file_checks import (
     missing_file,
     similar_path,
 )
-from litgpt.adapters.checkpoints.hf.checkpoint import PICKLE_PATTERNS, open_hf_folder
 from litgpt.adapters.checkpoints.hf.config_files import read_json, tokenizer_files
 from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE, SINGLE_FILE
-from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
 from litgpt.application.files.atomic_write import PARTIAL_NAME
 from litgpt.domain.errors import (
     CorruptFile,
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
     import torch
 
     from litgpt.domain.ports import Checkpoint
+
+# Each format is imported when a model may have it.
 
 RUN_CONFIG = "recipe.yaml"
 """The configuration of a training run in its output folder."""
@@ -152,6 +152,8 @@ def _contains_model(path: Path) -> bool:
     if PARTIAL_NAME.fullmatch(path.name):
         return False
     if path.is_dir():
+        from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE
+
         markers = (SINGLE_FILE, INDEX_FILE, WEIGHTS_FILE)
         return any((path / marker).is_file() for marker in markers) or any(path.glob("*.gguf"))
     return path.suffix == ".gguf"
@@ -162,6 +164,9 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
         raise missing_file(path, "")
     if not path.is_dir():
         return _open_file(path, name)
+    from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+    from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
+
     has_safetensors = (path / SINGLE_FILE).is_file() or (path / INDEX_FILE).is_file()
     if has_safetensors and (path / "config.json").is_file():
         return open_hf_folder(path, name)
@@ -197,6 +202,8 @@ def _trained(run: Path) -> str:
 
 
 def _pickles(path: Path) -> Iterator[Path]:
+    from litgpt.adapters.checkpoints.hf.checkpoint import PICKLE_PATTERNS
+
     for pattern in PICKLE_PATTERNS:
         yield from path.glob(pattern)
 

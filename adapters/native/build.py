@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgpt.adapters.native.matrix import MatrixMemory, PackedMatrix
+from litgpt.adapters.native.matrix import MatrixMemory
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
-from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format
+from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format, is_quantized_again
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
@@ -49,19 +49,35 @@ def build_model(
     """
     program = compile_program(architecture, rounded=partial(_rounded, dtype))
     kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
-    matrices: dict[str, PackedMatrix] = {}
+    own_dtype = None if keeps_quantization else dtype
+    plan = [
+        (source, choose_format(checkpoint, source, own_dtype, quantize))
+        for source in sources
+        if kinds.get(source.parameter.name) == "matrix"
+    ]
+    formats = {source.parameter.name: target for source, target in plan}
+    entry = None
+    if any(is_quantized_again(checkpoint, source, target) for source, target in plan):
+        from litgpt.adapters.native.weights.packed_cache import cache_entry  # others do not need it
+
+        entry = cache_entry(checkpoint, plan)
     vectors: dict[str, NDArray[np.float32]] = {}
     reader, memory = RecentReads(checkpoint), MatrixMemory()
+    cached = {} if entry is None else entry.read(memory)
+    matrices = dict(cached)
     message = f"Loading {checkpoint.name}"
     for done, source in enumerate(sources):
         report(Progress(message, done, len(sources)))
         name = source.parameter.name
-        if kinds.get(name) == "matrix":
-            target = choose_format(checkpoint, source, None if keeps_quantization else dtype, quantize)
-            matrices[name] = pack_parameter(reader, source, target, memory)
+        if name in cached:
+            continue
+        if name in formats:
+            matrices[name] = pack_parameter(reader, source, formats[name], memory)
         elif name in kinds:
             vectors[name] = read_vector(reader, source)
     report(Progress(message, len(sources), len(sources)))
+    if entry is not None and not cached:
+        entry.write(matrices)
     cache_format = Format.F32 if dtype == "float32" else Format.BF16
     return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 

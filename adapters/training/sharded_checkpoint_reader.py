@@ -18,12 +18,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from litgpt.adapters.training.unsafe_pickle import load_archive
 from litgpt.domain.errors import CorruptFile, UnsafeFile
-from litgpt.domain.validation.untrusted_files import (
-    MAX_PICKLE_BYTES,
-    check_pickle,
-    error_message,
-    translate_read_errors,
-)
+from litgpt.domain.validation.untrusted_files import error_message, translate_read_errors
+from litgpt.domain.validation.untrusted_pickles import MAX_PICKLE_BYTES, check_pickle
 
 _STATE = "state_dict."
 _META_FILE = "meta.pt"

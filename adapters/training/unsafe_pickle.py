@@ -12,7 +12,8 @@ from typing import Any, Self
 import torch
 
 from litgpt.domain.errors import UnsafeFile
-from litgpt.domain.validation.untrusted_files import check_archive, check_pickle, translate_read_errors
+from litgpt.domain.validation.untrusted_files import translate_read_errors
+from litgpt.domain.validation.untrusted_pickles import check_archive, check_pickle
 
 _MAX_REPORTED = 5
 """The number of values that an error lists."""

@@ -1,8 +1,6 @@
 """Model families as data: how to read each family's `config.json` and the names of its tensors."""
 
-from litgpt.domain.families.gemma import GEMMA3_TEXT
 from litgpt.domain.families.llama import LLAMA
-from litgpt.domain.families.qwen2 import QWEN2
 from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.resolve import (
     ResolvedModel,
@@ -16,9 +14,7 @@ from litgpt.domain.families.schema.family import Family
 
 __all__ = [
     "FAMILIES",
-    "GEMMA3_TEXT",
     "LLAMA",
-    "QWEN2",
     "Family",
     "ResolvedModel",
     "config_to_save",

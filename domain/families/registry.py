@@ -1,95 +1,63 @@
 """All supported families."""
 
-from litgpt.domain.families.apertus import APERTUS
-from litgpt.domain.families.bloom import BLOOM
-from litgpt.domain.families.cohere import COHERE, COHERE2
-from litgpt.domain.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
-from litgpt.domain.families.ernie import ERNIE4_5
-from litgpt.domain.families.exaone import EXAONE4
-from litgpt.domain.families.falcon import FALCON
-from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
-from litgpt.domain.families.gemma3n import GEMMA3N_TEXT
-from litgpt.domain.families.gemma4 import GEMMA4_TEXT
-from litgpt.domain.families.glm import GLM4, GLM4_MOE
-from litgpt.domain.families.gpt2 import GPT2
-from litgpt.domain.families.gpt_bigcode import GPT_BIGCODE
-from litgpt.domain.families.gpt_neox import GPT_NEOX
-from litgpt.domain.families.gpt_oss import GPT_OSS
-from litgpt.domain.families.gptj import GPTJ
-from litgpt.domain.families.granite import GRANITE, GRANITEMOE
-from litgpt.domain.families.hunyuan import HUNYUAN_V1_DENSE
-from litgpt.domain.families.llama import LLAMA
-from litgpt.domain.families.llama4 import LLAMA4_TEXT
-from litgpt.domain.families.minimax import MINIMAX_M2
-from litgpt.domain.families.mistral import MINISTRAL3, MISTRAL, MIXTRAL
-from litgpt.domain.families.mpt import MPT
-from litgpt.domain.families.nemotron import NEMOTRON
-from litgpt.domain.families.olmo import OLMO, OLMO2, OLMO3
-from litgpt.domain.families.opt import OPT
-from litgpt.domain.families.phi import PHI, PHI3
-from litgpt.domain.families.phimoe import PHIMOE
-from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
-from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
-from litgpt.domain.families.qwen3_next import QWEN3_5_MOE_TEXT, QWEN3_5_TEXT, QWEN3_NEXT
-from litgpt.domain.families.schema.family import Family
-from litgpt.domain.families.seed_oss import SEED_OSS
-from litgpt.domain.families.smollm3 import SMOLLM3
-from litgpt.domain.families.stablelm import STABLELM
-from litgpt.domain.families.starcoder2 import STARCODER2
+from collections.abc import Mapping
 
-FAMILIES: dict[str, Family] = {
-    family.model_type: family
-    for family in (
-        LLAMA,
-        MISTRAL,
-        MIXTRAL,
-        QWEN2,
-        QWEN3,
-        QWEN3_MOE,
-        GEMMA,
-        GEMMA2,
-        GEMMA3_TEXT,
-        PHI,
-        PHI3,
-        GPT_NEOX,
-        FALCON,
-        STABLELM,
-        OLMO,
-        OLMO2,
-        DEEPSEEK_V3,
-        GEMMA3N_TEXT,
-        GEMMA4_TEXT,
-        GPT_OSS,
-        LLAMA4_TEXT,
-        QWEN3_5_TEXT,
-        QWEN3_5_MOE_TEXT,
-        QWEN3_NEXT,
-        QWEN2_MOE,
-        GLM4,
-        GLM4_MOE,
-        MINISTRAL3,
-        SMOLLM3,
-        OLMO3,
-        GRANITE,
-        GPT2,
-        STARCODER2,
-        COHERE,
-        COHERE2,
-        NEMOTRON,
-        ERNIE4_5,
-        EXAONE4,
-        SEED_OSS,
-        HUNYUAN_V1_DENSE,
-        MINIMAX_M2,
-        GRANITEMOE,
-        PHIMOE,
-        DEEPSEEK_V2,
-        APERTUS,
-        GPT_BIGCODE,
-        GPTJ,
-        OPT,
-        BLOOM,
-        MPT,
-    )
-}
+from litgpt.domain.families.schema.family import Family
+from litgpt.domain.lazy_values import LazyValues
+
+FAMILIES: Mapping[str, Family] = LazyValues(
+    "litgpt.domain.families",
+    {
+        "llama": "llama:LLAMA",
+        "mistral": "mistral:MISTRAL",
+        "mixtral": "mistral:MIXTRAL",
+        "qwen2": "qwen2:QWEN2",
+        "qwen3": "qwen3:QWEN3",
+        "qwen3_moe": "qwen3:QWEN3_MOE",
+        "gemma": "gemma:GEMMA",
+        "gemma2": "gemma:GEMMA2",
+        "gemma3_text": "gemma:GEMMA3_TEXT",
+        "phi": "phi:PHI",
+        "phi3": "phi:PHI3",
+        "gpt_neox": "gpt_neox:GPT_NEOX",
+        "falcon": "falcon:FALCON",
+        "stablelm": "stablelm:STABLELM",
+        "olmo": "olmo:OLMO",
+        "olmo2": "olmo:OLMO2",
+        "deepseek_v3": "deepseek:DEEPSEEK_V3",
+        "gemma3n_text": "gemma3n:GEMMA3N_TEXT",
+        "gemma4_text": "gemma4:GEMMA4_TEXT",
+        "gpt_oss": "gpt_oss:GPT_OSS",
+        "llama4_text": "llama4:LLAMA4_TEXT",
+        "qwen3_5_text": "qwen3_next:QWEN3_5_TEXT",
+        "qwen3_5_moe_text": "qwen3_next:QWEN3_5_MOE_TEXT",
+        "qwen3_next": "qwen3_next:QWEN3_NEXT",
+        "qwen2_moe": "qwen2:QWEN2_MOE",
+        "glm4": "glm:GLM4",
+        "glm4_moe": "glm:GLM4_MOE",
+        "ministral3": "mistral:MINISTRAL3",
+        "smollm3": "smollm3:SMOLLM3",
+        "olmo3": "olmo:OLMO3",
+        "granite": "granite:GRANITE",
+        "gpt2": "gpt2:GPT2",
+        "starcoder2": "starcoder2:STARCODER2",
+        "cohere": "cohere:COHERE",
+        "cohere2": "cohere:COHERE2",
+        "nemotron": "nemotron:NEMOTRON",
+        "ernie4_5": "ernie:ERNIE4_5",
+        "exaone4": "exaone:EXAONE4",
+        "seed_oss": "seed_oss:SEED_OSS",
+        "hunyuan_v1_dense": "hunyuan:HUNYUAN_V1_DENSE",
+        "minimax_m2": "minimax:MINIMAX_M2",
+        "granitemoe": "granite:GRANITEMOE",
+        "phimoe": "phimoe:PHIMOE",
+        "deepseek_v2": "deepseek:DEEPSEEK_V2",
+        "apertus": "apertus:APERTUS",
+        "gpt_bigcode": "gpt_bigcode:GPT_BIGCODE",
+        "gptj": "gptj:GPTJ",
+        "opt": "opt:OPT",
+        "bloom": "bloom:BLOOM",
+        "mpt": "mpt:MPT",
+    },
+)
 """Families by the `model_type` of their config."""

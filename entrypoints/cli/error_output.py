@@ -31,10 +31,8 @@ _KEYWORD = re.compile(r"""(?<![\w'"/.=-])([a-z_]+)=('[^']*'|\w(?:[\w.-]*\w)?)?""
 
 
 _PARSER_MESSAGES = (
-    (re.compile(r"Input should be a valid number\b.*"), "it must be a number."),
-    (re.compile(r"Input should be a valid integer\b.*"), "it must be an integer."),
-    (re.compile(r"Input should be (?:a valid )?(.*)"), r"it must be \1."),
-    (re.compile(r"Value error, "), ""),
+    (re.compile(r"'.*' is not a valid float\.", re.DOTALL), "it must be a number."),
+    (re.compile(r"'.*' is not a valid int\.", re.DOTALL), "it must be an integer."),
 )
 """Messages of the option parser, and their replacements."""
 

@@ -2,10 +2,9 @@
 
 Override a provider to replace a backend, in a test or permanently:
 
-    from dependency_injector import providers
     from litgpt.container import container
 
-    with container.store.override(providers.Object(MyStore())):
+    with container.store.override(MyStore()):
         llm = LLM.load("my-model")
 
 A package can register a model store with the entry point group `litgpt.model_stores`: each entry is called
@@ -13,42 +12,50 @@ without arguments and returns a ModelStore, which is searched after the local st
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from importlib.metadata import entry_points
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from dependency_injector import containers, providers
-
-from litgpt.application.convert_model import ConvertModel
-from litgpt.application.files.overwrite_guard import OverwriteGuard
-from litgpt.application.first_match import FirstMatch
-from litgpt.application.load_model import LoadModel
-from litgpt.application.place_model import PlaceModel
-from litgpt.application.save_model import SaveModel
-from litgpt.domain import catalogue
-from litgpt.domain.lora.config import LoraAdapter
-from litgpt.domain.overwrite_check import InspectFolder
-from litgpt.domain.ports import (
-    DistributionStrategy,
-    ExportTokenizer,
-    ModelStore,
-    OpenTokenizer,
-    Profiler,
-    WriteModel,
-)
-from litgpt.domain.reference import ModelReference
-from litgpt.domain.tokenizer_source import TokenizerSource
-from litgpt.services import Services
+from contextlib import ExitStack
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from litgpt.adapters.checkpoints.chain_store import ChainStore
+    from pathlib import Path
+
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
+    from litgpt.application.convert_model import ConvertModel
+    from litgpt.application.first_match import FirstMatch
+    from litgpt.application.load_model import LoadModel
+    from litgpt.application.place_model import PlaceModel
+    from litgpt.application.save_model import SaveModel
+    from litgpt.domain.lora.config import LoraAdapter
     from litgpt.domain.model import Architecture
+    from litgpt.domain.overwrite_check import SavedContent
+    from litgpt.domain.ports import DistributionStrategy, ModelStore, ModelToSave, OpenTokenizer, Profiler
+    from litgpt.domain.progress import Reporter
+    from litgpt.domain.reference import ModelReference
+    from litgpt.domain.tokenizer_source import TokenizerSource
+    from litgpt.services import Services
 
-# dependency-injector resolves names when a container is declared, so adapters are imported inside functions:
-# declaring this container then imports neither torch nor huggingface_hub.
+# Adapters and use cases are imported inside functions, so that a command imports only those that it needs.
+
+ServiceT = TypeVar("ServiceT")
+
+
+class Provider(Generic[ServiceT]):
+    """Creates a service when it is first needed, unless another one overrides it."""
+
+    def __init__(self, create: Callable[[], ServiceT]) -> None:
+        self._create = cache(create)
+        self._overrides: list[ServiceT] = []
+
+    def __call__(self) -> ServiceT:
+        return self._overrides[-1] if self._overrides else self._create()
+
+    def override(self, service: ServiceT) -> ExitStack:
+        """Replace the service: until the returned context is left, or permanently if it is not entered."""
+        self._overrides.append(service)
+        context = ExitStack()
+        context.callback(self._overrides.pop)
+        return context
 
 
 def _hub() -> "HubStore[Any]":
@@ -64,88 +71,28 @@ def _fetch_dataset() -> "HubDatasets":
     return HubDatasets()
 
 
-def _packages() -> "ChainStore[Any]":
-    from litgpt.adapters.checkpoints.chain_store import ChainStore
+def _packages() -> "ModelStore[Any]":
+    from litgpt.adapters.checkpoints.chain_store import ChainStore, DeferredStore
     from litgpt.adapters.checkpoints.installed_store import InstalledStore
 
-    others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    return ChainStore((InstalledStore(), *others))
+    return ChainStore((InstalledStore(), DeferredStore(_registered_stores)))
 
 
-def _store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
+def _registered_stores() -> "ModelStore[Any]":
+    from importlib.metadata import entry_points
+
     from litgpt.adapters.checkpoints.chain_store import ChainStore
-    from litgpt.adapters.checkpoints.local_store import LocalStore
-    from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
 
-    stores = ChainStore((LocalStore(), *packages.stores, hub))
-    return LoraStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
+    return ChainStore([entry.load()() for entry in entry_points(group="litgpt.model_stores")])
 
 
-def _random_store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
-    from litgpt.adapters.checkpoints.hf.config_files import read_json
-    from litgpt.adapters.checkpoints.local_store import LocalStore
-    from litgpt.adapters.pytorch.weights.random_weights import RandomStore
-
-    def listed(reference: ModelReference) -> Mapping[str, object]:
-        return catalogue.config_for(reference.name)
-
-    def on_the_hub(reference: ModelReference) -> Mapping[str, object]:
-        return read_json(hub.config_file(reference))
-
-    def packaged(reference: ModelReference) -> Mapping[str, object]:
-        return packages.open(reference).config
-
-    return RandomStore(FirstMatch((LocalStore().config, packaged, listed, on_the_hub)))
-
-
-def _find_tokenizer(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> FirstMatch[TokenizerSource]:
-    from litgpt.adapters.checkpoints.local_store import LocalStore
-
-    def packaged(reference: ModelReference) -> TokenizerSource:
-        return packages.open(reference).read_tokenizer()
-
-    return FirstMatch((LocalStore().tokenizer, packaged, hub.tokenizer))
-
-
-def _open_tokenizer() -> OpenTokenizer:
+def _open_tokenizer() -> "OpenTokenizer":
     from litgpt.adapters.tokenization.factory import open_tokenizer
 
     return open_tokenizer
 
 
-def _export_tokenizer() -> ExportTokenizer:
-    from litgpt.adapters.tokenization.export import export_tokenizer
-
-    return export_tokenizer
-
-
-def _write_folder() -> WriteModel[Any]:
-    from litgpt.adapters.checkpoints.hf.writer import HFWriter
-
-    return HFWriter()
-
-
-def _inspect_folder() -> InspectFolder:
-    from litgpt.adapters.checkpoints.folder_content import folder_content
-
-    return folder_content
-
-
-def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], LoraAdapter[Any]]":
-    from litgpt.adapters.checkpoints.local_store import LocalStore
-    from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
-
-    find = FirstMatch((LocalStore().path, hub.adapter))
-    return lambda reference: read_adapter(find(reference))
-
-
-def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]], None]":
-    from litgpt.adapters.checkpoints.peft.writer import write_adapter
-
-    return write_adapter
-
-
-def _strategy() -> DistributionStrategy[Any]:
+def _strategy() -> "DistributionStrategy[Any]":
     from litgpt.adapters.native.strategy import NativeStrategy
     from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
     from litgpt.adapters.pytorch.runtime.random_seed import random_seed
@@ -153,10 +100,34 @@ def _strategy() -> DistributionStrategy[Any]:
     return NativeStrategy(_torch_strategy, detect_hardware, random_seed)
 
 
-def _torch_strategy() -> DistributionStrategy[Any]:
+def _torch_strategy() -> "DistributionStrategy[Any]":
     from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
 
     return TorchStrategy()
+
+
+def _export_tokenizer(source: "TokenizerSource", *, name: str) -> Mapping[str, bytes]:
+    from litgpt.adapters.tokenization.export import export_tokenizer
+
+    return export_tokenizer(source, name=name)
+
+
+def _write_folder(folder: "Path", model: "ModelToSave[Any]", report: "Reporter") -> None:
+    from litgpt.adapters.checkpoints.hf.writer import HFWriter
+
+    HFWriter()(folder, model, report)
+
+
+def _folder_content(folder: "Path") -> "SavedContent | None":
+    from litgpt.adapters.checkpoints.folder_content import folder_content
+
+    return folder_content(folder)
+
+
+def _write_adapter(folder: "Path", adapter: "LoraAdapter[Any]", files: Mapping[str, bytes]) -> None:
+    from litgpt.adapters.checkpoints.peft.writer import write_adapter
+
+    write_adapter(folder, adapter, files)
 
 
 def _missing_part(architecture: "Architecture") -> str | None:
@@ -171,61 +142,114 @@ def _tensors_equal(a: Any, b: Any) -> bool:
     return tensors_equal(a, b)
 
 
-def _cpu_features() -> frozenset[str]:
-    from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
-
-    return cpu_features()
-
-
-def _profiler(device: str) -> Profiler:
+def _profiler(device: str) -> "Profiler":
     from litgpt.adapters.pytorch.runtime.profiler import CpuProfiler, CudaProfiler
 
     return CudaProfiler() if device.startswith("cuda") else CpuProfiler()
 
 
-class Container(containers.DeclarativeContainer):
-    """The providers of adapters and use cases."""
+class Container:
+    """The adapters, which can be overridden, and the use cases."""
 
-    hub = providers.Singleton(_hub)
-    fetch_dataset = providers.Singleton(_fetch_dataset)
-    packages = providers.Singleton(_packages)
-    store = providers.Singleton(_store, packages, hub)
-    random_store = providers.Singleton(_random_store, packages, hub)
-    open_tokenizer = providers.Singleton(_open_tokenizer)
-    find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
-    strategy = providers.Singleton(_strategy)
-    tensors_equal = providers.Object(_tensors_equal)
-    cpu_features = providers.Callable(_cpu_features)
-    profiler = providers.Callable(_profiler)
-    export_tokenizer = providers.Singleton(_export_tokenizer)
-    write_folder = providers.Singleton(_write_folder)
-    read_adapter = providers.Singleton(_read_adapter, hub)
-    write_adapter = providers.Singleton(_write_adapter)
+    def __init__(self) -> None:
+        self.hub: Provider[HubStore[Any]] = Provider(_hub)
+        self.fetch_dataset: Provider[Callable[..., Path]] = Provider(_fetch_dataset)
+        self.packages = Provider(_packages)
+        self.store = Provider(self._store)
+        self.open_tokenizer = Provider(_open_tokenizer)
+        self.strategy = Provider(_strategy)
+        self.profiler: Provider[Callable[[str], Profiler]] = Provider(lambda: _profiler)
 
-    load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
-    load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
-    place_model = providers.Factory(
-        PlaceModel, strategy=strategy, equal=tensors_equal, missing_part=providers.Object(_missing_part)
-    )
-    overwrite_guard = providers.Factory(OverwriteGuard, inspect=providers.Singleton(_inspect_folder))
-    save_model = providers.Factory(
-        SaveModel,
-        export_tokenizer=export_tokenizer,
-        write=write_folder,
-        overwrite_guard=overwrite_guard,
-    )
-    convert_model = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
-    services = providers.Factory(
-        Services,
-        strategy=strategy,
-        place_model=place_model,
-        save_model=save_model,
-        overwrite_guard=overwrite_guard,
-        export_tokenizer=export_tokenizer,
-        read_adapter=read_adapter,
-        write_adapter=write_adapter,
-        profiler=profiler.provider,
-    )
+    def _store(self) -> "ModelStore[Any]":
+        from litgpt.adapters.checkpoints.chain_store import ChainStore, DeferredStore
+        from litgpt.adapters.checkpoints.local_store import LocalStore
+        from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
+
+        stores = ChainStore((LocalStore(), self.packages(), DeferredStore(self.hub)))
+        return LoraStore(stores, fetch_adapter=self._fetch_adapter)
+
+    def _fetch_adapter(self, reference: "ModelReference") -> "Path":
+        return self.hub().adapter(reference, with_tokenizer=True)
+
+    def _random_store(self) -> "ModelStore[Any]":
+        from litgpt.adapters.checkpoints.hf.config_files import read_json
+        from litgpt.adapters.checkpoints.local_store import LocalStore
+        from litgpt.adapters.pytorch.weights.random_weights import RandomStore
+        from litgpt.application.first_match import FirstMatch
+        from litgpt.domain import catalogue
+
+        def listed(reference: "ModelReference") -> Mapping[str, object]:
+            return catalogue.config_for(reference.name)
+
+        def on_the_hub(reference: "ModelReference") -> Mapping[str, object]:
+            return read_json(self.hub().config_file(reference))
+
+        def packaged(reference: "ModelReference") -> Mapping[str, object]:
+            return self.packages().open(reference).config
+
+        return RandomStore(FirstMatch((LocalStore().config, packaged, listed, on_the_hub)))
+
+    def find_tokenizer(self) -> "FirstMatch[TokenizerSource]":
+        from litgpt.adapters.checkpoints.local_store import LocalStore
+        from litgpt.application.first_match import FirstMatch
+
+        def packaged(reference: "ModelReference") -> "TokenizerSource":
+            return self.packages().open(reference).read_tokenizer()
+
+        return FirstMatch((LocalStore().tokenizer, packaged, self.hub().tokenizer))
+
+    def load_model(self) -> "LoadModel[Any]":
+        from litgpt.application.load_model import LoadModel
+
+        return LoadModel(self.store(), self.open_tokenizer())
+
+    def load_random(self) -> "LoadModel[Any]":
+        from litgpt.application.load_model import LoadModel
+
+        return LoadModel(self._random_store(), self.open_tokenizer())
+
+    def place_model(self) -> "PlaceModel[Any]":
+        from litgpt.application.place_model import PlaceModel
+
+        return PlaceModel(self.strategy(), _tensors_equal, _missing_part)
+
+    def save_model(self) -> "SaveModel[Any]":
+        from litgpt.application.files.overwrite_guard import OverwriteGuard
+        from litgpt.application.save_model import SaveModel
+
+        return SaveModel(_export_tokenizer, _write_folder, OverwriteGuard(_folder_content))
+
+    def convert_model(self) -> "ConvertModel[Any]":
+        from litgpt.application.convert_model import ConvertModel
+
+        return ConvertModel(self.load_model(), self.place_model(), self.save_model())
+
+    def read_adapter(self, reference: "ModelReference") -> "LoraAdapter[Any]":
+        from litgpt.adapters.checkpoints.local_store import LocalStore
+        from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
+        from litgpt.application.first_match import FirstMatch
+
+        return read_adapter(FirstMatch((LocalStore().path, self.hub().adapter))(reference))
+
+    def cpu_features(self) -> frozenset[str]:
+        from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
+
+        return cpu_features()
+
+    def services(self) -> "Services":
+        from litgpt.services import Services
+
+        save_model = self.save_model()
+        return Services(
+            strategy=self.strategy(),
+            place_model=self.place_model(),
+            save_model=save_model,
+            overwrite_guard=save_model.overwrite_guard,
+            export_tokenizer=_export_tokenizer,
+            read_adapter=self.read_adapter,
+            write_adapter=_write_adapter,
+            profiler=self.profiler(),
+        )
 
 
 container = Container()

@@ -19,6 +19,7 @@ from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
 from litgpt.domain.distribution.placement import DistributeOptions
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import summary_repr
+from litgpt.domain.ports import PlacedModel
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
@@ -52,7 +53,13 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
     """
 
     @public_function(instead="Models are loaded with LLM.load('smollm2').")
-    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel[Tensor],
+        report: Reporter,
+        services: Services,
+        placed: PlacedModel[Tensor] | None = None,
+    ) -> None:
         super().__init__(loaded, report, services)
         self._saved_to: set[Path] = set()
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
@@ -63,6 +70,8 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         self.devices = 1
         self.generate_strategy: str | None = None
         self.fabric = None
+        if placed is not None:
+            self._place(loaded, placed)
 
     @classmethod
     @public_function()

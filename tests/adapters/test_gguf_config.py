@@ -386,5 +386,6 @@ def test_gemma_3_27b_is_known_by_its_layers_and_scales_by_its_width(tmp_path: Pa
 
 
 def test_every_dialect_leads_to_a_family_of_the_domain() -> None:
-    for dialect in ARCHITECTURE_MAPS.values():
+    for architecture, dialect in ARCHITECTURE_MAPS.items():
+        assert dialect.architecture == architecture
         assert family_of("m", {"model_type": dialect.model_type}).model_type == dialect.model_type

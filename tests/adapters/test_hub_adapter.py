@@ -13,7 +13,7 @@ import torch
 from litgpt.adapters.checkpoints.chain_store import ChainStore
 from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
-from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 from litgpt.adapters.checkpoints.peft.writer import write_adapter
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound

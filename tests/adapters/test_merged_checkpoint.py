@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.local_store import LocalStore
-from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 from litgpt.adapters.checkpoints.peft.writer import write_adapter
 from litgpt.domain.errors import InvalidArgument, InvalidCheckpoint, ModelNotFound
 from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights

@@ -10,12 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.peft.adapter_folder import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    is_adapter,
-    read_adapter,
-)
+from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
+from litgpt.adapters.checkpoints.peft.folder_files import CONFIG_FILE, WEIGHTS_FILE, is_adapter
 from litgpt.adapters.checkpoints.peft.writer import write_adapter
 from litgpt.domain.errors import CorruptFile, MissingFile, UnsafeFile, UnsupportedModel, UnsupportedOperation
 from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights

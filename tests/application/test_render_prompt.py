@@ -26,8 +26,7 @@ def loaded(style: PromptStyle | None = None) -> LoadedModel[object]:
         tokenizer=ByteTokenizer(),
         tokenizer_source=TokenizerFiles({}),
         prompt_style=style,
-        stop_token_ids=frozenset({257}),
-        stop_strings=("###",),
+        eos_token_ids=frozenset({257}),
     )
 
 
@@ -76,7 +75,8 @@ def test_a_system_prompt_that_the_style_does_not_support_is_an_error() -> None:
 
 def test_requests_have_all_settings_and_end_tokens() -> None:
     settings = GenerationOptions(max_new_tokens=7, temperature=0.5, seed=3, stop="END", logprobs=True)
-    prepared = prepare_requests(loaded(), ["a", "bb"], None, settings, context_length=100)
+    style = attrs.evolve(find_style("default"), stop_sequences=("###",))
+    prepared = prepare_requests(loaded(style), ["a", "bb"], None, settings, context_length=100)
     assert prepared.is_batch
     assert prepared.stop_strings == ("END", "###")
     first, second = prepared.requests

@@ -8,7 +8,10 @@ import pytest
 from tests.architecture.repository import ROOT
 
 HEAVY = frozenset(
-    {"torch", "lightning", "numpy", "huggingface_hub", "tokenizers", "sentencepiece", "transformers"}
+    {
+        *("torch", "lightning", "numpy", "huggingface_hub", "tokenizers", "sentencepiece", "transformers"),
+        *("asyncio", "importlib.metadata", "pydantic", "rich", "yaml"),
+    }
 )
 
 IMPORT_ALL = """
@@ -29,6 +32,7 @@ def loaded_by(code: str) -> set[str]:
     run = subprocess.run(
         [sys.executable, "-c", f"{IMPORT_ALL}\n{code}\n{report}"],
         cwd=ROOT,
+        input="Hello",
         capture_output=True,
         text=True,
         check=False,
@@ -63,12 +67,14 @@ def test_these_adapters_import_torch_only_to_read_tensors(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
 
 
-@pytest.mark.parametrize("precision", ["auto", "32-true"])
-def test_generating_with_the_native_engine_does_not_import_torch(precision: str) -> None:
-    options = [] if precision == "auto" else ["--precision", precision]
-    arguments = ["litgpt", "generate", "smollm2", "Hello", "--max-new-tokens", "2", "--top-k", "1", *options]
-    loaded = loaded_by(f"import sys; sys.argv = {arguments!r}\nfrom litgpt.cli.main import main\nmain()")
-    assert not {"torch", "lightning", "transformers"} & loaded
+@pytest.mark.parametrize("options", [("generate", "smollm2", "Hello"), ("chat", "smollm2")])
+@pytest.mark.parametrize("precision", [(), ("--precision", "32-true")])
+def test_the_native_engine_generates_without_these_libraries(
+    options: tuple[str, ...], precision: tuple[str, ...]
+) -> None:
+    arguments = [*options, "--max-new-tokens", "2", "--top-k", "1", *precision]
+    loaded = loaded_by(f"from litgpt.cli.main import run; assert run({arguments!r}) == 0")
+    assert loaded == {"numpy", "tokenizers"}
 
 
 def test_the_tests_of_the_inside_run_without_torch() -> None:

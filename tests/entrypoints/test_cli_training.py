@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from dependency_injector import providers
 
 from litgpt.adapters.checkpoints.chain_store import ChainStore
 from litgpt.adapters.checkpoints.installed_store import InstalledStore
 from litgpt.adapters.checkpoints.local_store import LocalStore
-from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 from litgpt.cli.main import run
 from litgpt.container import container
 from litgpt.domain.training.errors import InvalidData
@@ -29,7 +28,7 @@ def local_models_only() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     local = LoraStore(ChainStore((LocalStore(), InstalledStore())))
-    with container.store.override(providers.Object(local)):
+    with container.store.override(local):
         yield
     torch.set_num_threads(threads)
 

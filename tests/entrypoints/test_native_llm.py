@@ -313,3 +313,33 @@ def test_a_benchmark_on_the_command_line_reports_the_share_of_the_bandwidth(
     assert [share > 0 for share in figures["Memory bandwidth reached in percent"]] == [True, True]
     figures = json.loads(run_cli(capsys, *arguments, "--engine", "torch")[1])["figures"]
     assert "Memory bandwidth reached in percent" not in figures
+
+
+def test_a_conversation_without_torch_continues_with_an_adapter(tmp_path: Path) -> None:
+    from litgpt.cli.model_loading import DistributeArguments, load_generating_model
+    from litgpt.domain.reference import ModelReference
+    from litgpt.native_llm import NativeLLM
+
+    options: dict[str, Any] = {"top_k": 1, "max_new_tokens": 8}
+    with place("smollm2", engine="native") as llm:
+        llm.add_lora(rank=2)
+        with torch.no_grad():
+            for name, weight in llm.named_parameters():
+                if ".lora." in name:
+                    weight.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+        llm.save_adapter(tmp_path / "adapter")
+    arguments = DistributeArguments("cpu", None, None, None, None, "native")
+    with load_generating_model(ModelReference("smollm2"), arguments, quiet=True) as model:
+        assert isinstance(model, NativeLLM)
+        plain = model.chat(**options).send(QUESTION)
+        chat = model.chat(**options)
+        assert chat.send(QUESTION) == plain
+        model.load_adapter(str(tmp_path / "adapter"), "mine")
+        assert model.active_adapter == "mine"
+        chat.undo()
+        with LLM.load("smollm2", quiet=True) as reference:
+            reference.load_adapter(tmp_path / "adapter")
+            adapted = reference.chat(**options).send(QUESTION)
+        assert chat.send(QUESTION) == adapted != plain
+        model.set_adapter(None)
+        assert model.chat(**options).send(QUESTION) == plain

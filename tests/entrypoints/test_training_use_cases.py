@@ -17,7 +17,6 @@ import attrs
 import pyarrow as pa
 import pytest
 import torch
-from dependency_injector import providers
 from pyarrow import parquet
 
 from litgpt import LLM
@@ -188,7 +187,7 @@ def alpaca(tmp_path: Path) -> Iterator[None]:
     serve_alpaca(tmp_path / "hub", records=50)
     with LoopbackHub(tmp_path / "hub") as hub:
         fetch = HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
-        with container.fetch_dataset.override(providers.Object(fetch)):
+        with container.fetch_dataset.override(fetch):
             yield
 
 

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from litgpt.adapters.checkpoints.hf.config_files import read_json, read_prompt_style, read_yaml
 from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 from litgpt.adapters.checkpoints.local_store import LocalStore
-from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 from litgpt.adapters.training.checkpoint_reader import check_readable, read_checkpoint
 from litgpt.adapters.training.config_file import read_settings
 from litgpt.adapters.training.data.record_files import read_records
@@ -25,7 +25,7 @@ from litgpt.chat import read_chat
 from litgpt.domain.errors import CorruptFile, InvalidArgument, LitGPTError, ModelNotFound
 from litgpt.domain.families import parse_config
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.validation.untrusted_files import check_pickle
+from litgpt.domain.validation.untrusted_pickles import check_pickle
 from tests.fuzz.readers import CONFIG
 
 

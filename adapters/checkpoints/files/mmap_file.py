@@ -68,6 +68,7 @@ class MmapFile:
     file_id: tuple[int, int] | None = None
     _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
     _raw_map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
+    _identity: tuple[str, int, int] | None = attrs.field(default=None, init=False, repr=False)
 
     def tensor(self, name: str, entry: TensorEntry, dtype: DType | None) -> "torch.Tensor":
         """Return a tensor of the file: a view, unless another dtype is requested.
@@ -103,7 +104,7 @@ class MmapFile:
             self._raw_map = self._map_with(_map_read_only)
         data = memoryview(self._raw_map).toreadonly()[start : start + nbytes]
         drop_pages = partial(_drop_pages, self._raw_map, start, nbytes)
-        return RawRows(storage_format, lambda: data, row_numbers, drop_pages)
+        return RawRows(storage_format, lambda: data, row_numbers, drop_pages, file=self._identity)
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
@@ -118,6 +119,7 @@ class MmapFile:
                     reason = "it was replaced after the model was opened. Load the model again."
                     raise CorruptFile(str(self.path), reason)
                 mapped = map_descriptor(file.fileno())
+                self._identity = os.path.realpath(self.path), status.st_size, status.st_mtime_ns
         except FileNotFoundError as error:
             raise MissingFile(str(self.path), "it was removed after the model was opened.") from error
         except (OSError, ValueError) as error:

@@ -8,24 +8,25 @@ Source: `modify_tensors` of each model in llama.cpp's converter.
 """
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.dequantize.dequantize import TensorChunk
 from litgpt.adapters.checkpoints.gguf.dequantize.strided_view import StridedView
-from litgpt.adapters.checkpoints.gguf.gated_delta_layout import (
-    ConvChannels,
-    InterleaveQKVZ,
-    QKVRows,
-    TiledColumns,
-    TiledRows,
-)
 from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.reader.header import GgufTensor
 
 Target: TypeAlias = tuple[str, tuple[int, ...], TensorChunk]
 """The name of a Hugging Face tensor, its shape, and a part of its data."""
+
+
+class TensorLayout(Protocol):
+    """The layout of a GGUF tensor."""
+
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
+        """Yield the parts of Hugging Face tensors that a stored tensor fills."""
+        ...
 
 
 @attrs.frozen
@@ -190,24 +191,6 @@ def mla_head_dims(model: GgufModel) -> tuple[int, int]:
     key = model.integer("attention.key_length_mla") or model.integer("attention.key_length") or 0
     value = model.integer("attention.value_length_mla") or model.integer("attention.value_length") or 0
     return key - (model.integer("rope.dimension_count") or 0), value
-
-
-TensorLayout: TypeAlias = (
-    Identity
-    | UnstackExperts
-    | SplitGateUp
-    | Unsqueeze
-    | Transpose
-    | InterleaveQKV
-    | SplitQKV
-    | Concat
-    | JoinKVB
-    | TiledRows
-    | TiledColumns
-    | QKVRows
-    | ConvChannels
-    | InterleaveQKVZ
-)
 
 
 def _numbered(name: str, number: int) -> str:

@@ -11,7 +11,8 @@ from litgpt.adapters.checkpoints.litgpt.config_reader import to_hf_config
 from litgpt.adapters.checkpoints.litgpt.hf_config_copy import choose_config
 from litgpt.adapters.checkpoints.litgpt.tensors import LitGptTensors
 from litgpt.domain.errors import CorruptFile, MissingFile, UnsafeFile
-from litgpt.domain.validation.untrusted_files import check_archive, translate_read_errors
+from litgpt.domain.validation.untrusted_files import translate_read_errors
+from litgpt.domain.validation.untrusted_pickles import check_archive
 
 if TYPE_CHECKING:
     import torch

@@ -16,6 +16,12 @@ from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry
 from litgpt.adapters.checkpoints.hf.config_files import read_json
 from litgpt.adapters.checkpoints.hf.safetensors_index import open_shard
 from litgpt.adapters.checkpoints.peft.config import PeftConfig, parse_peft_config
+from litgpt.adapters.checkpoints.peft.folder_files import (
+    CONFIG_FILE,
+    PICKLE_FILE,
+    WEIGHTS_FILE,
+    has_model_weights,
+)
 from litgpt.domain.errors import CorruptFile, MissingFile, UnsafeFile, UnsupportedModel
 from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights, TrainedTokens
 from litgpt.domain.lora.expert_targets import DOWN, GATE_UP
@@ -24,15 +30,10 @@ from litgpt.domain.lora.targets import matches_name
 if TYPE_CHECKING:
     import torch
 
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-PICKLE_FILE = "adapter_model.bin"
 PREFIX = "base_model.model."
 # Prefixes of PEFT and of other wrappers, which state dicts may lack or repeat; and the adapter's name.
 _WRAPPERS = re.compile(r"(?:(?:base_model\.model|_orig_mod|module)\.)+")
 _ADAPTER = re.compile(r"(?<=\.lora_[AB])\.default\.")
-# Weight files of a complete model.
-_MODELS = ("model*.safetensors", "pytorch_model*.bin", "lit_model.pth", "*.gguf")
 
 _LORA_KEY = re.compile(
     r"(?P<module>.+)\.(?:lora_(?P<which>[AB])\.(?P<kind>weight|bias)"
@@ -46,15 +47,8 @@ _ORIGINAL_MODULE = ".original_module."
 _MAX_NAMES = 5
 
 
-def is_adapter(folder: Path) -> bool:
-    """Return whether a folder contains an adapter and no model weights; a `config.json` is allowed."""
-    if not (folder / CONFIG_FILE).is_file():
-        return False
-    return not any(next(folder.glob(pattern), None) for pattern in _MODELS)
-
-
 def _not_an_adapter(folder: Path) -> str:
-    if any(next(folder.glob(pattern), None) for pattern in _MODELS):
+    if has_model_weights(folder):
         return f"{folder} is a model, not an adapter. Load it with LLM.load."
     nested = folder / "adapter"
     instead = f" Use {nested}." if (nested / CONFIG_FILE).is_file() else ""

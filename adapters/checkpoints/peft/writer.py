@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 
 from litgpt.adapters.checkpoints.files.atomic_folder import check_free_space, replace_folder
 from litgpt.adapters.checkpoints.hf.safetensors_writer import write_file
-from litgpt.adapters.checkpoints.peft.adapter_folder import (
-    CONFIG_FILE,
-    PICKLE_FILE,
-    WEIGHTS_FILE,
-    to_peft_config,
-    to_peft_tensors,
-)
+from litgpt.adapters.checkpoints.peft.adapter_folder import to_peft_config, to_peft_tensors
+from litgpt.adapters.checkpoints.peft.folder_files import CONFIG_FILE, PICKLE_FILE, WEIGHTS_FILE
 from litgpt.domain.lora.config import LoraAdapter
 from litgpt.domain.weights.tensor_info import TensorInfo
 

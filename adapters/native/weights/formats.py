@@ -41,6 +41,8 @@ _QUANTIZED = {
     **dict.fromkeys(("Q2_K", "Q3_K"), Format.Q8),
 }
 
+_SAME_BITS = {"Q8_0": Format.Q8, "Q4_0": Format.Q4, "Q4_1": Format.Q4M}
+
 
 def choose_format(
     checkpoint: Checkpoint[Any],
@@ -64,6 +66,12 @@ def choose_format(
         if is_quantized(source.parameter):
             return Format.Q8 if quantize == "int8" else Format.Q4M
     return stored if dtype is None else FORMATS[dtype]
+
+
+def is_quantized_again(checkpoint: Checkpoint[Any], source: ParameterSource, target: Format) -> bool:
+    """Return whether packing a matrix computes 8-bit or 4-bit values, which takes long."""
+    names = {checkpoint.tensors[tensor].storage_format for tensor in source.hf_names}
+    return target in _QUANTIZED.values() and any(_SAME_BITS.get(name) != target for name in names)
 
 
 def _stored_format(checkpoint: Checkpoint[Any], source: ParameterSource) -> Format:

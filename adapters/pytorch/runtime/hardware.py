@@ -62,9 +62,9 @@ def detect_hardware(released_model: "nn.Module | None" = None) -> Hardware:
 
 def may_have_gpu(devices: Path = Path("/dev")) -> bool:
     """Return whether torch, whose import takes seconds, must be asked for GPUs."""
-    if is_cpu_only_torch():
+    if sys.platform == "linux" and not any((devices / name).exists() for name in _GPU_FILES):
         return False
-    return sys.platform != "linux" or any((devices / name).exists() for name in _GPU_FILES)
+    return not is_cpu_only_torch()
 
 
 def _free_device_memory(index: int) -> int:

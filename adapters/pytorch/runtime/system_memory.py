@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from litgpt.application.files.control_groups import control_groups, read_text
@@ -105,6 +104,8 @@ def _nvidia_devices() -> Iterator[DeviceMemory]:
 
 def is_cpu_only_torch() -> bool:
     """Return whether torch was built without GPU support."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 10 ms
+
     try:
         return version("torch").endswith("+cpu")
     except PackageNotFoundError:

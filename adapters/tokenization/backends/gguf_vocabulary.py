@@ -64,7 +64,7 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
             "If the file is old, convert the model again or use the original repository.",
         )
     split = PRE_TOKENIZERS[vocabulary.pre]
-    ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    ids = dict(zip(vocabulary.tokens, range(len(vocabulary.tokens)), strict=True))
     joined = " ".join(vocabulary.merges)  # splitting one string is many times faster
     halves = joined.split(" ") if joined else []
     if len(halves) != 2 * len(vocabulary.merges):
@@ -92,7 +92,7 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
         [
             AddedToken(vocabulary.tokens[token_id], special=kind != proto.USER_DEFINED, normalized=False)
             for token_id, kind in enumerate(types)
-            if kind in _SPECIAL_TYPES
+            if kind != proto.NORMAL and kind in _SPECIAL_TYPES
         ]
     )
     return tokenizers_backend(

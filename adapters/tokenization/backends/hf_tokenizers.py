@@ -69,7 +69,7 @@ def make_backend(
     library.no_padding()
     library.no_truncation()  # some files truncate texts to the length used in training
     added = library.get_added_tokens_decoder()
-    base_vocab_size = max((token for token in ids if token not in added), default=-1) + 1
+    base_vocab_size = max({*ids} - added.keys(), default=-1) + 1
     return HFTokenizersBackend(
         library=library,
         byte_decoder=byte_decoder,

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 
-from litgpt.application.chat import Conversation, TurnOptions
 from litgpt.application.generate_text import GenerateText
 from litgpt.application.prepare_requests import make_prompt_renderer
-from litgpt.chat import Chat, read_chat
 from litgpt.domain.chat.messages import Message, parse_messages
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, ChatMessages, split_kwargs
 from litgpt.llm_parts.generation import GenerationMixin
+
+if TYPE_CHECKING:
+    from litgpt.application.chat import TurnOptions
+    from litgpt.chat import Chat
 
 
 class ConversationMixin(GenerationMixin):
@@ -29,7 +31,7 @@ class ConversationMixin(GenerationMixin):
         *,
         resume: str | Path | ChatMessages | None = None,
         **kwargs: Unpack[ChatKwargs],
-    ) -> Chat:
+    ) -> "Chat":
         """Start or resume a conversation, which keeps its messages and their KV cache.
 
         It takes the options of `generate` as defaults for all answers; each call of the chat can override
@@ -44,6 +46,10 @@ class ConversationMixin(GenerationMixin):
             InvalidArgument: An argument is not valid.
             CorruptFile: The file is not a saved chat.
         """
+        # `litgpt generate` does not need them.
+        from litgpt.application.chat import Conversation, TurnOptions
+        from litgpt.chat import Chat, read_chat
+
         said: list[Message] = []
         options: dict[str, Any] = {"max_new_tokens": None, **kwargs}
         if isinstance(resume, (str, Path)):
@@ -58,7 +64,7 @@ class ConversationMixin(GenerationMixin):
             )
         generator, loaded = self._generator(), self._loaded
 
-        def turn(given: Mapping[str, Any]) -> TurnOptions:
+        def turn(given: Mapping[str, Any]) -> "TurnOptions":
             settings, templating = split_kwargs({**options, **given})
             return TurnOptions(
                 make_prompt_renderer(

@@ -1,5 +1,6 @@
 """Sizes and strides of views into a tensor, without the data."""
 
+from functools import lru_cache
 from math import prod
 
 import attrs
@@ -21,6 +22,7 @@ class StridedView:
     def numel(self) -> int:
         return prod(self.sizes)
 
+    @lru_cache(maxsize=8)  # noqa: B019 - of values; the layers of a model have the same views
     def row_numbers(self, length: int) -> tuple[int, ...] | None:
         """Return the rows of `length` elements of the view, in its order; None if it divides rows."""
         inner, outer = 1, len(self.sizes)
@@ -29,9 +31,9 @@ class StridedView:
             inner *= self.sizes[outer]
         if inner % length or any(start % length for start in (self.offset, *self.strides[:outer])):
             return None
-        return tuple(
-            start // length + index for start in self._starts(outer) for index in range(inner // length)
-        )
+        strides = (*(stride // length for stride in self.strides[:outer]), 1)
+        rows = StridedView((*self.sizes[:outer], inner // length), strides, self.offset // length)
+        return tuple(rows._starts(outer + 1))
 
     def column_numbers(self, length: int, count: int) -> tuple[int, ...] | None:
         """Return the columns of the view, in its order, of matrices with `length` rows and `count` columns.

@@ -4,87 +4,61 @@ Source: `gguf-py/gguf/constants.py` (keys and tensor names), `convert_hf_to_gguf
 `src/llama-model.cpp` (defaults of absent keys), all in llama.cpp.
 """
 
-from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap
-from litgpt.adapters.checkpoints.gguf.maps.alibi import BLOOM, MPT
-from litgpt.adapters.checkpoints.gguf.maps.cohere import COHERE2, COMMAND_R
-from litgpt.adapters.checkpoints.gguf.maps.deepseek import DEEPSEEK2
-from litgpt.adapters.checkpoints.gguf.maps.gemma import GEMMA, GEMMA2, GEMMA3
-from litgpt.adapters.checkpoints.gguf.maps.gemma3n import GEMMA3N
-from litgpt.adapters.checkpoints.gguf.maps.gemma4 import GEMMA4
-from litgpt.adapters.checkpoints.gguf.maps.glm import GLM4, GLM4_MOE
-from litgpt.adapters.checkpoints.gguf.maps.gpt2 import GPT2, STARCODER, STARCODER2
-from litgpt.adapters.checkpoints.gguf.maps.gpt_oss import GPT_OSS
-from litgpt.adapters.checkpoints.gguf.maps.granite import GRANITE, GRANITE_MOE
-from litgpt.adapters.checkpoints.gguf.maps.llama import LLAMA
-from litgpt.adapters.checkpoints.gguf.maps.llama4 import LLAMA4
-from litgpt.adapters.checkpoints.gguf.maps.llama_like import (
-    APERTUS,
-    ERNIE4_5,
-    EXAONE4,
-    HUNYUAN_DENSE,
-    MINIMAX_M2,
-    NEMOTRON,
-    OLMO2_OR_3,
-    SEED_OSS,
-    SMOLLM3,
-)
-from litgpt.adapters.checkpoints.gguf.maps.mistral import MISTRAL3
-from litgpt.adapters.checkpoints.gguf.maps.neox import FALCON, GPT_NEOX
-from litgpt.adapters.checkpoints.gguf.maps.olmo import OLMO, STABLELM
-from litgpt.adapters.checkpoints.gguf.maps.phi import PHI2, PHI3, PHIMOE
-from litgpt.adapters.checkpoints.gguf.maps.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
-from litgpt.adapters.checkpoints.gguf.maps.qwen_next import QWEN3_NEXT, QWEN35, QWEN35_MOE
-from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
+from collections.abc import Mapping
 
-ARCHITECTURE_MAPS: dict[str, ArchitectureMap] = {
-    dialect.architecture: dialect
-    for dialect in (
-        LLAMA,
-        QWEN2,
-        QWEN3,
-        QWEN3_MOE,
-        GEMMA,
-        GEMMA2,
-        GEMMA3,
-        PHI2,
-        PHI3,
-        PHIMOE,
-        GPT_NEOX,
-        FALCON,
-        STABLELM,
-        OLMO,
-        OLMO2_OR_3,
-        DEEPSEEK2,
-        GPT_OSS,
-        GEMMA3N,
-        GEMMA4,
-        QWEN35,
-        QWEN35_MOE,
-        QWEN3_NEXT,
-        QWEN2_MOE,
-        GLM4,
-        GLM4_MOE,
-        MISTRAL3,
-        SMOLLM3,
-        GRANITE,
-        GPT2,
-        STARCODER2,
-        ERNIE4_5,
-        EXAONE4,
-        SEED_OSS,
-        HUNYUAN_DENSE,
-        MINIMAX_M2,
-        LLAMA4,
-        COMMAND_R,
-        COHERE2,
-        NEMOTRON,
-        APERTUS,
-        GRANITE_MOE,
-        STARCODER,
-        BLOOM,
-        MPT,
-    )
-}
+from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap
+from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
+from litgpt.domain.lazy_values import LazyValues
+
+ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
+    "litgpt.adapters.checkpoints.gguf.maps",
+    {
+        "llama": "llama:LLAMA",
+        "qwen2": "qwen:QWEN2",
+        "qwen3": "qwen:QWEN3",
+        "qwen3moe": "qwen:QWEN3_MOE",
+        "gemma": "gemma:GEMMA",
+        "gemma2": "gemma:GEMMA2",
+        "gemma3": "gemma:GEMMA3",
+        "phi2": "phi:PHI2",
+        "phi3": "phi:PHI3",
+        "phimoe": "phi:PHIMOE",
+        "gptneox": "neox:GPT_NEOX",
+        "falcon": "neox:FALCON",
+        "stablelm": "olmo:STABLELM",
+        "olmo": "olmo:OLMO",
+        "olmo2": "llama_like:OLMO2_OR_3",
+        "deepseek2": "deepseek:DEEPSEEK2",
+        "gpt-oss": "gpt_oss:GPT_OSS",
+        "gemma3n": "gemma3n:GEMMA3N",
+        "gemma4": "gemma4:GEMMA4",
+        "qwen35": "qwen_next:QWEN35",
+        "qwen35moe": "qwen_next:QWEN35_MOE",
+        "qwen3next": "qwen_next:QWEN3_NEXT",
+        "qwen2moe": "qwen:QWEN2_MOE",
+        "glm4": "glm:GLM4",
+        "glm4moe": "glm:GLM4_MOE",
+        "mistral3": "mistral:MISTRAL3",
+        "smollm3": "llama_like:SMOLLM3",
+        "granite": "granite:GRANITE",
+        "gpt2": "gpt2:GPT2",
+        "starcoder2": "gpt2:STARCODER2",
+        "ernie4_5": "llama_like:ERNIE4_5",
+        "exaone4": "llama_like:EXAONE4",
+        "seed_oss": "llama_like:SEED_OSS",
+        "hunyuan-dense": "llama_like:HUNYUAN_DENSE",
+        "minimax-m2": "llama_like:MINIMAX_M2",
+        "llama4": "llama4:LLAMA4",
+        "command-r": "cohere:COMMAND_R",
+        "cohere2": "cohere:COHERE2",
+        "nemotron": "llama_like:NEMOTRON",
+        "apertus": "llama_like:APERTUS",
+        "granitemoe": "granite:GRANITE_MOE",
+        "starcoder": "gpt2:STARCODER",
+        "bloom": "alibi:BLOOM",
+        "mpt": "alibi:MPT",
+    },
+)
 """All supported architectures, by GGUF's name."""
 
 

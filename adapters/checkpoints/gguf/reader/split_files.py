@@ -17,22 +17,21 @@ _PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE)
 
 def read_split_files(path: Path) -> tuple[GgufMetadata, dict[str, GgufTensor]]:
     """Return the metadata of the first file of a model, and the tensors of all; `path` is any of them."""
-    paths = _sibling_files(path)
-    headers = [read_header(file) for file in paths]
+    headers = _headers(path)
     tensors: dict[str, GgufTensor] = {}
     for number, header in enumerate(headers):
-        _check_part(header, number, len(paths))
+        _check_part(header, number, len(headers))
         for tensor in header.tensors:
             if tensor.name in tensors:
                 raise CorruptFile(
                     str(header.file.path), f"its tensor {tensor.name!r} is also in another part."
                 )
             tensors[tensor.name] = tensor
-    return GgufMetadata(str(paths[0]), headers[0].metadata), tensors
+    return GgufMetadata(str(headers[0].file.path), headers[0].metadata), tensors
 
 
-def _sibling_files(path: Path) -> list[Path]:
-    """Return all files of a model in order, found by their names or, if renamed, by their headers."""
+def _headers(path: Path) -> list[GgufHeader]:
+    """Return the headers of all files of a model in order, by their names or, if renamed, their contents."""
     part = _PART.fullmatch(path.name)
     if part is None or not 1 <= int(part[2]) <= int(part[3]):
         return _find_renamed(path)
@@ -43,29 +42,29 @@ def _sibling_files(path: Path) -> list[Path]:
             raise missing_file(
                 sibling, f"it is one of the {count} parts of {stem}; put them all in one folder."
             )
-    return paths
+    return [read_header(sibling) for sibling in paths]
 
 
-def _find_renamed(path: Path) -> list[Path]:
-    """Return all files of a model with a renamed file, by the part numbers in their headers."""
+def _find_renamed(path: Path) -> list[GgufHeader]:
+    """Return the headers of a model with a renamed file, by the part numbers in them."""
     header = read_header(path)
     number, count = _split_numbers(header)
     if count == 1:
-        return [path]
+        return [header]
     if _is_concatenated(header):
         raise CorruptFile(
             str(path),
             f"it contains several of the {count} parts of a model, concatenated, which is not valid GGUF. "
             "Join the parts with `llama-gguf-split --merge`, or put them all, as they are, in one folder.",
         )
-    parts = {number: [path]}
+    parts = {number: [header]}
     for other in sorted(path.parent.glob("*.gguf")):
         with suppress(InvalidCheckpoint, UnsupportedModel):
             if other != path and _is_same_model(other_header := read_header(other), header):
-                parts.setdefault(_split_numbers(other_header)[0], []).append(other)
+                parts.setdefault(_split_numbers(other_header)[0], []).append(other_header)
     for at in range(count):
         if len(parts.get(at, ())) != 1:
-            candidates = ", ".join(file.name for file in parts.get(at, ()))
+            candidates = ", ".join(part.file.path.name for part in parts.get(at, ()))
             problem = f"{candidates} are all part {at + 1}" if candidates else f"part {at + 1} was not found"
             reason = f"{path.name} is part {number + 1} of {count}, and {problem}."
             where = str(path.with_name(f"*-{at + 1:05}-of-{count:05}.gguf"))
