@@ -2,9 +2,10 @@
 
 Override a provider to replace a backend, in a test or permanently:
 
+    from dependency_injector import providers
     from litgpt.container import container
 
-    with container.store.override(MyStore()):
+    with container.store.override(providers.Object(MyStore())):
         llm = LLM.load("my-model")
 
 A package can register a model store with the entry point group `litgpt.model_stores`: each entry is called
@@ -12,9 +13,9 @@ without arguments and returns a ModelStore, which is searched after the local st
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from dependency_injector import containers, providers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,27 +36,8 @@ if TYPE_CHECKING:
     from litgpt.domain.tokenizer_source import TokenizerSource
     from litgpt.services import Services
 
-# Adapters and use cases are imported inside functions, so that a command imports only those that it needs.
-
-ServiceT = TypeVar("ServiceT")
-
-
-class Provider(Generic[ServiceT]):
-    """Creates a service when it is first needed, unless another one overrides it."""
-
-    def __init__(self, create: Callable[[], ServiceT]) -> None:
-        self._create = cache(create)
-        self._overrides: list[ServiceT] = []
-
-    def __call__(self) -> ServiceT:
-        return self._overrides[-1] if self._overrides else self._create()
-
-    def override(self, service: ServiceT) -> ExitStack:
-        """Replace the service: until the returned context is left, or permanently if it is not entered."""
-        self._overrides.append(service)
-        context = ExitStack()
-        context.callback(self._overrides.pop)
-        return context
+# dependency-injector resolves names when a container is declared. Adapters and use cases are therefore
+# imported inside functions: a command imports only those that it needs.
 
 
 def _hub() -> "HubStore[Any]":
@@ -148,108 +130,138 @@ def _profiler(device: str) -> "Profiler":
     return CudaProfiler() if device.startswith("cuda") else CpuProfiler()
 
 
-class Container:
-    """The adapters, which can be overridden, and the use cases."""
+def _store(packages: "ModelStore[Any]", hub: "Callable[[], HubStore[Any]]") -> "ModelStore[Any]":
+    from litgpt.adapters.checkpoints.chain_store import ChainStore, DeferredStore
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
 
-    def __init__(self) -> None:
-        self.hub: Provider[HubStore[Any]] = Provider(_hub)
-        self.fetch_dataset: Provider[Callable[..., Path]] = Provider(_fetch_dataset)
-        self.packages = Provider(_packages)
-        self.store = Provider(self._store)
-        self.open_tokenizer = Provider(_open_tokenizer)
-        self.strategy = Provider(_strategy)
-        self.profiler: Provider[Callable[[str], Profiler]] = Provider(lambda: _profiler)
+    def fetch_adapter(reference: "ModelReference") -> "Path":
+        return hub().adapter(reference, with_tokenizer=True)
 
-    def _store(self) -> "ModelStore[Any]":
-        from litgpt.adapters.checkpoints.chain_store import ChainStore, DeferredStore
-        from litgpt.adapters.checkpoints.local_store import LocalStore
-        from litgpt.adapters.checkpoints.peft.lora_store import LoraStore
+    stores = ChainStore((LocalStore(), packages, DeferredStore(hub)))
+    return LoraStore(stores, fetch_adapter=fetch_adapter)
 
-        stores = ChainStore((LocalStore(), self.packages(), DeferredStore(self.hub)))
-        return LoraStore(stores, fetch_adapter=self._fetch_adapter)
 
-    def _fetch_adapter(self, reference: "ModelReference") -> "Path":
-        return self.hub().adapter(reference, with_tokenizer=True)
+def _random_store(packages: "ModelStore[Any]", hub: "Callable[[], HubStore[Any]]") -> "ModelStore[Any]":
+    from litgpt.adapters.checkpoints.hf.config_files import read_json
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.pytorch.weights.random_weights import RandomStore
+    from litgpt.application.first_match import FirstMatch
+    from litgpt.domain import catalogue
 
-    def _random_store(self) -> "ModelStore[Any]":
-        from litgpt.adapters.checkpoints.hf.config_files import read_json
-        from litgpt.adapters.checkpoints.local_store import LocalStore
-        from litgpt.adapters.pytorch.weights.random_weights import RandomStore
-        from litgpt.application.first_match import FirstMatch
-        from litgpt.domain import catalogue
+    def listed(reference: "ModelReference") -> Mapping[str, object]:
+        return catalogue.config_for(reference.name)
 
-        def listed(reference: "ModelReference") -> Mapping[str, object]:
-            return catalogue.config_for(reference.name)
+    def on_the_hub(reference: "ModelReference") -> Mapping[str, object]:
+        return read_json(hub().config_file(reference))
 
-        def on_the_hub(reference: "ModelReference") -> Mapping[str, object]:
-            return read_json(self.hub().config_file(reference))
+    def packaged(reference: "ModelReference") -> Mapping[str, object]:
+        return packages.open(reference).config
 
-        def packaged(reference: "ModelReference") -> Mapping[str, object]:
-            return self.packages().open(reference).config
+    return RandomStore(FirstMatch((LocalStore().config, packaged, listed, on_the_hub)))
 
-        return RandomStore(FirstMatch((LocalStore().config, packaged, listed, on_the_hub)))
 
-    def find_tokenizer(self) -> "FirstMatch[TokenizerSource]":
-        from litgpt.adapters.checkpoints.local_store import LocalStore
-        from litgpt.application.first_match import FirstMatch
+def _find_tokenizer(packages: "ModelStore[Any]", hub: "HubStore[Any]") -> "FirstMatch[TokenizerSource]":
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.application.first_match import FirstMatch
 
-        def packaged(reference: "ModelReference") -> "TokenizerSource":
-            return self.packages().open(reference).read_tokenizer()
+    def packaged(reference: "ModelReference") -> "TokenizerSource":
+        return packages.open(reference).read_tokenizer()
 
-        return FirstMatch((LocalStore().tokenizer, packaged, self.hub().tokenizer))
+    return FirstMatch((LocalStore().tokenizer, packaged, hub.tokenizer))
 
-    def load_model(self) -> "LoadModel[Any]":
-        from litgpt.application.load_model import LoadModel
 
-        return LoadModel(self.store(), self.open_tokenizer())
-
-    def load_random(self) -> "LoadModel[Any]":
-        from litgpt.application.load_model import LoadModel
-
-        return LoadModel(self._random_store(), self.open_tokenizer())
-
-    def place_model(self) -> "PlaceModel[Any]":
-        from litgpt.application.place_model import PlaceModel
-
-        return PlaceModel(self.strategy(), _tensors_equal, _missing_part)
-
-    def save_model(self) -> "SaveModel[Any]":
-        from litgpt.application.files.overwrite_guard import OverwriteGuard
-        from litgpt.application.save_model import SaveModel
-
-        return SaveModel(_export_tokenizer, _write_folder, OverwriteGuard(_folder_content))
-
-    def convert_model(self) -> "ConvertModel[Any]":
-        from litgpt.application.convert_model import ConvertModel
-
-        return ConvertModel(self.load_model(), self.place_model(), self.save_model())
-
-    def read_adapter(self, reference: "ModelReference") -> "LoraAdapter[Any]":
+def _read_adapter(hub: "Callable[[], HubStore[Any]]") -> "Callable[[ModelReference], LoraAdapter[Any]]":
+    def read(reference: "ModelReference") -> "LoraAdapter[Any]":
         from litgpt.adapters.checkpoints.local_store import LocalStore
         from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
         from litgpt.application.first_match import FirstMatch
 
-        return read_adapter(FirstMatch((LocalStore().path, self.hub().adapter))(reference))
+        return read_adapter(FirstMatch((LocalStore().path, hub().adapter))(reference))
 
-    def cpu_features(self) -> frozenset[str]:
-        from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
+    return read
 
-        return cpu_features()
 
-    def services(self) -> "Services":
-        from litgpt.services import Services
+def _cpu_features() -> frozenset[str]:
+    from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
 
-        save_model = self.save_model()
-        return Services(
-            strategy=self.strategy(),
-            place_model=self.place_model(),
-            save_model=save_model,
-            overwrite_guard=save_model.overwrite_guard,
-            export_tokenizer=_export_tokenizer,
-            read_adapter=self.read_adapter,
-            write_adapter=_write_adapter,
-            profiler=self.profiler(),
-        )
+    return cpu_features()
+
+
+def _load_model(store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer") -> "LoadModel[Any]":
+    from litgpt.application.load_model import LoadModel
+
+    return LoadModel(store, open_tokenizer)
+
+
+def _place_model(strategy: "DistributionStrategy[Any]") -> "PlaceModel[Any]":
+    from litgpt.application.place_model import PlaceModel
+
+    return PlaceModel(strategy, _tensors_equal, _missing_part)
+
+
+def _save_model() -> "SaveModel[Any]":
+    from litgpt.application.files.overwrite_guard import OverwriteGuard
+    from litgpt.application.save_model import SaveModel
+
+    return SaveModel(_export_tokenizer, _write_folder, OverwriteGuard(_folder_content))
+
+
+def _convert_model(
+    load: "LoadModel[Any]", place: "PlaceModel[Any]", save: "SaveModel[Any]"
+) -> "ConvertModel[Any]":
+    from litgpt.application.convert_model import ConvertModel
+
+    return ConvertModel(load, place, save)
+
+
+def _services(
+    strategy: "DistributionStrategy[Any]",
+    place_model: "PlaceModel[Any]",
+    save_model: "SaveModel[Any]",
+    read_adapter: "Callable[[ModelReference], LoraAdapter[Any]]",
+    profiler: "Callable[[str], Profiler]",
+) -> "Services":
+    from litgpt.services import Services
+
+    return Services(
+        strategy=strategy,
+        place_model=place_model,
+        save_model=save_model,
+        overwrite_guard=save_model.overwrite_guard,
+        export_tokenizer=_export_tokenizer,
+        read_adapter=read_adapter,
+        write_adapter=_write_adapter,
+        profiler=profiler,
+    )
+
+
+class Container(containers.DeclarativeContainer):
+    """The providers of adapters and use cases.
+
+    A provider of another one, `hub.provider`, is called when a store is first needed.
+    """
+
+    hub = providers.Singleton(_hub)
+    fetch_dataset = providers.Singleton(_fetch_dataset)
+    packages = providers.Singleton(_packages)
+    store = providers.Singleton(_store, packages, hub.provider)
+    random_store = providers.Singleton(_random_store, packages, hub.provider)
+    open_tokenizer = providers.Singleton(_open_tokenizer)
+    find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
+    strategy = providers.Singleton(_strategy)
+    cpu_features = providers.Callable(_cpu_features)
+    profiler = providers.Callable(_profiler)
+    read_adapter = providers.Singleton(_read_adapter, hub.provider)
+
+    load_model = providers.Factory(_load_model, store, open_tokenizer)
+    load_random = providers.Factory(_load_model, random_store, open_tokenizer)
+    place_model = providers.Factory(_place_model, strategy)
+    save_model = providers.Factory(_save_model)
+    convert_model = providers.Factory(_convert_model, load_model, place_model, save_model)
+    services = providers.Factory(
+        _services, strategy, place_model, save_model, read_adapter, profiler.provider
+    )
 
 
 container = Container()

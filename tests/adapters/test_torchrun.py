@@ -98,13 +98,14 @@ def test_two_machines_work_together(script: Path, port: int) -> None:
 
 LOSING = """
 import os, signal, sys, time
+from dependency_injector import providers
 from litgpt import LLM
 from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
 from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
 from litgpt.container import container
 from litgpt.domain.generation.errors import WorkerLost
 
-container.strategy.override(TorchStrategy(lambda: TensorParallel(step_timeout={deadline})))
+container.strategy.override(providers.Object(TorchStrategy(lambda: TensorParallel(step_timeout={deadline}))))
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel")
 begun = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from dependency_injector import providers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -179,7 +180,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
         store: HubStore[Any] = HubStore(
             open_hf_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache"
         )
-        with container.store.override(store):
+        with container.store.override(providers.Object(store)):
             yield running
 
 

@@ -48,6 +48,10 @@ PLANTS = {
     ),
     "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
     "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),
+    "The wiring has its home": (
+        "litgpt/adapters/pytorch/__init__.py",
+        "from dependency_injector import providers",
+    ),
     "The terminal has its home": ("litgpt/llm.py", "import typer"),
 }
 

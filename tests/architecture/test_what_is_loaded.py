@@ -10,7 +10,7 @@ from tests.architecture.repository import ROOT
 HEAVY = frozenset(
     {
         *("torch", "lightning", "numpy", "huggingface_hub", "tokenizers", "sentencepiece", "transformers"),
-        *("asyncio", "importlib.metadata", "pydantic", "rich", "yaml"),
+        *("importlib.metadata", "pydantic", "rich"),
     }
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dependency_injector import providers
 
 from litgpt.adapters.checkpoints.chain_store import ChainStore
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
@@ -30,7 +31,7 @@ GREEDY = ("--top-k", "1", "--max-new-tokens", "5")
 
 @pytest.fixture(autouse=True)
 def local_models_only() -> Iterator[None]:
-    with container.store.override(ChainStore((LocalStore(), InstalledStore()))):
+    with container.store.override(providers.Object(ChainStore((LocalStore(), InstalledStore())))):
         yield
 
 
@@ -194,8 +195,8 @@ def test_an_invalid_precision_or_accelerator_is_refused_before_weights_are_read(
     model = MemoryCheckpoint(CONFIG, {name: MemoryTensor(shape) for name, shape in shapes().items()})
     here = MemoryStore({"tiny": model})
     with (
-        container.store.override(here),
-        container.open_tokenizer.override(open_byte_tokenizer),
+        container.store.override(providers.Object(here)),
+        container.open_tokenizer.override(providers.Object(open_byte_tokenizer)),
     ):
         status, _, error = run_cli(capsys, "generate", "tiny", "--prompt", "x", option, value)
     assert (status, error.startswith(message), model.source.was_read) == (1, True, [])
@@ -210,7 +211,7 @@ class Faulty(MemoryStore):
 
 def test_an_unexpected_exception_keeps_its_traceback_and_ctrl_c_exits_with_130() -> None:
     store = Faulty({"bug": ZeroDivisionError("a bug"), "patience": KeyboardInterrupt()})  # type: ignore[dict-item]
-    with container.store.override(store):
+    with container.store.override(providers.Object(store)):
         with pytest.raises(ZeroDivisionError, match="a bug"):
             run(("info", "bug"))
         assert run(("info", "patience")) == 130
@@ -328,7 +329,7 @@ def test_info_of_a_repository_downloads_no_weights(
         (hub.root / "org").mkdir(parents=True, exist_ok=True)
         (hub.root / "org" / "tiny").symlink_to(tiny_folder("llama"), target_is_directory=True)
         store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
-        with container.store.override(store):
+        with container.store.override(providers.Object(store)):
             status, reported, error = run_cli(capsys, "info", "org/tiny")
             assert (status, error) == (0, "")
             assert "family            llama" in reported

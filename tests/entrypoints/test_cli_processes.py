@@ -47,7 +47,7 @@ import sys
 from litgpt.cli.main import run
 for command in ("--help", "generate --help", "finetune --help", "pretrain --help", "download list"):
     run(command.split())
-heavy = {"torch", "huggingface_hub", "tokenizers", "rich", "lightning"}
+heavy = {"torch", "huggingface_hub", "tokenizers", "dependency_injector", "rich", "lightning"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 run(["info", "smollm2"])
 assert "torch" not in sys.modules

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from dependency_injector import providers
 
 from litgpt.adapters.checkpoints.chain_store import ChainStore
 from litgpt.adapters.checkpoints.installed_store import InstalledStore
@@ -28,7 +29,7 @@ def local_models_only() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     local = LoraStore(ChainStore((LocalStore(), InstalledStore())))
-    with container.store.override(local):
+    with container.store.override(providers.Object(local)):
         yield
     torch.set_num_threads(threads)
 

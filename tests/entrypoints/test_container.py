@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dependency_injector import providers
+
 from litgpt.container import container
 from litgpt.testing import (
     ByteTokenizer,
@@ -40,10 +42,10 @@ def test_an_llm_runs_on_fakes_of_all_ports() -> None:
     weights = {name: MemoryTensor(shape) for name, shape in shapes().items()}
     store = MemoryStore({"mine": MemoryCheckpoint(CONFIG, weights)})
     with (
-        container.store.override(store),
-        container.open_tokenizer.override(lambda *_, **__: ByteTokenizer()),
-        container.strategy.override(MemoryStrategy(script=(*b"Hi", 257))),
-        container.profiler.override(lambda _: ScriptedProfiler()),
+        container.store.override(providers.Object(store)),
+        container.open_tokenizer.override(providers.Object(lambda *_, **__: ByteTokenizer())),
+        container.strategy.override(providers.Object(MemoryStrategy(script=(*b"Hi", 257)))),
+        container.profiler.override(providers.Object(ScriptedProfiler())),
     ):
         llm = LLM.load("mine", quiet=True)
         assert llm.generate("Hello") == "Hi"
@@ -52,7 +54,7 @@ def test_an_llm_runs_on_fakes_of_all_ports() -> None:
 
 def test_the_wiring_is_undone_after_an_override() -> None:
     before = type(container.store())
-    with container.store.override(MemoryStore()):
+    with container.store.override(providers.Object(MemoryStore())):
         assert isinstance(container.store(), MemoryStore)
     assert type(container.store()) is before
 

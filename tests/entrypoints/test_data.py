@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from dependency_injector import providers
 from pyarrow import parquet
 
 from litgpt import Tokenizer, data
@@ -72,7 +73,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     write(root / "yahma" / "alpaca-cleaned" / "alpaca_data_cleaned.json", records[:100])
     with LoopbackHub(tmp_path / "hub") as running:
         fetch = HubDatasets(endpoint=running.endpoint, cache_dir=tmp_path / "cache")
-        with container.fetch_dataset.override(fetch):
+        with container.fetch_dataset.override(providers.Object(fetch)):
             yield running
 
 

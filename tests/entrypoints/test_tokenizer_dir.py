@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dependency_injector import providers
 
 from litgpt import LLM, Tokenizer
 from litgpt.adapters.checkpoints.chain_store import ChainStore
@@ -33,7 +34,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     shutil.copytree(tiny_folder("llama"), tmp_path / "hub" / "org" / "words")
     with LoopbackHub(tmp_path / "hub") as running:
         store = HubStore(open_hf_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache")
-        with container.hub.override(store):
+        with container.hub.override(providers.Object(store)):
             yield running
 
 
@@ -91,8 +92,10 @@ def gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     )
     path = folder / "words.gguf"
     write_tiny_gguf(path)
-    with container.packages.override(ChainStore((InstalledStore((words,)),))):
+    with container.packages.override(providers.Object(ChainStore((InstalledStore((words,)),)))):
+        container.random_store.reset()
         yield path
+    container.random_store.reset()
 
 
 @pytest.mark.parametrize("kind", ["package", "file", "folder", "Path"])

@@ -17,6 +17,7 @@ import attrs
 import pyarrow as pa
 import pytest
 import torch
+from dependency_injector import providers
 from pyarrow import parquet
 
 from litgpt import LLM
@@ -187,7 +188,7 @@ def alpaca(tmp_path: Path) -> Iterator[None]:
     serve_alpaca(tmp_path / "hub", records=50)
     with LoopbackHub(tmp_path / "hub") as hub:
         fetch = HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
-        with container.fetch_dataset.override(fetch):
+        with container.fetch_dataset.override(providers.Object(fetch)):
             yield
 
 
