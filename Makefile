@@ -33,7 +33,7 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all native-check arm64-check wheels check check-style check-native wheel check-types
+.PHONY: help demo test test-all native-check arm64-check wheels check check-style check-native check-tidy wheel check-types
 .PHONY: check-imports bench clean
 .DELETE_ON_ERROR:
 
@@ -73,7 +73,7 @@ SOURCES := pyproject.toml README.md LICENSE domain application adapters entrypoi
 CPP_SOURCES = $(shell find adapters/native/csrc -name '*.h' -o -name '*.cpp')
 SITE := $(CURDIR)/.check/site
 
-check: check-style check-native check-types check-imports
+check: check-style check-native check-tidy check-types check-imports
 
 check-style: .venv/.dev
 	$(PY) -m ruff check .
@@ -84,6 +84,10 @@ check-style: .venv/.dev
 check-native: .venv/.native
 	@echo "Compiling the native engine with warnings as errors …"
 	@CXXFLAGS="-Wconversion -Werror" $(BUILD_NATIVE) --into build/check
+
+check-tidy: .venv/.dev .venv/.native
+	@echo "Running clang-tidy on the native engine …"
+	@PYTHONPATH=adapters/native/csrc $(PY) -m native_build.tidy
 
 wheel: .venv/.dev
 	@echo "Building the wheel and unpacking it in .check/site …"

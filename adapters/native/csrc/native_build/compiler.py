@@ -40,19 +40,16 @@ class Compiler:
         )
 
     def accepts(self, flags: Sequence[str] = ()) -> bool:
-        """Whether it compiles and links a shared library with these flags."""
+        """Whether it compiles with these flags, or, without any, also links a shared library.
+
+        For Windows, ziglang compiles the C library for each set of flags with which something is linked.
+        """
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "trial.cpp")
             source.write_text(_TRIAL, encoding="utf-8")
-            arguments: list[str | Path] = [
-                "-std=c++17",
-                *flags,
-                "-shared",
-                *TARGET.compile_flags,
-                source,
-                "-o",
-                Path(folder, "trial"),
-            ]
+            result = Path(folder, "trial")
+            options = ["-std=c++17", *flags, "-c" if flags else "-shared", *TARGET.compile_flags]
+            arguments: list[str | Path] = [*options, source, "-o", result]
             try:
                 return self.run(arguments).returncode == 0
             except OSError:
