@@ -46,7 +46,7 @@ int indices[kMaxThreads];  // of their workers; that of the calling thread is 0
 int wanted = 1;            // threads that compute, the calling thread included
 int started = 0;           // threads of the pool
 bool stopping = false;
-bool fork_handled = false;
+[[maybe_unused]] bool fork_handled = false;  // Windows has no fork
 
 uint64_t load(const uint64_t* word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 bool exchange(uint64_t* word, uint64_t* expected, uint64_t desired) {

@@ -49,15 +49,13 @@ def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = Fals
         encoding="utf-8",
     )
     compiled.append(_compile(compiler, Unit(mark, todo[0].flags), whole, objects))
-    # Another process may have the library open, or build it too: replaced at once, and never written to.
-    handle, name = tempfile.mkstemp(dir=into, prefix="_native-", suffix=".tmp")
-    os.close(handle)
-    try:
-        _check(compiler, ["-shared", *TARGET.link_flags, *user_flags(), *compiled, "-pthread", "-o", name])
-        Path(name).chmod(0o755)
-        Path(name).replace(library)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    # Another process may have the library open, or build it too: replaced at once, and never written to. For
+    # Windows, linkers write more files beside it, which stay behind.
+    with tempfile.TemporaryDirectory(dir=into, prefix="_native-", suffix=".tmp") as folder:
+        linked = Path(folder, TARGET.file_name)
+        _check(compiler, ["-shared", *TARGET.link_flags, *user_flags(), *compiled, "-pthread", "-o", linked])
+        linked.chmod(0o755)
+        linked.replace(library)
     return library
 
 
