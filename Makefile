@@ -5,6 +5,8 @@
 #   make test-all run all tests, including the slow ones (minutes)
 #   make check    check formatting, lint, types and architecture, on a wheel built from this folder
 #   make native-check  run the tests of the native engine with sanitizers (minutes)
+#   make arm64-check   run them on an emulated 64-bit ARM processor (minutes; Debian with qemu-user)
+#   make wheels   build a wheel for each platform in dist/ (minutes); ARGS=win_amd64 selects one
 #   make bench    compare speed and memory with other libraries; writes BENCHMARKS.md
 #   make clean    remove all files that these commands create
 #
@@ -31,7 +33,8 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all native-check check check-style check-native wheel check-types check-imports bench clean
+.PHONY: help demo test test-all native-check arm64-check wheels check check-style check-native check-tidy wheel check-types
+.PHONY: check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +55,12 @@ test-all: .venv/.dev .venv/.native .venv/.models
 native-check: .venv/.dev .venv/.native .venv/.models
 	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.sanitized_tests $(ARGS)
 
+arm64-check: .venv/.dev .venv/.zig .venv/.models
+	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.arm64_tests $(ARGS)
+
+wheels: .venv/.dev .venv/.zig
+	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.wheels $(ARGS)
+
 # ---------------------------------------------------------------------------------------------------------
 # make check
 #
@@ -64,7 +73,7 @@ SOURCES := pyproject.toml README.md LICENSE domain application adapters entrypoi
 CPP_SOURCES = $(shell find adapters/native/csrc -name '*.h' -o -name '*.cpp')
 SITE := $(CURDIR)/.check/site
 
-check: check-style check-native check-types check-imports
+check: check-style check-native check-tidy check-types check-imports
 
 check-style: .venv/.dev
 	$(PY) -m ruff check .
@@ -75,6 +84,10 @@ check-style: .venv/.dev
 check-native: .venv/.native
 	@echo "Compiling the native engine with warnings as errors …"
 	@CXXFLAGS="-Wconversion -Werror" $(BUILD_NATIVE) --into build/check
+
+check-tidy: .venv/.dev .venv/.native
+	@echo "Running clang-tidy on the native engine …"
+	@PYTHONPATH=adapters/native/csrc $(PY) -m native_build.tidy
 
 wheel: .venv/.dev
 	@echo "Building the wheel and unpacking it in .check/site …"
@@ -140,6 +153,12 @@ clean:
 .venv/.dev: .venv/.torch pyproject.toml | .venv/.native
 	@echo "Installing litgpt, its dependencies and the development tools …"
 	@$(INSTALL) --no-build-isolation -e ".[dev]"
+	@touch $@
+
+# The C++ compiler for other platforms.
+.venv/.zig: .venv/.made constraints.txt
+	@echo "Installing ziglang (100 MB) …"
+	@$(INSTALL) ziglang
 	@touch $@
 
 .venv/.models: .venv/.made requirements-models.txt constraints.txt

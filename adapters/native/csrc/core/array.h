@@ -3,14 +3,12 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "core/aligned.h"
 #include "core/status.h"
 
 namespace litgpt {
-
-inline constexpr size_t kCacheLine = 64;
 
 template <class T>
 class Array {
@@ -18,17 +16,17 @@ class Array {
   Array() = default;
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
-  ~Array() { free(data_); }
+  ~Array() { free_aligned(static_cast<void*>(data_)); }
 
   // Makes room for `count` elements. Contents survive; new elements are zero.
   Status resize(int64_t count) {
     if (count > capacity_) {
       const int64_t grown = count > 2 * capacity_ ? count : 2 * capacity_;
       const size_t bytes = (static_cast<size_t>(grown) * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
-      void* fresh = nullptr;
-      if (posix_memalign(&fresh, kCacheLine, bytes) != 0) return fail("Out of memory: %zu bytes.", bytes);
-      if (size_ > 0) memcpy(fresh, data_, static_cast<size_t>(size_) * sizeof(T));
-      free(data_);
+      void* fresh = allocate_aligned(bytes);
+      if (fresh == nullptr) return fail("Out of memory: %zu bytes.", bytes);
+      if (size_ > 0) memcpy(fresh, static_cast<const void*>(data_), static_cast<size_t>(size_) * sizeof(T));
+      free_aligned(static_cast<void*>(data_));
       data_ = static_cast<T*>(fresh);
       capacity_ = grown;
     }

@@ -42,10 +42,11 @@ Region region;
 Bed loop_bed;  // of workers inside a region
 Bed idle_bed;  // of workers between regions
 pthread_t threads[kMaxThreads];
-int wanted = 1;   // threads that compute, the calling thread included
-int started = 0;  // threads of the pool
+int indices[kMaxThreads];  // of their workers; that of the calling thread is 0
+int wanted = 1;            // threads that compute, the calling thread included
+int started = 0;           // threads of the pool
 bool stopping = false;
-bool fork_handled = false;
+[[maybe_unused]] bool fork_handled = false;  // Windows has no fork
 
 uint64_t load(const uint64_t* word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 bool exchange(uint64_t* word, uint64_t* expected, uint64_t desired) {
@@ -59,7 +60,7 @@ void leave() {
 }
 
 void* worker_main(void* argument) {
-  const int index = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  const int index = *static_cast<const int*>(argument);
   uint64_t last = 0;  // the region that this worker was in
   for (;;) {
     const auto is_stopping = [] { return __atomic_load_n(&stopping, __ATOMIC_SEQ_CST); };
@@ -104,8 +105,8 @@ void start_threads() {
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStackBytes);
   while (started < wanted - 1) {
-    void* index = reinterpret_cast<void*>(static_cast<intptr_t>(started + 1));
-    if (pthread_create(&threads[started], &attributes, worker_main, index) != 0) break;
+    indices[started] = started + 1;
+    if (pthread_create(&threads[started], &attributes, worker_main, &indices[started]) != 0) break;
     ++started;
   }
   pthread_attr_destroy(&attributes);

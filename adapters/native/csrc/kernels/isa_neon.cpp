@@ -1,4 +1,4 @@
-// Compiled with -march=armv8.2-a+dotprod.
+// Compiled for ARMv8.2 with the dot product extension.
 #define LITGPT_ISA_NAMESPACE neon
 #define LITGPT_ISA_NAME "neon"
 #define LITGPT_ISA_KERNELS kKernels_neon

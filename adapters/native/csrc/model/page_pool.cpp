@@ -1,13 +1,12 @@
 #include "model/page_pool.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
-#include "core/array.h"
+#include "core/aligned.h"
 #include "model/cache.h"
 
 namespace litgpt {
@@ -61,7 +60,7 @@ Page* pop(int64_t bytes) {
 void return_to_system(Page* page) {
   all_bytes -= page->bytes;
   returned_bytes += page->bytes;
-  free(page);
+  free_aligned(page);
 #ifdef __GLIBC__
   if (returned_bytes < kMaxFreeBytes) return;
   returned_bytes = 0;
@@ -76,9 +75,9 @@ Status take_page(int64_t bytes, Page** page) {
   Page* taken = pop(bytes);
   pthread_mutex_unlock(&mutex);
   if (taken == nullptr) {
-    void* memory = nullptr;
     const size_t size = static_cast<size_t>(Page::kHeaderBytes + bytes);
-    if (posix_memalign(&memory, kCacheLine, size) != 0) return fail("Out of memory for the KV cache: %zu bytes.", size);
+    void* memory = allocate_aligned(size);
+    if (memory == nullptr) return fail("Out of memory for the KV cache: %zu bytes.", size);
     taken = static_cast<Page*>(memory);
     taken->bytes = bytes;
     pthread_mutex_lock(&mutex);

@@ -8,7 +8,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 
 from native_build.install import build_if_possible
-from native_build.shared_library import FILE_NAME
+from native_build.target import TARGET, WHEEL_TAG
 from native_build.units import LIBRARY_FOLDER, SOURCES
 
 
@@ -32,7 +32,7 @@ class BuildNative(Command):
 
     @property
     def has_library(self) -> bool:
-        return self.built is not None and self.built.name == FILE_NAME
+        return self.built is not None and self.built.name == TARGET.file_name
 
     def get_source_files(self) -> list[str]:
         """Return what a source distribution needs beside the Python packages."""
@@ -61,4 +61,4 @@ class BdistWheel(bdist_wheel):
         # packages without extension modules in the folder for pure packages.
         self.root_is_pure = not self.get_finalized_command("build_native").has_library
         tag: tuple[str, str, str] = super().get_tag()
-        return tag if self.root_is_pure else ("py3", "none", tag[2])
+        return tag if self.root_is_pure else ("py3", "none", WHEEL_TAG or tag[2])

@@ -1,7 +1,6 @@
 """The C++ compiler: `$CXX`, the one of the system, or clang of the PyPI package ziglang."""
 
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -13,8 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-"""The processor that is compiled for, as in target triples."""
+from native_build.target import TARGET, WHEEL_TAG
 
 _TRIAL = """
 #include <pthread.h>
@@ -42,19 +40,16 @@ class Compiler:
         )
 
     def accepts(self, flags: Sequence[str] = ()) -> bool:
-        """Whether it compiles and links a shared library with these flags."""
+        """Whether it compiles with these flags, or, without any, also links a shared library.
+
+        For Windows, ziglang compiles the C library for each set of flags with which something is linked.
+        """
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "trial.cpp")
             source.write_text(_TRIAL, encoding="utf-8")
-            arguments: list[str | Path] = [
-                "-std=c++17",
-                *flags,
-                "-shared",
-                *position_independent(),
-                source,
-                "-o",
-                Path(folder, "trial"),
-            ]
+            result = Path(folder, "trial")
+            options = ["-std=c++17", *flags, "-c" if flags else "-shared", *TARGET.compile_flags]
+            arguments: list[str | Path] = [*options, source, "-o", result]
             try:
                 return self.run(arguments).returncode == 0
             except OSError:
@@ -63,10 +58,6 @@ class Compiler:
     @property
     def version(self) -> str:
         return self.run(["--version"]).stdout
-
-
-def position_independent() -> list[str]:
-    return [] if sys.platform == "win32" else ["-fPIC"]
 
 
 def is_wanted() -> bool:
@@ -83,7 +74,7 @@ def _candidates() -> Iterator[Compiler]:
     if chosen := os.environ.get("CXX"):
         yield Compiler(tuple(shlex.split(chosen)))
         return
-    for name in ("c++", "g++", "clang++"):
+    for name in ("c++", "g++", "clang++") if WHEEL_TAG is None else ():
         if path := shutil.which(name):
             yield Compiler((path,))
     if find_spec("ziglang") is not None:
@@ -96,16 +87,11 @@ def zig_command() -> tuple[str, ...]:
     It is run as `cc`: as `c++` it would first compile its own C++ library, which is not used, for minutes.
     Without a target it would compile for the processor at hand.
     """
-    system = {
-        "linux": f"linux-{'gnu' if platform.libc_ver()[0] == 'glibc' else 'musl'}",
-        "darwin": "macos",
-        "win32": "windows-gnu",
-    }[sys.platform]
-    return sys.executable, "-m", "ziglang", "cc", "-target", f"{MACHINE}-{system}"
+    return sys.executable, "-m", "ziglang", "cc", "-target", TARGET.triple
 
 
 def missing_requirements() -> list[str]:
     """Return the packages to install before the build, because no other compiler works."""
     if not is_wanted() or os.environ.get("CXX") or find_compiler() is not None:
         return []
-    return ["ziglang"] if sys.platform in _ZIG_SYSTEMS and MACHINE in _ZIG_MACHINES else []
+    return ["ziglang"] if TARGET.system in _ZIG_SYSTEMS and TARGET.machine in _ZIG_MACHINES else []

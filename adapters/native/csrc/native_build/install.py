@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from native_build.compiler import find_compiler, is_wanted
-from native_build.shared_library import FILE_NAME, BuildFailed, build
+from native_build.shared_library import BuildFailed, build
+from native_build.target import TARGET
 from native_build.units import SOURCES
 
 OBJECTS = SOURCES.parents[2] / "build" / "native"
@@ -18,7 +19,7 @@ def build_if_possible(into: Path) -> Path:
     try:
         library = _build(into)
     except BuildFailed as error:
-        (into / FILE_NAME).unlink(missing_ok=True)
+        (into / TARGET.file_name).unlink(missing_ok=True)
         summary, *output = str(error).split("\n", 1)
         into.mkdir(parents=True, exist_ok=True)
         reason.write_text(summary, encoding="utf-8")

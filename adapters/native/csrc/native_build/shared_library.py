@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from native_build.compiler import Compiler
+from native_build.target import TARGET
 from native_build.units import LIBRARY_FOLDER, SOURCES, Unit, headers, units, user_flags
-
-FILE_NAME = {"darwin": "_native.dylib", "win32": "_native.dll"}.get(sys.platform, "_native.so")
 
 
 class BuildFailed(Exception):
@@ -32,10 +31,10 @@ def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = Fals
     shared = _digest([compiler.version, *(header.read_bytes() for header in headers())])
     digests = [_digest([shared, *unit.flags, unit.source.read_bytes()]) for unit in todo]
     whole = _digest(digests)
-    library = into / FILE_NAME
+    library = into / TARGET.file_name
     if _is_current(library, whole):
         return library
-    if _is_current(built := LIBRARY_FOLDER / FILE_NAME, whole):  # by an editable installation
+    if _is_current(built := LIBRARY_FOLDER / TARGET.file_name, whole):  # by an editable installation
         shutil.copy2(built, library)
         return library
     objects.mkdir(parents=True, exist_ok=True)
@@ -50,15 +49,13 @@ def build(into: Path, compiler: Compiler, objects: Path, *, testing: bool = Fals
         encoding="utf-8",
     )
     compiled.append(_compile(compiler, Unit(mark, todo[0].flags), whole, objects))
-    # Another process may have the library open, or build it too: replaced at once, and never written to.
-    handle, name = tempfile.mkstemp(dir=into, prefix="_native-", suffix=".tmp")
-    os.close(handle)
-    try:
-        _check(compiler, ["-shared", *_link_flags(), *user_flags(), *compiled, "-pthread", "-o", name])
-        Path(name).chmod(0o755)
-        Path(name).replace(library)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    # Another process may have the library open, or build it too: replaced at once, and never written to. For
+    # Windows, linkers write more files beside it, which stay behind.
+    with tempfile.TemporaryDirectory(dir=into, prefix="_native-", suffix=".tmp") as folder:
+        linked = Path(folder, TARGET.file_name)
+        _check(compiler, ["-shared", *TARGET.link_flags, *user_flags(), *compiled, "-pthread", "-o", linked])
+        linked.chmod(0o755)
+        linked.replace(library)
     return library
 
 
@@ -73,13 +70,6 @@ def _compile(compiler: Compiler, unit: Unit, digest: str, objects: Path) -> Path
         _check(compiler, [*unit.flags, f"-I{SOURCES}", "-c", unit.source, "-o", unfinished])
         unfinished.replace(result)
     return result
-
-
-def _link_flags() -> list[str]:
-    """Without the C++ runtime, which nothing uses, and without names that are defined nowhere."""
-    if sys.platform == "linux":
-        return ["-Wl,--as-needed", "-Wl,-z,defs"]
-    return []
 
 
 def _check(compiler: Compiler, arguments: Sequence[str | Path]) -> None:

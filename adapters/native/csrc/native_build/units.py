@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from native_build.compiler import MACHINE, Compiler, position_independent
+from native_build.compiler import Compiler
+from native_build.target import TARGET
 
 SOURCES = Path(__file__).resolve().parents[1]
 """The folder `csrc`."""
@@ -25,16 +26,22 @@ BASE_FLAGS = (
     "-pthread",
     "-Wall",
     "-Wextra",
-    *position_independent(),
+    *TARGET.compile_flags,
 )
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-INSTRUCTION_SETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "x86_64": {"avx2": _AVX2, "avx512": _AVX512, "avx512vnni": (*_AVX512, "-mavx512vnni", "-mavx512bf16")},
-    "aarch64": {"neon": ("-march=armv8.2-a+dotprod",)},
+INSTRUCTION_SETS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
+    "x86_64": {
+        "avx2": (_AVX2,),
+        "avx512": (_AVX512,),
+        "avx512vnni": ((*_AVX512, "-mavx512vnni", "-mavx512bf16"),),
+    },
+    # GCC and clang; zig, which has its own names
+    "aarch64": {"neon": (("-march=armv8.2-a+dotprod",), ("-mcpu=generic+v8_2a+dotprod",))},
 }
-"""The flags of `kernels/isa_NAME.cpp` by processor; `kernels/isa_portable.cpp` needs none."""
+"""The flags of `kernels/isa_NAME.cpp` by processor: the first that the compiler accepts. The portable kernels
+need none."""
 
 
 def user_flags() -> list[str]:
@@ -57,8 +64,9 @@ def units(compiler: Compiler, *, testing: bool = False) -> Iterator[Unit]:
     """
     sets = {
         name: flags
-        for name, flags in INSTRUCTION_SETS.get(MACHINE, {}).items()
-        if (SOURCES / f"kernels/isa_{name}.cpp").exists() and compiler.accepts(flags)
+        for name, candidates in INSTRUCTION_SETS.get(TARGET.machine, {}).items()
+        if (SOURCES / f"kernels/isa_{name}.cpp").exists()
+        and (flags := next(filter(compiler.accepts, candidates), None)) is not None
     }
     available = tuple(f"-DLITGPT_HAVE_{name.upper()}" for name in sets)
     base = (*BASE_FLAGS, *available, *user_flags())

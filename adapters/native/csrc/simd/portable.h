@@ -8,9 +8,9 @@
 
 namespace litgpt::LITGPT_ISA_NAMESPACE::reg {
 
-typedef float Float __attribute__((vector_size(16)));
-typedef int32_t Int __attribute__((vector_size(16)));
-typedef uint32_t Bits __attribute__((vector_size(16)));
+using Float __attribute__((vector_size(16))) = float;
+using Int __attribute__((vector_size(16))) = int32_t;
+using Bits __attribute__((vector_size(16))) = uint32_t;
 inline constexpr int kLanes = 4;
 
 LITGPT_INLINE Bits to_bits(Float a) { return reinterpret_cast<Bits>(a); }

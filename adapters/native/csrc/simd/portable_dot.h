@@ -13,7 +13,7 @@ inline constexpr int kDotParts = 1;
 inline constexpr int kFloatTokens = 2;
 inline constexpr int kFloatParts = 4;
 
-typedef int16_t Shorts __attribute__((vector_size(16)));
+using Shorts __attribute__((vector_size(16))) = int16_t;
 
 LITGPT_INLINE Shorts load_quants(const uint8_t* from) {
   Shorts out;

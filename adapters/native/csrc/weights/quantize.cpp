@@ -17,8 +17,8 @@ void store_f16(float value, uint8_t* to) {
 
 float inverse_of(float scale) {
   const float inverse = scale == 0.0F ? 0.0F : 1.0F / scale;
-  // A subnormal scale, whose float16 is zero.
-  return inverse - inverse == 0.0F ? inverse : 0.0F;
+  // Not finite: a subnormal scale, whose float16 is zero.
+  return __builtin_isfinite(inverse) ? inverse : 0.0F;
 }
 
 int clamp_q4(int value) { return value < 0 ? 0 : value > 15 ? 15 : value; }
