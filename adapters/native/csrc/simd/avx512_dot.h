@@ -31,7 +31,7 @@ LITGPT_INLINE Int load_quants(const uint8_t* from) { return _mm512_loadu_si512(f
 #ifdef __AVX512VNNI__
 LITGPT_INLINE Int dot_step(Int sum, Int unsigned_bytes, const int8_t* columns) {
   // Compilers would load the columns into a register first, with one more instruction.
-  typedef int32_t Columns __attribute__((may_alias, aligned(1)));
+  using Columns __attribute__((may_alias, aligned(1))) = int32_t;
   const auto* four = reinterpret_cast<const Columns*>(columns);
   __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(unsigned_bytes), "m"(*four));
   return sum;

@@ -8,7 +8,7 @@ namespace litgpt::LITGPT_ISA_NAMESPACE::reg {
 inline constexpr int kStepBytes = 64;  // 4 columns of 16 rows
 
 // A register, for operations that are the same in every instruction set.
-typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+using Words __attribute__((vector_size(4 * kLanes))) = uint32_t;
 
 LITGPT_INLINE Words load_words(const uint8_t* from) {
   Words words;
@@ -37,7 +37,7 @@ LITGPT_INLINE constexpr int steps_in_16_bits(Format format, int sums) {
 // The highest bits of each lane after a shift to the left: with a sign if there are 8, and without one if fewer.
 template <int kBits>
 LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
-  typedef int32_t SignedWords __attribute__((vector_size(4 * kLanes)));
+  using SignedWords __attribute__((vector_size(4 * kLanes))) = int32_t;
   const Words shifted = load_words(words) << shift;
   if constexpr (kBits == 8) return to_float((Int)((SignedWords)shifted >> 24));
   return to_float((Int)(shifted >> (32 - kBits)));
