@@ -12,7 +12,7 @@ from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
-from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format, is_quantized_again
+from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format, computes_codes
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
@@ -57,7 +57,7 @@ def build_model(
     ]
     formats = {source.parameter.name: target for source, target in plan}
     entry = None
-    if any(is_quantized_again(checkpoint, source, target) for source, target in plan):
+    if any(computes_codes(checkpoint, source, target) for source, target in plan):
         from litgpt.adapters.native.weights.packed_cache import cache_entry  # others do not need it
 
         entry = cache_entry(checkpoint, plan)

@@ -41,7 +41,8 @@ _QUANTIZED = {
     **dict.fromkeys(("Q2_K", "Q3_K"), Format.Q8),
 }
 
-_SAME_BITS = {"Q8_0": Format.Q8, "Q4_0": Format.Q4, "Q4_1": Format.Q4M}
+_COPIED = {"Q8_0": Format.Q8, "Q4_0": Format.Q4, "Q4_1": Format.Q4M, "MXFP4": Format.FP4}
+"""The formats whose codes have the order of the packed ones."""
 
 
 def choose_format(
@@ -68,10 +69,10 @@ def choose_format(
     return stored if dtype is None else FORMATS[dtype]
 
 
-def is_quantized_again(checkpoint: Checkpoint[Any], source: ParameterSource, target: Format) -> bool:
-    """Return whether packing a matrix computes 8-bit or 4-bit values, which takes long."""
+def computes_codes(checkpoint: Checkpoint[Any], source: ParameterSource, target: Format) -> bool:
+    """Return whether packing a matrix computes its codes, which takes longer than copying them."""
     names = {checkpoint.tensors[tensor].storage_format for tensor in source.hf_names}
-    return target in _QUANTIZED.values() and any(_SAME_BITS.get(name) != target for name in names)
+    return target in _QUANTIZED.values() and any(_COPIED.get(name) != target for name in names)
 
 
 def _stored_format(checkpoint: Checkpoint[Any], source: ParameterSource) -> Format:
