@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "simd/inline.h"
+#include "core/inline.h"
 #include "weights/format.h"
 
 namespace litgpt {

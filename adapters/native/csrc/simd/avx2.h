@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "simd/inline.h"
+#include "core/inline.h"
 
 namespace litgpt::LITGPT_ISA_NAMESPACE::reg {
 

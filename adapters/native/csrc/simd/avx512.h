@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "simd/inline.h"
+#include "core/inline.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 // False alarms in the intrinsics of GCC 12.

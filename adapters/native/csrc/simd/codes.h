@@ -1,4 +1,5 @@
 // The codes of 4, 5 and 6-bit weights, as unsigned bytes in the registers of every instruction set.
+// Included after the header of an instruction set, which declares the registers.
 #pragma once
 
 #include "weights/format.h"
