@@ -12,7 +12,7 @@ from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
-from litgpt.adapters.native.weights.formats import NativeQuantization, choose_format, computes_codes
+from litgpt.adapters.native.weights.formats import NativeQuantization, choose_formats, computes_codes
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
@@ -38,7 +38,7 @@ def build_model(
         sources: Its parameters, and the tensors that they are made of.
         checkpoint: The stored model.
         report: Receives the progress.
-        dtype: The dtype of the KV cache, and of weights that are not quantized.
+        dtype: The dtype of the KV cache, and of matrices that are neither kept as they are nor quantized.
         keeps_quantization: Whether weights stay in the format in which they are stored.
         quantize: The quantization of the projections.
 
@@ -50,11 +50,8 @@ def build_model(
     program = compile_program(architecture, rounded=partial(_rounded, dtype))
     kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
     own_dtype = None if keeps_quantization else dtype
-    plan = [
-        (source, choose_format(checkpoint, source, own_dtype, quantize))
-        for source in sources
-        if kinds.get(source.parameter.name) == "matrix"
-    ]
+    packed = [source for source in sources if kinds.get(source.parameter.name) == "matrix"]
+    plan = choose_formats(checkpoint, packed, own_dtype, quantize)
     formats = {source.parameter.name: target for source, target in plan}
     entry = None
     if any(computes_codes(checkpoint, source, target) for source, target in plan):

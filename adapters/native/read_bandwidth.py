@@ -18,14 +18,15 @@ def read_bandwidth() -> float:
     The result is the best of some repeats in each of several allocations, because the speed depends on the
     physical pages of an allocation.
     """
-    library, best = load_library(), 0.0
-    kept = []  # so that each allocation has other pages
-    for _ in range(_ALLOCATIONS):
-        memory = MatrixMemory().zeros(SIZE)
-        memory.fill(1)
-        kept.append(memory)
-        for _ in range(_REPEATS):
-            start = perf_counter()
-            check(library.litgpt_read_memory(memory.ctypes.data, memory.nbytes), "Reading memory")
-            best = max(best, SIZE / (perf_counter() - start))
+    return max(_speed_of_allocation() for _ in range(_ALLOCATIONS))
+
+
+def _speed_of_allocation() -> float:
+    read, best = load_library().litgpt_read_memory, 0.0
+    memory = MatrixMemory().zeros(SIZE)
+    memory.fill(1)
+    for _ in range(_REPEATS):
+        start = perf_counter()
+        check(read(memory.ctypes.data, memory.nbytes), "Reading memory")
+        best = max(best, SIZE / (perf_counter() - start))
     return best

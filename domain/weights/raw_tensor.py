@@ -23,15 +23,15 @@ class RawRows:
         read: Returns the read-only bytes, little-endian, which stay valid after the checkpoint is closed.
             They are those of the file, or in another order, which is established at the first call.
         row_numbers: The row of the tensor that each stored row is.
-        file: The path, size and modification time (in nanoseconds) of the file whose bytes they are, in its
-            order; None for others.
+        file: The path, inode, size and times of change (in nanoseconds) of the file whose bytes they are, in
+            its order; None for others.
         drop_pages: Drops the pages of the file from this process's memory; they are read again when accessed.
     """
 
     storage_format: str
     read: Callable[[], memoryview] = attrs.field(repr=False)
     row_numbers: Sequence[int] = attrs.field(repr=False)
-    file: tuple[str, int, int] | None = attrs.field(default=None, kw_only=True)
+    file: tuple[str | int, ...] | None = attrs.field(default=None, kw_only=True)
     drop_pages: Callable[[], None] = attrs.field(default=_keep_pages, repr=False)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
     from litgpt.application.convert_model import ConvertModel
+    from litgpt.application.files.overwrite_guard import OverwriteGuard
     from litgpt.application.first_match import FirstMatch
     from litgpt.application.load_model import LoadModel
     from litgpt.application.place_model import PlaceModel
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from litgpt.domain.lora.config import LoraAdapter
     from litgpt.domain.model import Architecture
     from litgpt.domain.overwrite_check import SavedContent
-    from litgpt.domain.ports import DistributionStrategy, ModelStore, ModelToSave, OpenTokenizer, Profiler
+    from litgpt.domain.ports import (
+        DistributionStrategy,
+        ExportTokenizer,
+        ModelStore,
+        ModelToSave,
+        OpenTokenizer,
+        Profiler,
+        WriteModel,
+    )
     from litgpt.domain.progress import Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.tokenizer_source import TokenizerSource
@@ -194,17 +203,26 @@ def _load_model(store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer") -> "L
     return LoadModel(store, open_tokenizer)
 
 
-def _place_model(strategy: "DistributionStrategy[Any]") -> "PlaceModel[Any]":
+def _place_model(
+    strategy: "DistributionStrategy[Any]", tensors_equal: "Callable[[Any, Any], bool]"
+) -> "PlaceModel[Any]":
     from litgpt.application.place_model import PlaceModel
 
-    return PlaceModel(strategy, _tensors_equal, _missing_part)
+    return PlaceModel(strategy, tensors_equal, _missing_part)
 
 
-def _save_model() -> "SaveModel[Any]":
+def _overwrite_guard() -> "OverwriteGuard":
     from litgpt.application.files.overwrite_guard import OverwriteGuard
+
+    return OverwriteGuard(_folder_content)
+
+
+def _save_model(
+    export_tokenizer: "ExportTokenizer", write_folder: "WriteModel[Any]", overwrite_guard: "OverwriteGuard"
+) -> "SaveModel[Any]":
     from litgpt.application.save_model import SaveModel
 
-    return SaveModel(_export_tokenizer, _write_folder, OverwriteGuard(_folder_content))
+    return SaveModel(export_tokenizer, write_folder, overwrite_guard)
 
 
 def _convert_model(
@@ -215,25 +233,10 @@ def _convert_model(
     return ConvertModel(load, place, save)
 
 
-def _services(
-    strategy: "DistributionStrategy[Any]",
-    place_model: "PlaceModel[Any]",
-    save_model: "SaveModel[Any]",
-    read_adapter: "Callable[[ModelReference], LoraAdapter[Any]]",
-    profiler: "Callable[[str], Profiler]",
-) -> "Services":
+def _services(**services: Any) -> "Services":
     from litgpt.services import Services
 
-    return Services(
-        strategy=strategy,
-        place_model=place_model,
-        save_model=save_model,
-        overwrite_guard=save_model.overwrite_guard,
-        export_tokenizer=_export_tokenizer,
-        read_adapter=read_adapter,
-        write_adapter=_write_adapter,
-        profiler=profiler,
-    )
+    return Services(**services)
 
 
 class Container(containers.DeclarativeContainer):
@@ -250,17 +253,30 @@ class Container(containers.DeclarativeContainer):
     open_tokenizer = providers.Singleton(_open_tokenizer)
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
+    tensors_equal = providers.Object(_tensors_equal)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
+    export_tokenizer = providers.Object(_export_tokenizer)
+    write_folder = providers.Object(_write_folder)
     read_adapter = providers.Singleton(_read_adapter, hub.provider)
+    write_adapter = providers.Object(_write_adapter)
 
     load_model = providers.Factory(_load_model, store, open_tokenizer)
     load_random = providers.Factory(_load_model, random_store, open_tokenizer)
-    place_model = providers.Factory(_place_model, strategy)
-    save_model = providers.Factory(_save_model)
+    place_model = providers.Factory(_place_model, strategy, tensors_equal)
+    overwrite_guard = providers.Factory(_overwrite_guard)
+    save_model = providers.Factory(_save_model, export_tokenizer, write_folder, overwrite_guard)
     convert_model = providers.Factory(_convert_model, load_model, place_model, save_model)
     services = providers.Factory(
-        _services, strategy, place_model, save_model, read_adapter, profiler.provider
+        _services,
+        strategy=strategy,
+        place_model=place_model,
+        save_model=save_model,
+        overwrite_guard=overwrite_guard,
+        export_tokenizer=export_tokenizer,
+        read_adapter=read_adapter,
+        write_adapter=write_adapter,
+        profiler=profiler.provider,
     )
 
 

@@ -68,7 +68,7 @@ class MmapFile:
     file_id: tuple[int, int] | None = None
     _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
     _raw_map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
-    _identity: tuple[str, int, int] | None = attrs.field(default=None, init=False, repr=False)
+    _identity: tuple[str | int, ...] | None = attrs.field(default=None, init=False, repr=False)
 
     def tensor(self, name: str, entry: TensorEntry, dtype: DType | None) -> "torch.Tensor":
         """Return a tensor of the file: a view, unless another dtype is requested.
@@ -119,7 +119,8 @@ class MmapFile:
                     reason = "it was replaced after the model was opened. Load the model again."
                     raise CorruptFile(str(self.path), reason)
                 mapped = map_descriptor(file.fileno())
-                self._identity = os.path.realpath(self.path), status.st_size, status.st_mtime_ns
+                times = status.st_mtime_ns, status.st_ctime_ns
+                self._identity = os.path.realpath(self.path), status.st_ino, status.st_size, *times
         except FileNotFoundError as error:
             raise MissingFile(str(self.path), "it was removed after the model was opened.") from error
         except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Present a quantized checkpoint as dequantized weights with Hugging Face names and shapes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -40,16 +41,23 @@ class DequantizedTensors:
         import torch
 
         packed = self._packed[name]
-        try:
+        with self._named_errors(name):
             return packed.unpack(self._parts(packed), getattr(torch, dtype or "float32"))
-        except ValueError as error:
-            raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
 
     def raw(self, name: str) -> RawTensor | None:
         if name not in self._packed:
             return self._stored.raw(name)
         packed = self._packed[name]
-        return None if packed.blocks is None else packed.blocks(self._parts(packed))
+        with self._named_errors(name):
+            return None if packed.blocks is None else packed.blocks(self._parts(packed))
+
+    @contextmanager
+    def _named_errors(self, name: str) -> Iterator[None]:
+        """Raise CorruptFile if the parts of a weight contradict each other."""
+        try:
+            yield
+        except ValueError as error:
+            raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
 
     def _parts(self, packed: PackedWeight) -> "dict[str, torch.Tensor]":
         return {role: self._stored.read(part) for role, part in packed.parts.items()}

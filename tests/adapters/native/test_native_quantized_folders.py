@@ -1,5 +1,6 @@
 """Quantized safetensors run in their own bits, with the values that torch dequantizes."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from litgpt import LLM
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
@@ -20,7 +22,8 @@ from tests.adapters.native.test_native_weights import (
     read_by_torch,
     sources_of,
 )
-from tests.adapters.quantized_folders import CASES, Case, awq, gpt_oss_folder, gptq, quantized_folder
+from tests.adapters.quantized_folders import CASES, Case, awq, gpt_oss_folder, gptq, quantized_folder, write
+from tests.adapters.tiny_models import tiny_model
 from tests.contracts.raw_tensors import stored_bytes
 
 AWQ = {"quant_method": "awq", "bits": 4, "version": "gemm", "zero_point": True}
@@ -108,6 +111,35 @@ def test_scales_beyond_float16_are_dequantized(tmp_path: Path) -> None:
 def test_the_experts_of_gpt_oss_keep_their_codes(tmp_path: Path) -> None:
     gpt_oss_folder(tmp_path / "tiny")
     assert formats_of(tmp_path / "tiny") == {Format.FP4}
+
+
+@pytest.mark.parametrize("common", [Format.BF16, Format.Q4Z])
+def test_the_experts_of_a_layer_have_a_common_format(common: Format, tmp_path: Path) -> None:
+    """With act-order, the order of an expert can be trivial by chance."""
+    tiny_model("qwen3_moe", hidden_size=64, moe_intermediate_size=32, num_hidden_layers=2).save_pretrained(
+        tmp_path / "plain"
+    )
+    stored: dict[str, torch.Tensor] = {}
+    for name, weight in load_file(tmp_path / "plain" / "model.safetensors").items():
+        if ".experts." not in name:
+            stored[name] = weight
+            continue
+        shuffled = common is Format.BF16 and ".experts.0." not in name and weight.shape[1] > 32
+        layer = name.removesuffix(".weight")
+        parts, _ = gptq(layer, weight.numpy(), size=32, shuffled=shuffled)
+        del parts[f"{layer}.bias"]
+        stored |= parts
+    config = json.loads((tmp_path / "plain" / "config.json").read_text())
+    write(tmp_path / "tiny", config, {**GPTQ, "bits": 4, "group_size": 32, "desc_act": True}, stored)
+    with LLM.load(tmp_path / "tiny", distribute=None, quiet=True) as model:
+        model.distribute(engine="native")
+        placed: Any = model._placed
+        formats = {
+            matrix.format
+            for name, matrix in placed.model.weights.items()
+            if ".experts." in name and not name.endswith("proj.weight")
+        }
+        assert formats == {common}
 
 
 def test_formats_without_blocks_are_packed_in_bfloat16(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_each_quantization_and_each_version_of_a_file_has_its_own(folder: Path, 
     assert len(files(folder)) == 3
 
 
+def test_another_file_of_the_same_size_and_modification_time_is_packed(
+    folder: Path, packed: list[str]
+) -> None:
+    load(folder)
+    file = folder / "model.safetensors"
+    status = file.stat()
+    shutil.copyfile(tiny_folder("llama", seed=1) / "model.safetensors", file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    packed.clear()
+    load(folder)
+    assert packed
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_only_the_user_can_read_it(folder: Path) -> None:
     load(folder)

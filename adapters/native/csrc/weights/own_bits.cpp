@@ -14,7 +14,7 @@ constexpr int64_t kPlaneBytes = kWord * kTileRows;
 
 void store_f16(uint8_t* to, int64_t row, const uint8_t* from) { memcpy(to + 2 * row, from, 2); }
 
-// `words` and `to` begin with those of the first row of the tile.
+// `to` begins with the codes of the first row of the tile.
 void store_words(uint8_t* to, int64_t row, const uint8_t* codes, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += kWord) memcpy(to + at * kTileRows + row * kWord, codes + at, kWord);
 }
