@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from litgpt.adapters.pytorch.quantization import int4
 from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear
 from litgpt.adapters.pytorch.quantization.int4 import Int4Linear
 from litgpt.adapters.pytorch.quantization.int8 import Int8Linear
@@ -150,3 +151,11 @@ def test_double_quantization_packs_the_scales_and_nothing_else() -> None:
     assert packed.absmax.dtype == torch.uint8
     torch.testing.assert_close(packed.codes, plain.codes)
     torch.testing.assert_close(packed.scales(), plain.scales(), rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("block_size", [2, 32, 64])
+def test_packed_codes_are_contiguous_as_the_kernel_needs_them(block_size: int) -> None:
+    codes = torch.arange(64 * 64, dtype=torch.uint8).view(64, 64) % 16
+    packed = int4.pack(codes, block_size)
+    assert packed.is_contiguous()
+    assert torch.equal(int4.unpack(packed, block_size).transpose(1, 2).flatten(0, 1), codes)

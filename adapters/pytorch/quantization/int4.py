@@ -46,7 +46,7 @@ def pack(codes: Tensor, block_size: int) -> Tensor:
     """
     low, high = codes.unflatten(0, (-1, block_size)).transpose(1, 2).chunk(2, -1)
     packed: Tensor = low | (high << 4)
-    return packed.reshape(codes.shape[0], -1)
+    return packed.reshape(codes.shape[0], -1).contiguous()  # it can be a view if there is a single block
 
 
 def unpack(packed: Tensor, block_size: int) -> Tensor:
