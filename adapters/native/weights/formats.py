@@ -83,13 +83,13 @@ def choose_format(
         quantize: `int8` or `int4` (with a scale and a minimum for 32 weights). The embedding and the head
             then have 8 bits, or fewer if they are stored so; routers are not quantized.
     """
-    stored = _stored_format(checkpoint, source)
     if quantize is not None:
         if _is_vocabulary(source.parameter):
+            stored = _stored_format(checkpoint, source)
             return stored if stored in _QUANTIZED.values() else Format.Q8
         if is_quantized(source.parameter):
             return Format.Q8 if quantize == "int8" else Format.Q4M
-    return stored if dtype is None else FORMATS[dtype]
+    return _stored_format(checkpoint, source) if dtype is None else FORMATS[dtype]
 
 
 def computes_codes(checkpoint: Checkpoint[Any], source: ParameterSource, target: Format) -> bool:

@@ -28,7 +28,7 @@ LITGPT_INLINE const T* at(const T* base, int64_t offset) {
 }
 
 // 16 rows (from `row`) of `kTokens` tokens (from `token`).
-template <Format kFormat, class Product, int kTokens>
+template <class Product, int kTokens>
 __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_t groups, int64_t row,
                                                      const Prepared& x, int64_t token, const Output& out) {
   // A single token takes all rows at once, for more independent sums.
@@ -38,7 +38,7 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       at(x.bf16, token * x.cols),
       at(x.q8, token * x.cols),
       at(x.scales, token * groups),
-      at(x.sums, token * groups * x_sums(kFormat)),
+      at(x.sums, token * groups * x_sums(Product::kWeights)),
       at(x.outliers, token * max_outliers(x.cols)),
       at(x.outlier_counts, token),
       x.cols,
@@ -58,21 +58,23 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
 }
 
 // The tiles times all tokens, in blocks of kTokens and, for the rest, smaller ones.
-template <Format kFormat, class Product, int kTokens>
+template <class Product, int kTokens>
 static void multiply_tiles(const Matrix& weight, int64_t first_tile, int64_t last_tile, const Prepared& x,
                            int64_t token, int64_t last_token, const Output& out) {
+  const int64_t groups = weight.groups();
+  const int64_t tile_bytes = weight.tile_bytes();
   for (; token + kTokens <= last_token; token += kTokens) {
     for (int64_t tile = first_tile; tile < last_tile; ++tile) {
-      const uint8_t* from = weight.data + tile * weight.tile_bytes();
-      multiply_block<kFormat, Product, kTokens>(from, weight.groups(), tile * kTileRows, x, token, out);
+      const uint8_t* from = weight.data + tile * tile_bytes;
+      multiply_block<Product, kTokens>(from, groups, tile * kTileRows, x, token, out);
     }
   }
   if constexpr (kTokens > 1) {
-    multiply_tiles<kFormat, Product, kTokens / 2>(weight, first_tile, last_tile, x, token, last_token, out);
+    multiply_tiles<Product, kTokens / 2>(weight, first_tile, last_tile, x, token, last_token, out);
   }
 }
 
-template <Format kFormat, class Product>
+template <class Product>
 static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
                      int64_t first_token, int64_t last_token, const Output& out) {
   // These tiles stay in the second-level cache while all tokens pass, and a block of tokens in the first level while
@@ -82,33 +84,27 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
   const int64_t at_once = fitting < 1 ? 1 : fitting;
   for (int64_t tile = first_tile; tile < last_tile; tile += at_once) {
     const int64_t tile_end = tile + at_once < last_tile ? tile + at_once : last_tile;
-    multiply_tiles<kFormat, Product, Product::kTokens>(weight, tile, tile_end, x, first_token, last_token, out);
+    multiply_tiles<Product, Product::kTokens>(weight, tile, tile_end, x, first_token, last_token, out);
   }
-}
-
-template <Format kFormat>
-static void multiply_quantized(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
-                               int64_t first_token, int64_t last_token, const Output& out) {
-  multiply<kFormat, QuantProduct<kFormat>>(weight, x, first_tile, last_tile, first_token, last_token, out);
 }
 
 static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
                    int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha) {
   const Output out = {bias, y, stride, add, alpha};
   switch (weight.format) {
-    case kF32: return multiply<kF32, ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kBF16: return multiply<kBF16, ProductBF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kF16: return multiply<kF16, ProductF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ8: return multiply_quantized<kQ8>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ4: return multiply_quantized<kQ4>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ4M: return multiply_quantized<kQ4M>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ4Z: return multiply_quantized<kQ4Z>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ5: return multiply_quantized<kQ5>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ5M: return multiply_quantized<kQ5M>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kFP4: return multiply_quantized<kFP4>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ4K: return multiply_quantized<kQ4K>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ5K: return multiply_quantized<kQ5K>(weight, x, first_tile, last_tile, first_token, last_token, out);
-    case kQ6K: return multiply_quantized<kQ6K>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kF32: return multiply<ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kBF16: return multiply<ProductBF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kF16: return multiply<ProductF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ8: return multiply<QuantProduct<kQ8>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4: return multiply<QuantProduct<kQ4>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4M: return multiply<QuantProduct<kQ4M>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4Z: return multiply<QuantProduct<kQ4Z>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ5: return multiply<QuantProduct<kQ5>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ5M: return multiply<QuantProduct<kQ5M>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kFP4: return multiply<QuantProduct<kFP4>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ4K: return multiply<QuantProduct<kQ4K>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ5K: return multiply<QuantProduct<kQ5K>>(weight, x, first_tile, last_tile, first_token, last_token, out);
+    case kQ6K: return multiply<QuantProduct<kQ6K>>(weight, x, first_tile, last_tile, first_token, last_token, out);
     default: return;
   }
 }

@@ -59,6 +59,7 @@ static void take_outliers(Format format, int64_t index, float threshold, int64_t
 
 static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
   const float threshold = static_cast<float>(kOutlier * kOutlier) * mean_square(x, cols, 0.0F);
+  const bool has_halves = x_sums(format) == 2;
   out.outlier_count = 0;
   for (int64_t c = 0; c < padded; c += kGroup) {
     Floats low = load_padded(x + c, cols - c);
@@ -82,11 +83,11 @@ static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padd
     // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
     const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
     out.scales[c / kGroup] = scale;
-    if (x_sums(format) == 1) {
-      out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
-    } else {
+    if (has_halves) {
       out.sums[2 * (c / kGroup)] = scale * sum(low_quants);
       out.sums[2 * (c / kGroup) + 1] = scale * sum(high_quants);
+    } else {
+      out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
     }
   }
 }

@@ -38,6 +38,8 @@ struct FloatProduct {
 };
 
 struct ProductF32 : FloatProduct {
+  static constexpr Format kWeights = kF32;
+
   template <int kTokens, int kCount>
   LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
@@ -53,6 +55,8 @@ struct ProductF32 : FloatProduct {
 };
 
 struct ProductF16 : FloatProduct {
+  static constexpr Format kWeights = kF16;
+
   template <int kTokens, int kCount>
   LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
@@ -68,6 +72,8 @@ struct ProductF16 : FloatProduct {
 };
 
 struct ProductBF16 : FloatProduct {
+  static constexpr Format kWeights = kBF16;
+
   template <int kTokens, int kCount>
   LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
                                 reg::Float (&sums)[kTokens][kCount]) {
@@ -143,6 +149,7 @@ struct Scales {
 // sum += scale of the weights * (scale of x * dot - zero * sum of x) + offset * sum of x
 template <Format kFormat>
 struct QuantProduct {
+  static constexpr Format kWeights = kFormat;
   static constexpr int kSums = x_sums(kFormat);
   static constexpr int kTokens = kSums == 1 ? reg::kDotTokens : reg::kHalfDotTokens;
   static constexpr int kParts = reg::kDotParts;
@@ -216,23 +223,15 @@ struct QuantProduct {
  private:
   // The codes of an outlier's column, less the zero.
   LITGPT_INLINE reg::Float code(const uint8_t* group, const Outlier& outlier) {
-    reg::Float value = reg::load_high_bits<kBits == 8 ? 8 : 4>(group + outlier.word, outlier.shift);
+    constexpr int kLowBits = kBits == 8 ? 8 : 4;
+    reg::Float value = reg::load_high_bits<kLowBits, kFormat == kFP4>(group + outlier.word, outlier.shift);
     if constexpr (kBits == 5 || kBits == 6) {
       const reg::Float upper = reg::load_high_bits<kBits - 4>(group + outlier.plane, outlier.plane_shift);
       value = reg::fma(upper, reg::broadcast(16.0F), value);
     }
-    if constexpr (kFormat == kFP4) {
-      // The eighth value has the sign; the others are the largest of three linear functions of the code.
-      const reg::Float negative =
-          reg::min(reg::max(value - reg::broadcast(7.0F), reg::broadcast(0.0F)), reg::broadcast(1.0F));
-      const reg::Float size = value - reg::broadcast(8.0F) * negative;
-      const reg::Float steep = reg::fma(size, reg::broadcast(4.0F), reg::broadcast(-16.0F));
-      const reg::Float middle = reg::fma(size, reg::broadcast(2.0F), reg::broadcast(-4.0F));
-      const reg::Float magnitude = reg::max(size, reg::max(middle, steep));
-      return magnitude * reg::fma(negative, reg::broadcast(-2.0F), reg::broadcast(1.0F));
-    }
-    constexpr int kOffset = quantization(kFormat).zero;
-    return kOffset == 0 ? value : value - reg::broadcast(static_cast<float>(kOffset));
+    // The codes of 8 bits are signed here.
+    constexpr float kOffset = kFormat == kQ8 ? 0.0F : kZero;
+    return kOffset == 0.0F ? value : value - reg::broadcast(kOffset);
   }
 };
 

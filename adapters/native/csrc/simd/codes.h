@@ -22,7 +22,15 @@ LITGPT_INLINE Words look_up(const uint8_t (&table)[16], Words bytes);
 
 // Added to the E2M1 values, so that their codes are unsigned.
 inline constexpr int kFp4Zero = 12;
-alignas(16) inline constexpr uint8_t kFp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+struct Fp4Codes {
+  alignas(16) uint8_t bytes[16];
+};
+LITGPT_INLINE constexpr Fp4Codes fp4_codes() {
+  Fp4Codes codes{};
+  for (int i = 0; i < 16; ++i) codes.bytes[i] = static_cast<uint8_t>(kFp4Values[i] + kFp4Zero);
+  return codes;
+}
+inline constexpr Fp4Codes kFp4Codes = fp4_codes();
 
 LITGPT_INLINE constexpr int largest_code(Format format) {
   return format == kFP4 ? 2 * kFp4Zero : (1 << quantization(format).bits) - 1;
@@ -35,13 +43,15 @@ LITGPT_INLINE constexpr int steps_in_16_bits(Format format, int sums) {
   return pairs * sums >= 8 ? 4 : pairs * sums >= 4 ? 2 : 1;
 }
 
-// The highest bits of each lane after a shift to the left: with a sign if there are 8, and without one if fewer.
-template <int kBits>
+// The highest bits of each lane after a shift to the left: with a sign if there are 8, and without one if fewer. Those
+// of FP4 are looked up.
+template <int kBits, bool kIsFp4 = false>
 LITGPT_INLINE Float load_high_bits(const uint8_t* words, int shift) {
   using SignedWords __attribute__((vector_size(4 * kLanes))) = int32_t;
   const Words shifted = load_words(words) << shift;
   if constexpr (kBits == 8) return to_float((Int)((SignedWords)shifted >> 24));
-  return to_float((Int)(shifted >> (32 - kBits)));
+  const Words code = shifted >> (32 - kBits);
+  return to_float((Int)(kIsFp4 ? look_up(kFp4Codes.bytes, code) & 0xffU : code));
 }
 
 // The codes of columns 4 * step to 4 * step + 3, and of those 16 columns further, of the rows in a register.
@@ -58,7 +68,7 @@ LITGPT_INLINE CodePair load_codes(const uint8_t* codes, int step) {
   CodePair pair = {both & kLowBits, both >> 4 & kLowBits};
   const uint8_t* plane = codes + 4 * kStepBytes;
   if constexpr (kFormat == kFP4) {
-    pair = {look_up(kFp4Codes, pair.low), look_up(kFp4Codes, pair.high)};
+    pair = {look_up(kFp4Codes.bytes, pair.low), look_up(kFp4Codes.bytes, pair.high)};
   } else if constexpr (kBits == 5) {
     constexpr uint32_t kFifth = 0x10101010;
     const Words bits = load_words(plane);
