@@ -112,7 +112,7 @@ Status multiply(const litgpt_tensor& tensor, const float* x, int64_t tokens, flo
   Array<float> padded;
   LITGPT_TRY(rows.reserve(tokens, cols));
   LITGPT_TRY(padded.resize(tokens * stride));
-  const Prepared prepared = rows.view(cols);
+  const Prepared prepared = rows.view(tokens, cols);
   auto body = [&](Worker& worker) {
     worker.each(tokens, 1, [&](int64_t first, int64_t last) {
       kernels->prepare(weight.format, x, weight.cols, weight.cols, first, last, prepared);

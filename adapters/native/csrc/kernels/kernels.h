@@ -38,15 +38,19 @@ LITGPT_INLINE constexpr int x_sums(Format format) {
 // `cols` rounded up to a multiple of 32 elements; the padding is zero.
 struct Prepared {
   int64_t cols;    // padded
+  int64_t stride;  // of scales and sums
   float* f32;      // kF32, kF16, and kBF16 without bf16 instructions
   uint16_t* bf16;  // kBF16 with bf16 instructions
   // Quantized formats: x = scale * q, with one scale for each row and group of 32, and q = 0 for outliers.
   int8_t* q8;
-  float* scales;
-  float* sums;              // of x in each group, without outliers; x_sums(format) for each
+  float* scales;            // [group][row]: those of a block of rows are adjacent
+  float* sums;              // [group][x_sums(format)][row]: of x without outliers, times the format's `sum_factor`
   Outlier* outliers;        // max_outliers(cols) for each row
   int32_t* outlier_counts;  // per row
 };
+
+// The distance of the scales of two groups. Not a power of two, so that they are not in the same sets of a cache.
+LITGPT_INLINE constexpr int64_t scale_stride(int64_t rows) { return rows < 16 ? rows : round_up(rows, 16) + 16; }
 
 enum NormKind : int32_t { kRms = 0, kLayer = 1 };
 enum Activation : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kRelu2 = 4, kSigmoid = 5 };

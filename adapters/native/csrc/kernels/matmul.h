@@ -37,12 +37,12 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       at(x.f32, token * x.cols),
       at(x.bf16, token * x.cols),
       at(x.q8, token * x.cols),
-      at(x.scales, token * groups),
-      at(x.sums, token * groups * x_sums(Product::kWeights)),
+      at(x.scales, token),
+      at(x.sums, token),
       at(x.outliers, token * max_outliers(x.cols)),
       at(x.outlier_counts, token),
       x.cols,
-      groups,
+      x.stride,
   };
   for (int part = 0; part < kParts; part += kCount) {
     reg::Float sums[kTokens][kCount];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/pointwise.h"
+#include "kernels/products.h"
 
 namespace litgpt::LITGPT_ISA_NAMESPACE {
 
@@ -19,27 +20,29 @@ static void prepare_bf16(const float* x, int64_t cols, int64_t padded, uint16_t*
 
 // The row of `out` that has the quantized values of row `t`.
 struct QuantRow {
-  QuantRow(Format format, const Prepared& out, int64_t t)
+  QuantRow(const Prepared& out, int64_t t)
       : q8(out.q8 + t * out.cols),
-        scales(out.scales + t * (out.cols / kGroup)),
-        sums(out.sums + t * x_sums(format) * (out.cols / kGroup)),
+        scales(out.scales + t),
+        sums(out.sums + t),
+        stride(out.stride),
         outliers(out.outliers + t * max_outliers(out.cols)),
         outlier_count(out.outlier_counts[t]) {}
 
   int8_t* q8;
   float* scales;
   float* sums;
+  int64_t stride;
   Outlier* outliers;
   int32_t& outlier_count;
 };
 
-// Moves the values of a group whose squares exceed `threshold` to the outliers of the row.
-static void take_outliers(Format format, int64_t index, float threshold, int64_t most, float* group,
+// Moves the values of group `index` in `columns`, a set of bits, to the outliers of the row.
+static void take_outliers(Format format, int64_t index, uint32_t columns, int64_t most, float* group,
                           const QuantRow& out) {
   const int bits = quantization(format).bits;
   constexpr int kHalf = kGroup / 2;
-  for (int col = 0; col < kGroup; ++col) {
-    if (group[col] * group[col] <= threshold || out.outlier_count >= most) continue;
+  for (; columns != 0 && out.outlier_count < most; columns &= columns - 1) {
+    const int col = __builtin_ctz(columns);
     Outlier& outlier = out.outliers[out.outlier_count++];
     const int half = col / kHalf;
     const int low = bits == 8 ? col : col % kHalf;  // the byte that has its low bits
@@ -58,22 +61,23 @@ static void take_outliers(Format format, int64_t index, float threshold, int64_t
 }
 
 static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
-  const float threshold = static_cast<float>(kOutlier * kOutlier) * mean_square(x, cols, 0.0F);
+  const Floats threshold = broadcast(static_cast<float>(kOutlier * kOutlier) * mean_square(x, cols, 0.0F));
   const bool has_halves = x_sums(format) == 2;
+  const float factor = sum_factor(format);
   out.outlier_count = 0;
   for (int64_t c = 0; c < padded; c += kGroup) {
     Floats low = load_padded(x + c, cols - c);
     Floats high = load_padded(x + c + kLanes, cols - c - kLanes);
-    float largest = max_lane(max(abs(low), abs(high)));
-    if (largest * largest > threshold) {
+    const uint32_t outliers = greater_lanes(low * low, threshold) | greater_lanes(high * high, threshold) << kLanes;
+    if (outliers != 0) {
       alignas(64) float group[kGroup];
       store(group, low);
       store(group + kLanes, high);
-      take_outliers(format, c / kGroup, threshold, max_outliers(padded), group, out);
+      take_outliers(format, c / kGroup, outliers, max_outliers(padded), group, out);
       low = load(group);
       high = load(group + kLanes);
-      largest = max_lane(max(abs(low), abs(high)));
     }
+    const float largest = max_lane(max(abs(low), abs(high)));
     // Below 2^-120 the inverse could overflow; such a group counts as zero.
     const float inverse = largest > 7.6e-37F ? 127.0F / largest : 0.0F;
     const Floats low_quants = round(low * broadcast(inverse));
@@ -82,12 +86,13 @@ static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padd
     store_i8(out.q8 + c + kLanes, high_quants);
     // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
     const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
-    out.scales[c / kGroup] = scale;
+    const int64_t group = c / kGroup;
+    out.scales[group * out.stride] = scale;
     if (has_halves) {
-      out.sums[2 * (c / kGroup)] = scale * sum(low_quants);
-      out.sums[2 * (c / kGroup) + 1] = scale * sum(high_quants);
+      out.sums[2 * group * out.stride] = factor * (scale * sum(low_quants));
+      out.sums[(2 * group + 1) * out.stride] = factor * (scale * sum(high_quants));
     } else {
-      out.sums[c / kGroup] = scale * sum(low_quants + high_quants);
+      out.sums[group * out.stride] = factor * (scale * sum(low_quants + high_quants));
     }
   }
 }
@@ -97,7 +102,7 @@ static void prepare(Format format, const float* x, int64_t stride, int64_t cols,
   for (int64_t t = first; t < last; ++t) {
     const float* row = x + t * stride;
     if (is_quantized(format)) {
-      prepare_q8(format, row, cols, out.cols, QuantRow(format, out, t));
+      prepare_q8(format, row, cols, out.cols, QuantRow(out, t));
     } else if (format == kBF16 && reg::kBf16Dot) {
       prepare_bf16(row, cols, out.cols, out.bf16 + t * out.cols);
     } else {

@@ -15,7 +15,7 @@ struct TokenRows {
   const Outlier* outliers;
   const int32_t* outlier_counts;
   int64_t cols;
-  int64_t groups;
+  int64_t stride;  // of scales and sums
 };
 
 // `accumulate` adds the products of group `g` to the sums of kCount registers of rows, from register `part` of the
@@ -146,7 +146,17 @@ struct Scales {
   }
 };
 
-// sum += scale of the weights * (scale of x * dot - zero * sum of x) + offset * sum of x
+// What the dot products of codes exceed those of values with a scale of 1 by, as a multiple of the sum of x.
+LITGPT_INLINE constexpr float excess(Format format) {
+  return format == kQ8    ? reg::kQ8Excess
+         : format == kFP4 ? static_cast<float>(reg::kFp4Zero)
+                          : static_cast<float>(quantization(format).zero);
+}
+
+// The factor of the sums of x that `Prepared` has.
+LITGPT_INLINE constexpr float sum_factor(Format format) { return excess(format) == 0.0F ? 1.0F : -excess(format); }
+
+// sum += scale of the weights * (scale of x * dot - excess * sum of x) + offset * sum of x
 template <Format kFormat>
 struct QuantProduct {
   static constexpr Format kWeights = kFormat;
@@ -155,9 +165,7 @@ struct QuantProduct {
   static constexpr int kParts = reg::kDotParts;
   static constexpr int kBits = quantization(kFormat).bits;
   static constexpr int64_t kScaleBytes = tile_scale_bytes(kFormat);
-  static constexpr float kZero = kFormat == kQ8    ? reg::kQ8Excess
-                                 : kFormat == kFP4 ? static_cast<float>(reg::kFp4Zero)
-                                                   : static_cast<float>(quantization(kFormat).zero);
+  static constexpr float kZero = excess(kFormat);
 
   template <int kTokens, int kCount>
   LITGPT_INLINE void accumulate(const uint8_t* tile, int part, const TokenRows& x, int64_t g,
@@ -170,28 +178,26 @@ struct QuantProduct {
       } else {
         reg::dot_codes<kFormat>(codes + p * 4 * reg::kLanes, x.q8 + g * kGroup, x.cols, dots);
       }
-      reg::Float products[kTokens][kSums];
-      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
-        for (int s = 0; s < kSums; ++s) products[t][s] = reg::to_float(dots[t][s]);
-      }
       const auto scales = Scales<kFormat>::load(tile, g, (part + p) * reg::kLanes);
-      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) {
-        const reg::Float x_scale = reg::broadcast(x.scales[t * x.groups + g]);
-        const float* x_sum = x.sums + (t * x.groups + g) * kSums;
-        for (int s = 0; s < kSums; ++s) {
-          reg::Float product = products[t][s];
-          if constexpr (kZero != 0.0F) {
-            product = reg::fma(product, x_scale, reg::broadcast(-kZero * x_sum[s]));
-          } else {
-            product = product * x_scale;
-          }
-          sums[t][p] = reg::fma(scales.scale[s], product, sums[t][p]);
-        }
-        if constexpr (Scales<kFormat>::kHasOffset) {
-          sums[t][p] = reg::fma(scales.offset, reg::broadcast(x_sum[0]), sums[t][p]);
-        }
-      }
+      _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t) add_dots(scales, dots[t], x, t, g, sums[t][p]);
     }
+  }
+
+  // Adds a token's dot products of the codes in group `g`.
+  LITGPT_INLINE void add_dots(const Scales<kFormat>& scales, const reg::Int (&dots)[kSums], const TokenRows& x, int t,
+                              int64_t g, reg::Float& sum) {
+    const reg::Float x_scale = reg::broadcast(x.scales[g * x.stride + t]);
+    const float* x_sum = x.sums + g * kSums * x.stride + t;
+    for (int s = 0; s < kSums; ++s) {
+      reg::Float product = reg::to_float(dots[s]);
+      if constexpr (kZero != 0.0F) {
+        product = reg::fma(product, x_scale, reg::broadcast(x_sum[s * x.stride]));
+      } else {
+        product = product * x_scale;
+      }
+      sum = reg::fma(scales.scale[s], product, sum);
+    }
+    if constexpr (Scales<kFormat>::kHasOffset) sum = reg::fma(scales.offset, reg::broadcast(x_sum[0]), sum);
   }
 
   template <int kTokens, int kCount>

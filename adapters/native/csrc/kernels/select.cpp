@@ -23,22 +23,24 @@ extern const Kernels kKernels_neon;
 
 namespace {
 
+// Detected once: a virtual machine executes CPUID in the hypervisor.
+[[maybe_unused]] const CpuFeatures kCpu = detect_cpu_features();
+
 // The kernels that this processor runs, fastest first; null ends the list.
 const Kernels* runnable(int index) {
   const Kernels* found[5] = {};
   int count = 0;
-  [[maybe_unused]] const CpuFeatures cpu = detect_cpu_features();
 #ifdef LITGPT_HAVE_AVX512VNNI
-  if (cpu.avx512vnni) found[count++] = &kKernels_avx512vnni;
+  if (kCpu.avx512vnni) found[count++] = &kKernels_avx512vnni;
 #endif
 #ifdef LITGPT_HAVE_AVX512
-  if (cpu.avx512) found[count++] = &kKernels_avx512;
+  if (kCpu.avx512) found[count++] = &kKernels_avx512;
 #endif
 #ifdef LITGPT_HAVE_AVX2
-  if (cpu.avx2) found[count++] = &kKernels_avx2;
+  if (kCpu.avx2) found[count++] = &kKernels_avx2;
 #endif
 #ifdef LITGPT_HAVE_NEON
-  if (cpu.neon_dot) found[count++] = &kKernels_neon;
+  if (kCpu.neon_dot) found[count++] = &kKernels_neon;
 #endif
   found[count++] = &kKernels_portable;
   return index < count ? found[index] : nullptr;

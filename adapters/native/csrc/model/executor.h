@@ -34,6 +34,7 @@ class Executor {
     prepared_ = memory_;
     prepared_format_ = weight.format;
     prepared_.cols = round_up(weight.cols, kGroup);
+    prepared_.stride = scale_stride(tokens);
     per_token(tokens, [&](int64_t token) {
       kernels_.prepare(weight.format, x, stride, weight.cols, token, token + 1, prepared_);
     });

@@ -13,15 +13,16 @@ class PreparedRows {
     LITGPT_TRY(f32_.at_least(rows * cols));
     LITGPT_TRY(bf16_.at_least(rows * cols));
     LITGPT_TRY(q8_.at_least(rows * cols));
-    LITGPT_TRY(scales_.at_least(rows * cols / kGroup));
-    LITGPT_TRY(sums_.at_least(2 * rows * cols / kGroup));
+    LITGPT_TRY(scales_.at_least(scale_stride(rows) * cols / kGroup));
+    LITGPT_TRY(sums_.at_least(2 * scale_stride(rows) * cols / kGroup));
     LITGPT_TRY(outliers_.at_least(rows * max_outliers(cols)));
     return outlier_counts_.at_least(rows);
   }
 
-  Prepared view(int64_t cols) {
-    return {cols,           f32_.data(),  bf16_.data(),     q8_.data(),
-            scales_.data(), sums_.data(), outliers_.data(), outlier_counts_.data()};
+  // Of `rows` rows of `cols` columns, padded.
+  Prepared view(int64_t rows, int64_t cols) {
+    return {cols,           scale_stride(rows), f32_.data(),      bf16_.data(),          q8_.data(),
+            scales_.data(), sums_.data(),       outliers_.data(), outlier_counts_.data()};
   }
 
  private:

@@ -39,7 +39,7 @@ class Workspace {
 
   float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
-  Prepared prepared() { return prepared_.view(0); }
+  Prepared prepared() { return prepared_.view(0, 0); }
   RopeRows rope(int64_t table) { return ropes_[table]; }
   ExpertRows& experts() { return experts_; }
   float* partials() { return partials_.data(); }

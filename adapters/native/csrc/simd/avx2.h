@@ -47,6 +47,10 @@ LITGPT_INLINE float max_lane(Float a) {
   four = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
 }
+// Bit i: whether lane i of `a` is greater.
+LITGPT_INLINE uint32_t greater_lanes(Float a, Float b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+}
 
 LITGPT_INLINE Float load_f16(const uint16_t* from) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));

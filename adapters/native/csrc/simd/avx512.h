@@ -45,6 +45,8 @@ LITGPT_INLINE Float power_of_two(Float integer) {
 
 LITGPT_INLINE float sum(Float a) { return _mm512_reduce_add_ps(a); }
 LITGPT_INLINE float max_lane(Float a) { return _mm512_reduce_max_ps(a); }
+// Bit i: whether lane i of `a` is greater.
+LITGPT_INLINE uint32_t greater_lanes(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 
 LITGPT_INLINE Float load_f16(const uint16_t* from) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));

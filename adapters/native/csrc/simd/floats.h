@@ -101,6 +101,12 @@ LITGPT_INLINE float max_lane(Floats a) {
   _Pragma("GCC unroll 4") for (int i = 1; i < kParts; ++i) largest = reg::max(largest, a.part[i]);
   return reg::max_lane(largest);
 }
+// Bit i: whether lane i of `a` is greater.
+LITGPT_INLINE uint32_t greater_lanes(Floats a, Floats b) {
+  uint32_t bits = 0;
+  LITGPT_EACH_PART bits |= reg::greater_lanes(a.part[i], b.part[i]) << (i * reg::kLanes);
+  return bits;
+}
 
 LITGPT_INLINE Floats load_f16(const uint16_t* from) {
   Floats out;

@@ -43,6 +43,11 @@ LITGPT_INLINE Float power_of_two(Float integer) {
 
 LITGPT_INLINE float sum(Float a) { return vaddvq_f32(a); }
 LITGPT_INLINE float max_lane(Float a) { return vmaxvq_f32(a); }
+// Bit i: whether lane i of `a` is greater.
+LITGPT_INLINE uint32_t greater_lanes(Float a, Float b) {
+  const uint32x4_t bits = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), bits));
+}
 
 LITGPT_INLINE Float load_f16(const uint16_t* from) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))); }
 LITGPT_INLINE Float load_bf16(const uint16_t* from) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16)); }

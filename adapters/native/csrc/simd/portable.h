@@ -60,6 +60,12 @@ LITGPT_INLINE float max_lane(Float a) {
   const float odd = a[1] > a[3] ? a[1] : a[3];
   return even > odd ? even : odd;
 }
+// Bit i: whether lane i of `a` is greater.
+LITGPT_INLINE uint32_t greater_lanes(Float a, Float b) {
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= (a[i] > b[i] ? 1U : 0U) << i;
+  return bits;
+}
 
 LITGPT_INLINE Bits load_u16(const uint16_t* from) { return Bits{from[0], from[1], from[2], from[3]}; }
 // Scaling by 2^112 moves the exponent's bias from 15 to 127, and makes subnormal numbers normal.
