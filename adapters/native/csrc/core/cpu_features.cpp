@@ -35,6 +35,9 @@ CpuFeatures detect_cpu_features() {
   unsigned d = 0;
   constexpr unsigned kYmm = 0x06;
   constexpr unsigned kZmm = 0xe6;
+  constexpr unsigned kGenuineIntel[] = {0x756e6547, 0x49656e69, 0x6c65746e};  // as text in EBX, EDX and ECX
+  if (__get_cpuid(0, &a, &b, &c, &d) == 0) return found;
+  found.is_intel = b == kGenuineIntel[0] && d == kGenuineIntel[1] && c == kGenuineIntel[2];
   if (__get_cpuid_count(1, 0, &a, &b, &c, &d) == 0 || !has(c, 27)) return found;
   const unsigned saved = saved_registers();
   const bool avx = (saved & kYmm) == kYmm && has(c, 28) && has(c, 12) && has(c, 29);

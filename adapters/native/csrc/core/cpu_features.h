@@ -8,6 +8,7 @@ struct CpuFeatures {
   bool avx512 = false;      // F, BW, VL and DQ
   bool avx512vnni = false;  // VNNI and BF16, in addition
   bool neon_dot = false;
+  bool is_intel = false;
 };
 
 CpuFeatures detect_cpu_features();

@@ -26,6 +26,12 @@ namespace {
 // Detected once: a virtual machine executes CPUID in the hypervisor.
 [[maybe_unused]] const CpuFeatures kCpu = detect_cpu_features();
 
+}  // namespace
+
+const bool kPrefetchesWeights = kCpu.is_intel;
+
+namespace {
+
 // The kernels that this processor runs, fastest first; null ends the list.
 const Kernels* runnable(int index) {
   const Kernels* found[5] = {};
