@@ -10,7 +10,6 @@ from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.batching import common_prefix_length
 
-
 MIN_SNAPSHOT = 32
 """The tokens that a snapshot has to save: computing fewer takes about as long as the step that ends at it."""
 
@@ -19,8 +18,8 @@ MIN_SNAPSHOT = 32
 class NativePrefixCache:
     """A sequence, and the token id of each of its KV cache entries; forks share the entries.
 
-    Recurrent states and pages behind sliding windows cannot be restored by truncation. A prefix that was needed
-    and could not be, such as a system prompt, is kept as a snapshot when it is computed again.
+    Truncation can restore neither recurrent states nor pages behind sliding windows. A prefix that was needed
+    and could not be restored, such as a system prompt, is kept as a snapshot when it is computed again.
 
     Attributes:
         model: The model that computed the entries.
@@ -65,9 +64,7 @@ class NativePrefixCache:
             self.close()
             self.model = weakref.ref(model)
         rope, self._snapshot_length = model.rope_values(length), 0
-        common, snapshot = common_prefix_length(self.tokens, prompt), self.snapshot
-        if snapshot is not None and not snapshot._is_prefix(prompt, rope):
-            snapshot = None
+        common, snapshot = common_prefix_length(self.tokens, prompt), self._usable_snapshot(prompt, rope)
         if self.sequence is not None:
             is_longest = snapshot is None or common >= len(snapshot.tokens)
             if is_longest and self.sequence.rope == rope and _truncate(self.sequence, common):
@@ -96,9 +93,12 @@ class NativePrefixCache:
                 self.snapshot.close()
             self.snapshot = NativePrefixCache(self.sequence.fork(), list(self.tokens), self.model)
 
-    def _is_prefix(self, prompt: Sequence[int], rope: tuple[float, ...]) -> bool:
-        is_same = common_prefix_length(self.tokens, prompt) == len(self.tokens)
-        return is_same and self.sequence is not None and self.sequence.rope == rope
+    def _usable_snapshot(self, prompt: Sequence[int], rope: tuple[float, ...]) -> "NativePrefixCache | None":
+        """Return the snapshot if all of its tokens begin the prompt."""
+        it = self.snapshot
+        if it is None or it.sequence is None or it.sequence.rope != rope:
+            return None
+        return it if common_prefix_length(it.tokens, prompt) == len(it.tokens) else None
 
 
 def _truncate(sequence: NativeSequence, length: int) -> bool:

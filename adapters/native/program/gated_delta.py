@@ -21,7 +21,7 @@ def add_gated_delta(parts: LayerBuilder, number: int, spec: GatedDeltaSpec, x: i
     builder.caches.append(ProgramCache(spec.cache_spec, 0, chunked=False))
     qkv, kernel = builder.buffer("qkv", spec.conv_dim), builder.vector(f"{name}.conv.weight")
     builder.add(Opcode.CAUSAL_CONV, qkv, qkvz, kernel, state, ACTIVATIONS[spec.activation])
-    for offset, scale in ((0, 1 / size), (keys, size**-0.5)):  # queries are divided by the root of their size
+    for offset, scale in ((0, 1 / size), (keys, size**-0.5)):  # to 1, and queries to 1 / sqrt(size)
         _l2_normalize(parts, qkv, offset, groups, size, scale)
     out = builder.buffer("attended", values)
     builder.add(
@@ -45,8 +45,20 @@ def add_gated_delta(parts: LayerBuilder, number: int, spec: GatedDeltaSpec, x: i
 def _l2_normalize(
     parts: LayerBuilder, buffer: int, offset: int, groups: int, size: int, weight: float
 ) -> None:
-    """Divide each group by its L2 norm: its RMS times the root of its size, which `weight` divides by."""
+    """Make the L2 norm of each group `weight` times the root of its size, by its RMS."""
     scale = parts.builder.constant("scale", [weight] * size)
     parts.builder.add(
-        Opcode.NORM, buffer, buffer, scale, -1, 0, size, groups, offset, offset, 0, 0, parameters=(_EPS / size,)
+        Opcode.NORM,
+        buffer,
+        buffer,
+        scale,
+        -1,
+        0,
+        size,
+        groups,
+        offset,
+        offset,
+        0,
+        0,
+        parameters=(_EPS / size,),
     )

@@ -2,6 +2,7 @@
 
 import gc
 
+import numpy as np
 import pytest
 
 from litgpt.adapters.native.library import load_library
@@ -61,3 +62,19 @@ def test_an_error_of_a_step_changes_no_state(model: NativeModel) -> None:
             model.step(wrong)
     assert sequence.length == len(TOKENS)
     assert (model.step([(sequence, TOKENS)]) == expected).all()
+
+
+def test_logits_do_not_depend_on_the_number_of_threads(model: NativeModel) -> None:
+    library, results = load_library(), []
+    before = library.litgpt_threads()
+    try:
+        for threads in (1, 2, 5):
+            assert library.litgpt_set_threads(threads) == 0
+            sequences = [model.new_sequence() for _ in range(3)]
+            prompts = (TOKENS, TOKENS[:1], TOKENS[:5])
+            results.append(model.step(list(zip(sequences, prompts, strict=True))))
+            results[-1] = np.concatenate([results[-1], model.step([(it, [7]) for it in sequences])])
+    finally:
+        library.litgpt_set_threads(before)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
