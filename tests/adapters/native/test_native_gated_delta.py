@@ -136,8 +136,11 @@ def test_the_gated_delta_rule_agrees_with_torch(size: int, columns: int, rng: np
     gates = np.stack([beta, np.exp(log_decay), beta], 1).astype(np.float32)
     state = np.zeros((size, COLUMNS), dtype=np.float32)
     state[:, :columns] = random(rng, size, columns)
+    queries, keys, values = (torch.from_numpy(part.astype(np.float64))[None, None] for part in parts)
     expected, last = recurrent_gated_delta_rule(
-        *(torch.from_numpy(part.astype(np.float64))[None, None] for part in parts),
+        queries,
+        keys,
+        values,
         torch.from_numpy(log_decay)[None, None],
         torch.from_numpy(gates[:, 0].astype(np.float64))[None, None],
         torch.from_numpy(state[:, :columns].astype(np.float64)),
