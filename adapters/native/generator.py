@@ -145,7 +145,7 @@ def _next_chunk(rows: Sequence[GeneratedSequence]) -> list[tuple[GeneratedSequen
     for row in prompts:
         if budget == 0:
             break
-        tokens = row.pending[:budget]
+        tokens = (row.pending if row.prefix is None else row.prefix.next_tokens(row.pending))[:budget]
         chunk.append((row, tokens))
         budget -= len(tokens)
     return chunk
@@ -157,7 +157,7 @@ def _step(model: NativeModel, chunk: Sequence[tuple[GeneratedSequence, Sequence[
     for row, tokens in chunk:
         row.pending = row.pending[len(tokens) :]
         if row.prefix is not None:
-            row.prefix.tokens += tokens
+            row.prefix.append(tokens)
     return logits
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from litgpt.adapters.native.library import ENGINE, check, load_library
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.program.instructions import Program, ProgramTensor
-from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, Tensor
+from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, StateShape, Tensor
 from litgpt.adapters.native.structures import Program as ProgramStructure
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.memory.estimate import active_share
@@ -183,13 +183,16 @@ class NativeSequence:
 def _vector(tensor: ProgramTensor, vectors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
     """Return the values of a vector; those of biases are padded, as the rows of products are.
 
-    Inverse frequencies keep their length, which is the number of rotated pairs.
+    Inverse frequencies keep their length, which is the number of rotated pairs. The kernels of a convolution
+    (C, 1, W) become W rows, so that the values of consecutive channels are adjacent.
     """
     if tensor.kind == "matrix":
         return None
     if tensor.kind == "constant":
         return np.array(tensor.values, dtype=np.float32)
     values = np.ascontiguousarray(vectors[tensor.name], dtype=np.float32)
+    if values.ndim == 3:
+        return np.ascontiguousarray(values[:, 0].T)
     if values.ndim > 1:
         return values
     return np.pad(values, (0, -len(values) % _TILE_ROWS))
@@ -203,7 +206,7 @@ def _vector_tensor(values: NDArray[np.float32]) -> Tensor:
 def _structure(
     architecture: Architecture, program: Program, tensors: Sequence[Tensor], cache_format: Format
 ) -> ProgramStructure:
-    widths, caches = program.buffer_widths, program.caches
+    widths, caches, states = program.buffer_widths, program.caches, program.states
     return ProgramStructure(
         vocab_size=architecture.vocab_size,
         context_length=min(architecture.context_length, _MAX_CONTEXT),
@@ -229,6 +232,10 @@ def _structure(
                 )
                 for it in caches
             )
+        ),
+        num_states=len(states),
+        states=(StateShape * len(states))(
+            *(StateShape(*it.recurrent_shape, it.conv_shape[1], it.conv_shape[0]) for it in states)
         ),
     )
 

@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 3
+API_VERSION = 4
 
 
 class Format(IntEnum):
@@ -85,6 +85,18 @@ class CacheShape(ctypes.Structure):
     )
 
 
+class StateShape(ctypes.Structure):
+    """`litgpt_state_shape`."""
+
+    _fields_ = (
+        ("heads", ctypes.c_int32),
+        ("k_dim", ctypes.c_int32),
+        ("v_dim", ctypes.c_int32),
+        ("conv_columns", ctypes.c_int32),
+        ("conv_channels", ctypes.c_int64),
+    )
+
+
 class Program(ctypes.Structure):
     """`litgpt_program`."""
 
@@ -99,6 +111,9 @@ class Program(ctypes.Structure):
         ("tensors", ctypes.POINTER(Tensor)),
         ("instructions", ctypes.POINTER(Instruction)),
         ("caches", ctypes.POINTER(CacheShape)),
+        ("num_states", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("states", ctypes.POINTER(StateShape)),
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.native.build import build_model
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import family_of, parse_config
@@ -238,6 +239,15 @@ def test_our_network_gives_transformers_logits(model: Model) -> None:
     placement = Placement(devices=("cpu",), dtype="float32")
     placed = LayerSplit().build(placement, architecture, joins, checkpoint, null_reporter)
     assert_close(placed.network(IDS), model.logits)
+
+
+def test_the_native_engine_gives_transformers_logits(model: Model) -> None:
+    checkpoint = model.checkpoint
+    architecture, family = parse_config("m", checkpoint.config), family_of("m", checkpoint.config)
+    joins = validate_mapping("m", architecture, family.select_weights(checkpoint.tensors), checkpoint.tensors)
+    engine = build_model(architecture, joins, checkpoint, null_reporter, dtype="float32")
+    logits = engine.step([(engine.new_sequence(IDS.shape[1]), IDS[0].tolist())])[0]
+    assert_close(torch.from_numpy(logits), model.logits[0, -1])
 
 
 @torch.inference_mode()

@@ -300,6 +300,12 @@ def tiny_folder(
     return folder
 
 
+def save_many_experts(folder: Path) -> None:
+    """Save a model with more experts than the native engine has room for."""
+    tiny_model("mixtral", num_hidden_layers=1, num_local_experts=1025).save_pretrained(folder)
+    save_byte_tokenizer(folder)
+
+
 def save_byte_tokenizer(folder: Path) -> None:
     """Write a tokenizer with two special tokens and one token for each byte."""
     _byte_tokenizer().save(str(folder / "tokenizer.json"))

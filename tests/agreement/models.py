@@ -244,6 +244,11 @@ VARIANTS = (
     Variant(
         "qwen3_5, tied, with biases", "qwen3_5_text", {"tie_word_embeddings": True, "attention_bias": True}
     ),
+    Variant(
+        "qwen3_5, wide heads and a short convolution",
+        "qwen3_5_text",
+        {"linear_key_head_dim": 24, "linear_value_head_dim": 80, "linear_conv_kernel_dim": 2},
+    ),
     Variant("qwen3_5_moe", "qwen3_5_moe_text"),
     Variant("qwen3_next", "qwen3_next"),
     Variant(

@@ -1,4 +1,4 @@
-"""Tests of the native engine against the torch network, for all families without gated delta networks."""
+"""Tests of the native engine against the torch network, for all families."""
 
 from typing import Any
 
@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from litgpt.adapters.native.matrix import PackedMatrix
-from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.program.compiler import compile_program
-from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.errors import UnsupportedOperation
@@ -36,11 +35,9 @@ def native(model: GPT) -> NativeModel:
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)
-def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, NativeModel | None]:
+def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, NativeModel]:
     variant: Variant = request.param
     model = pair(variant, tmp_path_factory.mktemp("native")).actual
-    if unsupported_part(model.architecture) is not None:
-        return model, None
     return model, native(model)
 
 
@@ -50,14 +47,8 @@ def assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -
 
 
 @torch.inference_mode()
-def test_logits_of_one_pass_of_pieces_and_of_single_tokens_agree(
-    both: tuple[GPT, NativeModel | None],
-) -> None:
+def test_logits_of_one_pass_of_pieces_and_of_single_tokens_agree(both: tuple[GPT, NativeModel]) -> None:
     model, engine = both
-    if engine is None:  # no other part is missing
-        with pytest.raises(UnsupportedOperation, match=r"native engine .*layers of type GatedDeltaSpec"):
-            native(model)
-        return
     ids = random_ids(1, LENGTH)
     expected = model(ids)[0].numpy()
     tokens = ids[0].tolist()
@@ -73,12 +64,8 @@ def test_logits_of_one_pass_of_pieces_and_of_single_tokens_agree(
 
 
 @torch.inference_mode()
-def test_a_batch_of_unequal_sequences_gives_the_bits_of_each_alone(
-    both: tuple[GPT, NativeModel | None],
-) -> None:
+def test_a_batch_of_unequal_sequences_gives_the_bits_of_each_alone(both: tuple[GPT, NativeModel]) -> None:
     _, engine = both
-    if engine is None:
-        return
     prompts = [random_ids(1, length)[0].tolist() for length in (LENGTH, 3, 37, 1)]
     sequences = [engine.new_sequence(len(prompt)) for prompt in prompts]
     together = engine.step(list(zip(sequences, prompts, strict=True)))
@@ -90,20 +77,29 @@ def test_a_batch_of_unequal_sequences_gives_the_bits_of_each_alone(
 
 
 @torch.inference_mode()
-def test_forked_and_shortened_sequences_continue_independently(
-    both: tuple[GPT, NativeModel | None],
-) -> None:
+def test_forked_and_shortened_sequences_continue_independently(both: tuple[GPT, NativeModel]) -> None:
     model, engine = both
-    if engine is None or any(layer.mixer.sliding_window for layer in model.architecture.layers):
+    if any(layer.mixer.sliding_window for layer in model.architecture.layers):
         return
     tokens = random_ids(1, 50)[0].tolist()
     sequence = engine.new_sequence(60)
     engine.step([(sequence, tokens)])
-    fork = sequence.fork()
+    fork, second = sequence.fork(), sequence.fork()
     changed = engine.step([(fork, [1, 2, 3])])[0]
     unchanged = engine.step([(sequence, [4, 5, 6])])[0]
-    fork.truncate(50)
-    assert np.array_equal(engine.step([(fork, [4, 5, 6])])[0], unchanged)
-    fork.truncate(20)
-    engine.step([(fork, tokens[20:])])
-    assert np.array_equal(engine.step([(fork, [1, 2, 3])])[0], changed)
+    assert np.array_equal(engine.step([(second, [1, 2, 3])])[0], changed)
+    for length, appended, expected in ((50, [4, 5, 6], unchanged), (20, [1, 2, 3], changed)):
+        start = shortened(fork, length, model)
+        engine.step([(fork, tokens[start:])] if start < 50 else [(sequence, [7])])
+        assert np.array_equal(engine.step([(fork, appended)])[0], expected)
+
+
+def shortened(sequence: NativeSequence, length: int, model: GPT) -> int:
+    """Truncate a sequence, to no tokens if it has a recurrent state, and return its new length."""
+    if any(layer.mixer.cache_spec.recurrent_state for layer in model.architecture.layers):
+        sequence.truncate(sequence.length)
+        with pytest.raises(UnsupportedOperation, match=f"to {length} tokens: .*recurrent state"):
+            sequence.truncate(length)
+        length = 0
+    sequence.truncate(length)
+    return length

@@ -12,7 +12,6 @@ import torch
 from litgpt import LLM
 from litgpt.adapters.native.generator import NativeGenerator
 from litgpt.adapters.native.model import NativeModel
-from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format
 from litgpt.domain.families import FAMILIES
 from tests.adapters.tiny_models import tiny_folder
@@ -78,9 +77,6 @@ def check_kind(family: str, folder: Path, **options: Any) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_with_an_adapter_of_all_linear_layers_agree(family: str, tmp_path: Path) -> None:
-    with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
-        if unsupported_part(llm._loaded.architecture) is not None:
-            return
     check_kind(family, tmp_path / "adapter", targets="all-linear")
 
 

@@ -9,7 +9,7 @@ from litgpt.domain.errors import UnsupportedOperation
 from tests.agreement.models import VARIANTS, pair
 from tests.agreement.test_native_engine import native
 
-NAMES = ("gemma3n", "deepseek_v3", "apertus", "gpt_oss", "opt", "llama4")
+NAMES = ("gemma3n", "deepseek_v3", "apertus", "gpt_oss", "opt", "llama4", "qwen3_next")
 WRONG = (-(2**31), -1, 0, 7, 1_000_000, 2**31 - 1)
 
 
@@ -38,11 +38,15 @@ def with_operand(program: Program, number: int, operand: int, value: int) -> Pro
     return attrs.evolve(program, instructions=instructions)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_operand_is_an_error_or_runs(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def model_named(name: str, factory: pytest.TempPathFactory) -> NativeModel:
     variant = next((each for each in VARIANTS if each.name == name), None)
     assert variant is not None
-    model = native(pair(variant, tmp_path_factory.mktemp("programs")).actual)
+    return native(pair(variant, factory.mktemp("programs")).actual)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_operand_is_an_error_or_runs(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = model_named(name, tmp_path_factory)
     program, rejected, seen = model.program, 0, set[Opcode]()
     for number, instruction in enumerate(program.instructions):
         if instruction.opcode in seen:
@@ -52,3 +56,39 @@ def test_a_wrong_operand_is_an_error_or_runs(name: str, tmp_path_factory: pytest
             rejected += sum(not run(model, with_operand(program, number, operand, value)) for value in WRONG)
     assert rejected > 10 * len(seen)
     assert run(model, program)
+
+
+@pytest.mark.parametrize(
+    ("recurrent", "conv", "message"),
+    [
+        *(((size, 8, 12), (80, 3), "State 1 has an invalid size") for size in (-1, 0, 1 << 20)),
+        *(((4, size, 12), (80, 3), "State 1 has an invalid size") for size in (-1, 0, 1025)),
+        *(((4, 8, size), (80, 3), "State 1 has an invalid size") for size in (-1, 0, 1025)),
+        *(((4, 8, 12), (size, 3), "State 1 has an invalid size") for size in (-1, 0, 1 << 31)),
+        *(((4, 8, 12), (80, size), "State 1 has an invalid size") for size in (-1, 65)),
+        (((1 << 20) - 1, 1024, 1024), (80, 3), "State 1 is too large"),
+        ((4, 8, 12), ((1 << 31) - 1, 64), "State 1 is too large"),
+        ((4, 8, 12), (81, 3), "is too short"),
+        ((4, 8, 12), (80, 4), "is too short"),
+        ((3, 8, 12), (80, 3), "do not match the state"),
+        ((4, 8, 12), ((1 << 20), 0), "is too narrow"),
+        ((400, 8, 12), (80, 3), "is too narrow"),
+        ((4, 9, 12), (80, 3), None),  # the values overlap with the keys, but everything exists
+    ],
+)
+def test_a_wrong_state_is_an_error(
+    recurrent: tuple[int, ...],
+    conv: tuple[int, ...],
+    message: str | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = model_named("qwen3_next", tmp_path_factory)
+    first, second, third = model.program.states
+    assert (second.recurrent_shape, second.conv_shape) == ((4, 8, 12), (80, 3))
+    wrong = attrs.evolve(second, recurrent_shape=recurrent, conv_shape=conv)
+    program = attrs.evolve(model.program, states=(first, wrong, third))
+    if message is None:
+        assert run(model, program)
+        return
+    with pytest.raises(UnsupportedOperation, match=message):
+        model_with(model, program)

@@ -1,6 +1,7 @@
 """Tests of the model and memory report of `litgpt info`."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from litgpt.cli.info import advice
 from litgpt.domain.families import parse_config
 from litgpt.domain.formatting.units import format_bytes
 from litgpt.domain.memory.estimate import DeviceMemory, check_fit, estimate_memory
-from tests.adapters.tiny_models import tiny_folder
+from tests.adapters.tiny_models import save_many_experts, tiny_folder
 from tests.contracts.distribution_strategy import CONFIG
 from tests.entrypoints.test_cli import run_cli
 
@@ -66,19 +67,16 @@ def test_sizes_are_decimal(nbytes: int, message: str) -> None:
     assert format_bytes(nbytes) == message
 
 
-@pytest.mark.parametrize(
-    ("family", "engine"),
-    [
-        ("llama", "native"),
-        (
-            "qwen3_next",
-            "torch. The model is computed with PyTorch: the native engine does not support layers",
-        ),
-    ],
-)
 def test_the_engine_is_named_with_the_part_that_is_missing(
-    family: str, engine: str, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    arithmetic = json.loads(run_cli(capsys, "info", str(tiny_folder(family)), "--json")[1])["arithmetic"]
-    assert arithmetic["engine"].startswith(engine)
-    assert arithmetic["int8"].endswith("native engine") is (engine == "native")
+    save_many_experts(tmp_path)
+    engines = {
+        tiny_folder("llama"): "native",
+        tiny_folder("qwen3_next"): "native",
+        tmp_path: "torch. The model is computed with PyTorch: the native engine does not support more than",
+    }
+    for folder, engine in engines.items():
+        arithmetic = json.loads(run_cli(capsys, "info", str(folder), "--json")[1])["arithmetic"]
+        assert arithmetic["engine"].startswith(engine)
+        assert arithmetic["int8"].endswith("native engine") is (engine == "native")

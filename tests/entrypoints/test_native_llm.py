@@ -12,7 +12,7 @@ import torch
 
 from litgpt import LLM
 from litgpt.errors import InvalidArgument, ModelClosed, NotDistributed, PromptTooLong, UnsupportedOperation
-from tests.adapters.tiny_models import tiny_folder
+from tests.adapters.tiny_models import save_many_experts, tiny_folder
 from tests.entrypoints.templated_model import templated_folder
 from tests.entrypoints.test_cli import run_cli
 
@@ -62,6 +62,18 @@ def test_float32_texts_of_a_real_model_equal_those_of_torch() -> None:
         for prompt in (QUESTION, "Write a haiku about the sea."):
             expected = torch_llm.generate(prompt, top_k=1, max_new_tokens=24)
             assert native.generate(prompt, top_k=1, max_new_tokens=24) == expected
+
+
+@pytest.mark.parametrize("family", ["qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"])
+def test_float32_texts_of_gated_delta_networks_equal_those_of_torch(family: str) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 15, "top_k": 1, "return_as_token_ids": True}
+    folder, prompts = tiny_folder(family), ["abc", QUESTION, "x"]
+    with place(folder, engine="native", precision="32-true") as native:
+        together = native.generate(prompts, **options)
+        with place(folder, precision="32-true") as torch_llm:
+            for prompt, ids in zip(prompts, together, strict=True):
+                assert torch.equal(ids, torch_llm.generate(prompt, **options))
+                assert torch.equal(ids, native.generate(prompt, **options))
 
 
 def test_a_stream_is_the_text(smollm2: LLM) -> None:
@@ -273,10 +285,13 @@ def test_options_that_the_engine_does_not_have_leave_the_model_as_it_is(
         assert llm.generate("abc", max_new_tokens=3)
 
 
-def test_a_model_that_the_engine_does_not_have_is_an_error_before_the_model_is_released() -> None:
-    with place(tiny_folder("qwen3_next")) as llm:
+def test_a_model_that_the_engine_does_not_have_is_an_error_before_the_model_is_released(
+    tmp_path: Path,
+) -> None:
+    save_many_experts(tmp_path)
+    with place(tmp_path) as llm:
         network = llm.model
-        with pytest.raises(UnsupportedOperation, match=r"native.*GatedDelta.*or use engine='torch'"):
+        with pytest.raises(UnsupportedOperation, match=r"native.*1,024 experts.*or use engine='torch'"):
             llm.distribute(engine="native")
         assert llm.model is network
 

@@ -24,7 +24,9 @@ struct litgpt_model {
 
 struct litgpt_sequence {
   litgpt_sequence(litgpt_model* owner)
-      : model(owner), tokens(owner->program.caches.data(), static_cast<int32_t>(owner->program.caches.size())) {}
+      : model(owner),
+        tokens(owner->program.caches.data(), static_cast<int32_t>(owner->program.caches.size()),
+               owner->program.states.data(), static_cast<int32_t>(owner->program.states.size())) {}
 
   litgpt_model* model;
   litgpt::Sequence tokens;

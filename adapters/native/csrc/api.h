@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 3 };
+enum { LITGPT_API_VERSION = 4 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {
@@ -45,6 +45,15 @@ typedef struct {
   int32_t reserved;
 } litgpt_cache_shape;
 
+/* The state of a gated delta network: of each head, and the last inputs of its convolution. */
+typedef struct {
+  int32_t heads;
+  int32_t k_dim;
+  int32_t v_dim;
+  int32_t conv_columns; /* 1 less than the size of the kernel */
+  int64_t conv_channels;
+} litgpt_state_shape;
+
 typedef struct {
   int64_t vocab_size;
   int64_t context_length;
@@ -56,6 +65,9 @@ typedef struct {
   const litgpt_tensor* tensors;
   const litgpt_instruction* instructions;
   const litgpt_cache_shape* caches;
+  int32_t num_states;
+  int32_t reserved;
+  const litgpt_state_shape* states;
 } litgpt_program;
 
 typedef struct litgpt_model litgpt_model;
@@ -87,11 +99,12 @@ LITGPT_API int32_t litgpt_model_new(const litgpt_program* program, litgpt_model*
 LITGPT_API void litgpt_model_free(litgpt_model* model);
 
 LITGPT_API int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence);
-/* A sequence with the same tokens, whose cache pages are shared. */
+/* A sequence with the same tokens, whose cache pages and states are shared until one of them changes. */
 LITGPT_API int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** sequence);
 /* Replaces the frequencies of all RoPE tables for this sequence, which must be empty. For each table of the program, in
  * order, `values` has the inverse frequencies and the factor. */
 LITGPT_API int32_t litgpt_sequence_set_rope(litgpt_sequence* sequence, const float* values, int64_t count);
+/* A sequence with states can only be truncated to 0 tokens. */
 LITGPT_API int32_t litgpt_sequence_truncate(litgpt_sequence* sequence, int64_t length);
 LITGPT_API int64_t litgpt_sequence_length(const litgpt_sequence* sequence);
 LITGPT_API void litgpt_sequence_free(litgpt_sequence* sequence);

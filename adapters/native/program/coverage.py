@@ -5,6 +5,7 @@ from litgpt.domain.model import (
     AttentionSpec,
     DenseAndMoESpec,
     FeedForwardSpec,
+    GatedDeltaSpec,
     GatedMLPSpec,
     MixerSpec,
     MLASpec,
@@ -31,8 +32,12 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
-    is_attention = isinstance(mixer, (AttentionSpec, MLASpec))
-    return None if is_attention else f"layers of type {type(mixer).__name__}"
+    match mixer:
+        case AttentionSpec() | MLASpec():
+            return None
+        case GatedDeltaSpec(activation=activation):
+            return None if activation in ACTIVATIONS else f"the activation {activation} after a convolution"
+    return f"layers of type {type(mixer).__name__}"
 
 
 def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:

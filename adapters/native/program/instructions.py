@@ -42,6 +42,8 @@ class Opcode(IntEnum):
     MATCH_RMS = 21
     MIX = 22
     SPREAD = 23
+    CAUSAL_CONV = 24
+    GATED_DELTA = 25
 
 
 @attrs.frozen
@@ -78,6 +80,7 @@ class Program:
     Attributes:
         buffer_widths: Number of float32 values per token of each buffer.
         caches: One for each layer.
+        states: The sizes of the recurrent states, in the order in which instructions number them.
         ropes: The RoPE of each table of cosines and sines, in the order of the instructions.
     """
 
@@ -85,6 +88,7 @@ class Program:
     tensors: tuple[ProgramTensor, ...]
     instructions: tuple[Instruction, ...] = attrs.field(repr=False)
     caches: tuple[ProgramCache, ...] = attrs.field(repr=False)
+    states: tuple[CacheSpec, ...] = attrs.field(repr=False)
     ropes: tuple[RopeSpec, ...]
 
     def rope_values(self, length: int) -> tuple[float, ...]:
@@ -109,6 +113,7 @@ class ProgramBuilder:
     _ropes: dict[object, RopeSpec] = attrs.field(factory=dict)
     _instructions: list[Instruction] = attrs.field(factory=list)
     caches: list[ProgramCache] = attrs.field(factory=list)
+    states: list[CacheSpec] = attrs.field(factory=list)
 
     def buffer(self, name: str, width: int) -> int:
         """Return the number of a buffer, which is as wide as its widest use."""
@@ -147,6 +152,7 @@ class ProgramBuilder:
             tensors=tuple(self._tensors),
             instructions=tuple(self._instructions),
             caches=tuple(self.caches),
+            states=tuple(self.states),
             ropes=tuple(self._ropes.values()),
         )
 

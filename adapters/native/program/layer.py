@@ -3,12 +3,13 @@
 import attrs
 
 from litgpt.adapters.native.program.attention import AttentionCompiler
+from litgpt.adapters.native.program.gated_delta import add_gated_delta
 from litgpt.adapters.native.program.instructions import Opcode
 from litgpt.adapters.native.program.latent_attention import add_latent_attention
 from litgpt.adapters.native.program.layer_builder import LayerBuilder, Update
 from litgpt.adapters.native.program.mlp import MLPCompiler
 from litgpt.adapters.native.program.per_layer import per_layer_update
-from litgpt.domain.model import AttentionSpec, LayerSpec, MLASpec
+from litgpt.domain.model import AttentionSpec, GatedDeltaSpec, LayerSpec, MLASpec
 
 
 @attrs.define
@@ -41,15 +42,17 @@ class LayerCompiler:
             builder.add(Opcode.SCALE, parts.residual, parts.width, builder.vector(f"{name}.scale"), 0)
 
     def add_mixer(self, number: int, layer: LayerSpec, x: int) -> None:
-        """Add the output of a layer's attention for the buffer `x` to the residual stream."""
-        name, mixer = f"transformer.h.{number}", layer.mixer
-        if isinstance(mixer, MLASpec):
+        """Add the output of a layer's mixer for the buffer `x` to the residual stream."""
+        name, mixer, proj = f"transformer.h.{number}", layer.mixer, "proj"
+        if isinstance(mixer, GatedDeltaSpec):
+            attended, bias, proj = add_gated_delta(self.parts, number, mixer, x), False, "out_proj"
+        elif isinstance(mixer, MLASpec):
             attended, bias = add_latent_attention(self.attention, number, mixer, x), mixer.bias
         else:
             assert isinstance(mixer, AttentionSpec)  # noqa: S101 - checked by unsupported_part
             attended, bias = self.attention.add(number, mixer, x), mixer.output_bias
         out = Update(layer.post_mixer_norm, f"{name}.post_attention_norm", _scale(layer))
-        self.parts.project(f"{name}.attn.proj", attended, out, bias=bias)
+        self.parts.project(f"{name}.attn.{proj}", attended, out, bias=bias)
 
     def add_mlp(self, number: int, layer: LayerSpec, x: int) -> None:
         """Add the output of a layer's feed-forward part for the buffer `x` to the residual stream."""

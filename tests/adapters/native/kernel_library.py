@@ -28,6 +28,8 @@ _NUMBERS = (
     "test_attention_bytes",
     "test_cache_bytes",
     "test_cache_shape_bytes",
+    "test_causal_conv_bytes",
+    "test_delta_rule_bytes",
     "test_dependent_loops",
     "test_sequence_length",
     "test_sequence_pages",

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from litgpt.adapters.native.generator import PREFILL_CHUNK, NativeGenerator
+from litgpt.adapters.native.prefix_cache import MIN_SNAPSHOT
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import parse_config
 from litgpt.domain.generation.batching import MAX_SEQUENCES
@@ -105,6 +106,33 @@ def test_the_cache_of_another_model_or_of_freed_pages_is_not_used(model: FakeMod
     other.steps.clear()
     assert tokens(native(other).generate([request(*range(1, 11))], prefix=cache)) != answer
     assert other.steps[0] == [10]
+
+
+def test_a_prefix_that_cannot_be_truncated_to_is_kept_when_it_is_needed_again(long_model: FakeModel) -> None:
+    model = attrs.evolve(long_model, window=0)
+    generator, alone = native(model), native(long_model)
+    cache = generator.prefix_cache()
+    system, longer = list(range(1, 1 + MIN_SNAPSHOT)), list(range(1, 1 + 2 * MIN_SNAPSHOT))
+    expected_steps = (
+        ([*system, 90, 91], [[MIN_SNAPSHOT + 2]]),
+        ([*system, 92, 93, 94], [[MIN_SNAPSHOT], [3]]),  # its beginning is needed for the second time
+        ([*system, 95], [[1]]),
+        ([7, 7, 7], [[3]]),  # shares too little
+        ([*longer, 90], [[MIN_SNAPSHOT + 1]]),
+        ([*longer, 91], [[MIN_SNAPSHOT], [1]]),
+        ([*longer, 92, 93], [[2]]),
+        ([*longer[:-1], 90, 91], [[2 * MIN_SNAPSHOT - 1], [2]]),
+    )
+    for prompt, steps in expected_steps:
+        fork = cache.fork()
+        for prefix in (cache, fork):
+            model.steps.clear()
+            answer = tokens(generator.generate([request(*prompt, max_new_tokens=2)], prefix=prefix))
+            assert model.steps == [*steps, [1]]
+            assert answer == tokens(alone.generate([request(*prompt, max_new_tokens=2)]))
+        fork.close()
+    cache.close()
+    assert all(sequence.closed for sequence in model.sequences)
 
 
 def test_prompts_outside_the_vocabulary_are_refused(model: FakeModel) -> None:

@@ -9,4 +9,5 @@
 #include "kernels/matmul.h"
 #include "kernels/pointwise.h"
 #include "kernels/attention.h"
+#include "kernels/gated_delta.h"
 #include "kernels/table.h"

@@ -88,6 +88,42 @@ inline constexpr int64_t kMaxHeadDim = 1024;  // of k_dim and v_dim
 // The size of the attention of `rows` pairs of a token and a head to one span.
 LITGPT_INLINE int64_t partial_values(int64_t rows, int64_t v_dim) { return rows * (v_dim + 2); }
 
+// A causal depthwise convolution, for consecutive tokens of one sequence and some of its channels.
+struct CausalConv {
+  const float* x;  // row t at x + t * x_stride
+  int64_t x_stride;
+  const float* state;  // the `columns` rows before x
+  int64_t state_stride;
+  const float* weights;  // `columns` + 1 rows, that of the token itself last
+  int64_t weights_stride;
+  float* out;
+  int64_t out_stride;
+  int64_t tokens;
+  int64_t channels;
+  int64_t columns;
+  Activation activation;
+};
+
+// The gated delta rule of one head, for consecutive tokens of one sequence and up to kStateColumns of the values:
+// S = decay * S; S += k (beta * (v - k S)); out = q S.
+struct DeltaRule {
+  const float* q;  // of token t at q + t * stride, as the keys and values
+  const float* k;
+  const float* v;
+  int64_t stride;
+  const float* beta;  // of token t at beta + t * gate_stride, as the decay
+  const float* decay;
+  int64_t gate_stride;
+  float* out;
+  int64_t out_stride;
+  float* state;  // float[k_dim][kStateColumns]; zero after the last column
+  int64_t tokens;
+  int64_t k_dim;
+  int64_t columns;
+};
+
+inline constexpr int64_t kStateColumns = 32;  // enough sums to hide the latency of an addition
+
 struct Kernels {
   const char* name;
 
@@ -128,6 +164,10 @@ struct Kernels {
   // `partial_values` values.
   void (*attend_part)(const Attention& attention, int64_t index, float* partial);
   void (*merge_parts)(const Attention& attention, int64_t count, float* partials);
+
+  // The result does not depend on how the tokens are divided among calls.
+  void (*causal_conv)(const CausalConv& job);
+  void (*delta_rule)(const DeltaRule& job);
 };
 
 // Whether products ask for the weights ahead. Without that, a core of a Xeon decoded at three quarters of its speed;

@@ -18,6 +18,8 @@ const Kernels LITGPT_ISA_KERNELS = {
     LITGPT_ISA_NAMESPACE::attend,
     LITGPT_ISA_NAMESPACE::attend_part,
     LITGPT_ISA_NAMESPACE::merge_parts,
+    LITGPT_ISA_NAMESPACE::causal_conv,
+    LITGPT_ISA_NAMESPACE::delta_rule,
 };
 
 }  // namespace litgpt

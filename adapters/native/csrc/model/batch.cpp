@@ -21,11 +21,13 @@ Status Batch::fill(Sequence* const* all, int32_t num_sequences, const int32_t* c
   }
   LITGPT_TRY(positions.resize(tokens));
   LITGPT_TRY(sequence_of.resize(tokens));
+  LITGPT_TRY(first_of.resize(num_sequences + 1));
   LITGPT_TRY(blocks.resize(num_blocks));
   int64_t token = 0;
   int64_t block = 0;
   for (int32_t at = 0; at < num_sequences; ++at) {
     const int64_t start = all[at]->length();
+    first_of[at] = token;
     for (int32_t done = 0; done < counts[at]; done += kBlockTokens) {
       const int32_t rest = counts[at] - done;
       blocks[block++] = {at, rest < kBlockTokens ? rest : kBlockTokens, token + done, start + done};
@@ -35,6 +37,7 @@ Status Batch::fill(Sequence* const* all, int32_t num_sequences, const int32_t* c
       sequence_of[token] = at;
     }
   }
+  first_of[num_sequences] = token;
   spans = 1;
   for (int64_t at = 0; tokens <= kMaxTokensInParts && at < tokens; ++at) {
     const int64_t own = positions[at] / kSpanPositions + 1;

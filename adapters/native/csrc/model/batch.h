@@ -22,6 +22,7 @@ struct Batch {
   Sequence* const* sequences = nullptr;
   Array<int64_t> positions;  // of each token
   Array<int32_t> sequence_of;
+  Array<int64_t> first_of;  // the first token of each sequence, and the number of tokens at the end
   Array<QueryBlock> blocks;
   int64_t spans = 1;   // the spans of the longest sequence, if their attention is computed in parts
   int64_t logits = 0;  // number of tokens whose logits are computed

@@ -59,7 +59,8 @@ bool must_be_new(const LayerCache& cache, int64_t at) {
 
 }  // namespace
 
-Sequence::Sequence(const CacheShape* shapes, int32_t layers) : shapes_(shapes), layers_(layers) {}
+Sequence::Sequence(const CacheShape* shapes, int32_t layers, const StateShape* states, int32_t num_states)
+    : shapes_(shapes), layers_(layers), states_(states, num_states) {}
 
 Sequence::~Sequence() {
   if (caches_ == nullptr) return;
@@ -100,6 +101,7 @@ Status Sequence::reserve(int64_t count) {
       fresh = page;
     }
   }
+  if (status.ok) status = states_.reserve();
   if (!status.ok) {
     drop_list(fresh);
     return status;
@@ -154,6 +156,7 @@ Status Sequence::truncate(int64_t length) {
                    "tokens before that.",
                    static_cast<long long>(length), i, static_cast<long long>(length - first));
   }
+  LITGPT_TRY(states_.truncate(length, length_));
   const int64_t pages = pages_for(length);
   for (int32_t i = 0; i < layers_; ++i) {
     if (caches_[i].pages.size() <= pages) continue;
@@ -179,6 +182,7 @@ Status Sequence::share(const Sequence& other) {
     drop_pages(caches_[i], 0, caches_[i].pages.size());
     if (shapes_[i].kv_heads > 0) LITGPT_TRY(resize_tables(shapes_[i], caches_[i], pages));
   }
+  LITGPT_TRY(states_.share(other.states_));
   for (int32_t i = 0; i < layers_; ++i) {
     if (shapes_[i].kv_heads == 0) continue;
     for (int64_t at = 0; at < pages; ++at) {

@@ -7,6 +7,7 @@
 #include "core/array.h"
 #include "core/status.h"
 #include "kernels/kernels.h"
+#include "model/states.h"
 
 namespace litgpt {
 
@@ -35,7 +36,7 @@ struct LayerCache {
 class Sequence {
  public:
   // Borrows the shapes, which must outlive it.
-  Sequence(const CacheShape* shapes, int32_t layers);
+  Sequence(const CacheShape* shapes, int32_t layers, const StateShape* states = nullptr, int32_t num_states = 0);
   ~Sequence();
   Status allocate();  // its tables; call once after construction
 
@@ -44,15 +45,16 @@ class Sequence {
   Status reserve(int64_t count);
   // Counts `count` reserved tokens as computed, and frees pages behind the windows.
   void advance(int64_t count);
-  // Forgets all tokens from `length` on. Fails if a page behind a window would be needed again.
+  // Forgets all tokens from `length` on. Fails if a page behind a window or an earlier state would be needed again.
   Status truncate(int64_t length);
-  // Makes this empty sequence share the pages of `other`.
+  // Makes this empty sequence share the pages and states of `other`.
   Status share(const Sequence& other);
 
   // Sets the frequencies of RoPE tables that depend on the length of the sequence: see litgpt_sequence_set_rope.
   Status set_rope(const float* values, int64_t count);
   const float* rope() const { return rope_.size() == 0 ? nullptr : rope_.data(); }  // null: those of the program
 
+  States& states() { return states_; }
   const LayerCache& layer(int32_t index) const;
   // Pointers for writing position `position` (reserved) of head `head`.
   uint8_t* k_page(int32_t layer, int32_t head, int64_t position);
@@ -66,6 +68,7 @@ class Sequence {
   int64_t length_ = 0;
   LayerCache* caches_ = nullptr;
   Array<float> rope_;
+  States states_;
 };
 
 // Bytes of all pages that are allocated in this process, those in free lists included.

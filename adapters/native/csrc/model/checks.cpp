@@ -160,6 +160,39 @@ class Checker {
     return range(operands_[0], 0, out.rows);
   }
 
+  Status state(int32_t state) const {
+    LITGPT_REQUIRE(state >= 0 && state < program_.states.size(), "Instruction %d: state %d does not exist.", index_,
+                   state);
+    return kOk;
+  }
+
+  Status causal_conv() const {
+    LITGPT_TRY(state(operands_[3]));
+    LITGPT_TRY(at_most(4, kSigmoid));
+    const StateShape& shape = program_.states[operands_[3]];
+    LITGPT_REQUIRE(operands_[0] != operands_[1], "Instruction %d: the convolution cannot be in place.", index_);
+    for (int at = 0; at < 2; ++at) LITGPT_TRY(range(operands_[at], 0, shape.conv_channels));
+    return vector(operands_[2], (shape.conv_columns + 1) * shape.conv_channels, false);
+  }
+
+  Status gated_delta() const {
+    LITGPT_TRY(state(operands_[7]));
+    const StateShape& shape = program_.states[operands_[7]];
+    const int64_t heads = shape.heads;
+    const int64_t key_heads = operands_[6];
+    LITGPT_REQUIRE(key_heads > 0 && heads % key_heads == 0, "Instruction %d: the heads do not match the state.",
+                   index_);
+    LITGPT_REQUIRE(operands_[0] != operands_[1] && operands_[0] != operands_[2] && operands_[1] != operands_[2],
+                   "Instruction %d: the gated delta rule cannot be in place.", index_);
+    LITGPT_TRY(range(operands_[0], 0, heads * shape.v_dim));
+    LITGPT_TRY(range(operands_[1], operands_[3], key_heads * shape.k_dim));
+    LITGPT_TRY(range(operands_[1], operands_[4], key_heads * shape.k_dim));
+    LITGPT_TRY(range(operands_[1], operands_[5], heads * shape.v_dim));
+    LITGPT_TRY(range(operands_[2], 0, 2 * heads));
+    LITGPT_TRY(vector(operands_[8], heads, false));
+    return vector(operands_[9], heads, false);
+  }
+
   Status copy() const {
     LITGPT_TRY(finite(1));
     const int64_t count = operands_[5] == 0 ? 1 : operands_[5];
@@ -234,6 +267,8 @@ Status check_instruction(const Program& program, int32_t index, const litgpt_ins
     case kSpread: return check.streams(instruction.opcode == kMix);
     case kSwiglu: return check.three_buffers(operands[3]);
     case kGate: LITGPT_TRY(check.range(operands[1], 0, 1)); return check.range(operands[0], 0, operands[2]);
+    case kCausalConv: return check.causal_conv();
+    case kGatedDelta: return check.gated_delta();
     case kRoute: return check.route();
     case kExperts: return check.experts();
     case kHead:

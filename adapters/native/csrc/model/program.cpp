@@ -34,6 +34,17 @@ Status read_cache(int32_t index, const litgpt_cache_shape& source, CacheShape* s
   return kOk;
 }
 
+Status read_state(int32_t index, const litgpt_state_shape& source, StateShape* shape) {
+  const bool sizes = source.heads > 0 && source.heads < kMaxItems && source.k_dim > 0 && source.k_dim <= kMaxHeadDim &&
+                     source.v_dim > 0 && source.v_dim <= kMaxHeadDim && source.conv_columns >= 0 &&
+                     source.conv_columns <= kMaxConvColumns && source.conv_channels > 0 &&
+                     source.conv_channels < kMaxSize;
+  LITGPT_REQUIRE(sizes, "State %d has an invalid size.", index);
+  *shape = {source.heads, source.k_dim, source.v_dim, source.conv_columns, source.conv_channels};
+  LITGPT_REQUIRE(shape->bytes() <= kMaxStateBytes, "State %d is too large.", index);
+  return kOk;
+}
+
 }  // namespace
 
 Status read_program(const litgpt_program& source, Program* program) {
@@ -41,7 +52,8 @@ Status read_program(const litgpt_program& source, Program* program) {
   LITGPT_REQUIRE(source.context_length > 0 && source.context_length < kMaxSize, "The context length is invalid.");
   const bool counts = source.num_buffers > 0 && source.num_buffers < kMaxItems && source.num_tensors > 0 &&
                       source.num_tensors < kMaxItems && source.num_instructions > 0 &&
-                      source.num_instructions < kMaxItems && source.num_layers >= 0 && source.num_layers < kMaxItems;
+                      source.num_instructions < kMaxItems && source.num_layers >= 0 && source.num_layers < kMaxItems &&
+                      source.num_states >= 0 && source.num_states < kMaxItems;
   LITGPT_REQUIRE(counts, "The program has an invalid number of parts.");
   program->vocab_size = source.vocab_size;
   program->context_length = source.context_length;
@@ -62,6 +74,10 @@ Status read_program(const litgpt_program& source, Program* program) {
   LITGPT_TRY(program->caches.resize(source.num_layers));
   for (int32_t at = 0; at < source.num_layers; ++at) {
     LITGPT_TRY(read_cache(at, source.caches[at], &program->caches[at]));
+  }
+  LITGPT_TRY(program->states.resize(source.num_states));
+  for (int32_t at = 0; at < source.num_states; ++at) {
+    LITGPT_TRY(read_state(at, source.states[at], &program->states[at]));
   }
   LITGPT_TRY(program->instructions.resize(source.num_instructions));
   for (int32_t at = 0; at < source.num_instructions; ++at) {

@@ -48,6 +48,9 @@ namespace litgpt {
 // kMix            dst, src, coefficients, streams, size       |           dst[i] = src[i] + sum of c[i][j] * src[j]
 // kSpread         dst, src, coefficients, streams, size       | offset    dst[i] += (c[i] + offset) * src
 //                 Streams are vectors of `size` values, one after another in a buffer.
+// kCausalConv     dst, src, weights, state, kind              |           weights: a row of all channels for each tap
+// kGatedDelta     dst, qkv buffer, gates, q offset, k offset, v offset, key heads, state, A_log, dt_bias
+//                 gates: logits of beta, then the steps of the decay, of all heads; overwritten by beta and decay
 enum Opcode : int32_t {
   kEmbed = 0,
   kEmbedPosition = 1,
@@ -73,7 +76,9 @@ enum Opcode : int32_t {
   kMatchRms = 21,
   kMix = 22,
   kSpread = 23,
-  kOpcodeCount = 24,
+  kCausalConv = 24,
+  kGatedDelta = 25,
+  kOpcodeCount = 26,
 };
 
 inline constexpr int32_t kVector = -1;  // format of a tensor that is a vector of float32
@@ -85,6 +90,7 @@ struct Program {
   Array<litgpt_tensor> tensors;
   Array<litgpt_instruction> instructions;
   Array<CacheShape> caches;
+  Array<StateShape> states;
   Array<litgpt_instruction> rope_tables;
   int64_t max_cols;  // of the matrices, padded
 

@@ -5,6 +5,7 @@
 #include "model/elementwise.h"
 #include "model/executor.h"
 #include "model/experts.h"
+#include "model/gated_delta.h"
 #include "model/routing.h"
 #include "weights/pack.h"
 
@@ -39,6 +40,8 @@ class Step {
         case kHead: head(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
         case kRoute: select_experts(o, p); break;
         case kExperts: run_experts(o, p, program_, batch_, space_, executor_); break;
+        case kCausalConv: run_causal_conv(o, program_, batch_, space_, executor_); break;
+        case kGatedDelta: run_gated_delta(o, program_, batch_, space_, executor_); break;
         case kRopeTable:
           rope_table(table, first_value, o[0], static_cast<float>(p[0]));
           first_value += program_.rope_pairs(table++) + 1;

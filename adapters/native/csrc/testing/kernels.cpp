@@ -50,6 +50,14 @@ LITGPT_API void test_attend_parts(const Attention* attention, int64_t spans, flo
   kernels->merge_parts(*attention, spans, partials);
 }
 
+LITGPT_API int64_t test_causal_conv_bytes() { return sizeof(CausalConv); }
+
+LITGPT_API void test_causal_conv(const CausalConv* job) { select_kernels()->causal_conv(*job); }
+
+LITGPT_API int64_t test_delta_rule_bytes() { return sizeof(DeltaRule); }
+
+LITGPT_API void test_delta_rule(const DeltaRule* job) { select_kernels()->delta_rule(*job); }
+
 // Computes attention `repeats` times on all threads, in blocks of one token, for measurements.
 LITGPT_API void test_attend_many(const Attention* jobs, int64_t count, int64_t repeats) {
   const Kernels* kernels = select_kernels();

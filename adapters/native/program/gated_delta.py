@@ -1,0 +1,64 @@
+"""Compile gated delta networks (arXiv:2412.06464), whose cache is a state of fixed size."""
+
+from litgpt.adapters.native.program.coverage import ACTIVATIONS
+from litgpt.adapters.native.program.instructions import Opcode, ProgramCache
+from litgpt.adapters.native.program.layer_builder import LayerBuilder
+from litgpt.domain.model import GatedDeltaSpec
+
+_EPS = 1e-6  # of the L2 norm of queries and keys
+
+
+def add_gated_delta(parts: LayerBuilder, number: int, spec: GatedDeltaSpec, x: int) -> int:
+    """Return the buffer with the gated output of all heads."""
+    builder, name = parts.builder, f"transformer.h.{number}.attn"
+    heads, groups, size = spec.num_heads, spec.num_kv_heads, spec.k_head_dim
+    keys, _, values, _ = spec.split_sizes
+    qkvz, gates = builder.buffer("qkvz", sum(spec.split_sizes)), builder.buffer("delta gates", 2 * heads)
+    parts.linear(f"{name}.qkvz", qkvz, x, bias=False)
+    parts.linear(f"{name}.ba", gates, x, bias=False, reuse=True)
+    state = len(builder.states)
+    builder.states.append(spec.cache_spec)
+    builder.caches.append(ProgramCache(spec.cache_spec, 0, chunked=False))
+    qkv, kernel = builder.buffer("qkv", spec.conv_dim), builder.vector(f"{name}.conv.weight")
+    builder.add(Opcode.CAUSAL_CONV, qkv, qkvz, kernel, state, ACTIVATIONS[spec.activation])
+    for offset, scale in ((0, 1 / size), (keys, size**-0.5)):  # to 1, and queries to 1 / sqrt(size)
+        _l2_normalize(parts, qkv, offset, groups, size, scale)
+    out = builder.buffer("attended", values)
+    builder.add(
+        Opcode.GATED_DELTA,
+        out,
+        qkv,
+        gates,
+        0,
+        keys,
+        2 * keys,
+        groups,
+        state,
+        builder.vector(f"{name}.A_log"),
+        builder.vector(f"{name}.dt_bias"),
+    )
+    parts.norm(spec.norm, f"{name}.norm", out, out, size=spec.v_head_dim, count=heads)
+    builder.add(Opcode.ACTIVATE, out, qkvz, out, ACTIVATIONS["silu"], values, spec.conv_dim, 0)
+    return out
+
+
+def _l2_normalize(
+    parts: LayerBuilder, buffer: int, offset: int, groups: int, size: int, weight: float
+) -> None:
+    """Make the L2 norm of each group `weight` times the root of its size, by its RMS."""
+    scale = parts.builder.constant("scale", [weight] * size)
+    parts.builder.add(
+        Opcode.NORM,
+        buffer,
+        buffer,
+        scale,
+        -1,
+        0,
+        size,
+        groups,
+        offset,
+        offset,
+        0,
+        0,
+        parameters=(_EPS / size,),
+    )

@@ -1,0 +1,27 @@
+"""Tests of the prefix cache of models whose sequences cannot be truncated, through the engine."""
+
+import pytest
+
+from litgpt.adapters.native.generator import NativeGenerator
+from litgpt.domain.generation.request import GenerationRequest
+from tests.agreement.models import VARIANTS, pair, random_ids
+from tests.agreement.test_native_engine import native
+from tests.contracts.generator import GREEDY
+
+
+@pytest.mark.parametrize("name", ["qwen3_next", "qwen3_5", "mistral"])
+def test_answers_with_a_shared_beginning_equal_those_without_a_cache(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    variant = next(each for each in VARIANTS if each.name == name)
+    model = native(pair(variant, tmp_path_factory.mktemp("prefix")).actual)
+    generator = NativeGenerator(model, lambda: 0)
+    cache = generator.prefix_cache()
+    system = random_ids(1, 60)[0].tolist()
+    ends = ([5, 6, 7], [8, 9], [8, 9], [10], [8, 9, 11])
+    for prompt in (*([*system, *end] for end in ends), system[:50], [*system, 12]):
+        request = GenerationRequest(prompt=prompt, max_new_tokens=8, sampling_params=GREEDY, logprobs=True)
+        with_fork = list(generator.generate([request], prefix=cache.fork()))
+        assert list(generator.generate([request], prefix=cache)) == with_fork
+        assert list(generator.generate([request])) == with_fork
+        assert len(cache.tokens) == len(prompt) + 7
