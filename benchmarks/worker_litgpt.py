@@ -31,15 +31,19 @@ def load(arguments: Namespace) -> Any:
 
 
 def generate(llm: Any, prompt: str, at_most: int, on_token: OnToken) -> None:
-    """Generate greedily."""
+    """Generate greedily; the token ids of this library are integers, for which it may not need torch."""
+    if hasattr(llm, "complete"):
+        for chunk in llm.complete(prompt, max_new_tokens=at_most, top_k=1, stream=True):
+            if chunk.token is not None:
+                on_token(chunk.token)
+        return
     for token in llm.generate(prompt, max_new_tokens=at_most, top_k=1, stream=True, return_as_token_ids=True):
         on_token(int(token))
 
 
 def generate_batch(llm: Any, prompts: list[str], at_most: int) -> int:
     """Generate greedily for all prompts; LitGPT cannot."""
-    answers = llm.generate(prompts, max_new_tokens=at_most, top_k=1, return_as_token_ids=True)
-    return sum(len(answer) for answer in answers)
+    return sum(len(answer.token_ids) for answer in llm.complete(prompts, max_new_tokens=at_most, top_k=1))
 
 
 def describe(llm: Any) -> dict[str, Any]:

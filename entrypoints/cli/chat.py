@@ -7,11 +7,10 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
-from litgpt.cli.model_loading import DistributeArguments, load_generating_model
+from litgpt.cli.model_loading import DistributeArguments, load_model
 
 if TYPE_CHECKING:
     from litgpt.llm import LLM
-    from litgpt.native_llm import NativeLLM
 
 
 def chat(  # noqa: PLR0913 - one per option
@@ -61,7 +60,7 @@ def chat(  # noqa: PLR0913 - one per option
     settings |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
     placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy, engine)
-    with load_generating_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         session = Session(
             lambda messages, settings: llm.chat(resume=messages, **settings),
             llm.chat(sys_prompt, resume=None if saved is None else saved.messages, **settings),
@@ -78,6 +77,6 @@ def chat(  # noqa: PLR0913 - one per option
         raise typer.Exit(1)  # scripts only see the exit status
 
 
-def _style(llm: "LLM | NativeLLM") -> str:
+def _style(llm: "LLM") -> str:
     style = llm.prompt_style
     return "the tokenizer's chat template" if style is None else f"prompt style {style.name}"

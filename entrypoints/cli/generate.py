@@ -7,7 +7,7 @@ import typer
 from litgpt.cli import console, options
 from litgpt.cli.arguments import one_prompt
 from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
-from litgpt.cli.model_loading import DistributeArguments, load_generating_model
+from litgpt.cli.model_loading import DistributeArguments, load_model
 from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def generate(  # noqa: PLR0913 - one per option
     reference = ModelReference(model, revision, offline or None, access_token)
     streamed = console.stdout_is_terminal() if stream is None else stream
     placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy, engine)
-    with load_generating_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:
                 console.show("")

@@ -9,11 +9,9 @@ from litgpt.cli import console
 
 if TYPE_CHECKING:
     from litgpt.application.load_model import LoadedModel
-    from litgpt.domain.ports import PlacedModel
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
-    from litgpt.native_llm import NativeLLM
 
 
 class DistributeArguments(NamedTuple):
@@ -40,43 +38,11 @@ def without_garbage_collection() -> Iterator[None]:
 
 @without_garbage_collection()
 def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":
-    """Load a model and distribute it over the devices.
-
-    Importing torch takes seconds, so the model is looked up and checked first: errors such as a misspelled
-    name are immediate.
-    """
+    """Load a model and distribute it over the devices."""
     from litgpt.container import container
 
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
         return _distribute(container.load_model()(reference), arguments, work.report)
-
-
-@without_garbage_collection()
-def load_generating_model(
-    reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
-) -> "LLM | NativeLLM":
-    """Load a model that only generates: torch is not imported if the native engine computes it."""
-    from litgpt.container import container
-    from litgpt.domain.distribution.placement import DistributeOptions
-
-    def make_llm(loaded: "LoadedModel[Any]", placed: "PlacedModel[Any]") -> "LLM":
-        from litgpt.llm import LLM
-
-        return LLM(loaded, work.report, container.services(), placed)
-
-    with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
-        loaded = container.load_model()(reference)
-        place = container.place_model()
-        options = DistributeOptions(**_given(arguments))
-        try:
-            if place.check(loaded, options).engine == "native":
-                from litgpt.native_llm import NativeLLM
-
-                return NativeLLM(*place(loaded, options, work.report), make_llm)
-        except BaseException:
-            loaded.checkpoint.close()
-            raise
-        return _distribute(loaded, arguments, work.report)
 
 
 def _distribute(loaded: "LoadedModel[Any]", arguments: DistributeArguments, report: "Reporter") -> "LLM":

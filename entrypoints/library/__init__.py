@@ -1,6 +1,6 @@
 """LitGPT: load, run, distribute, benchmark and fine-tune language models.
 
-Names are imported on first access, so that `import litgpt` is fast; torch is imported with `LLM`.
+Names are imported on first access, so that `import litgpt` is fast; torch is imported when it is needed.
 """
 
 from importlib import import_module

@@ -15,7 +15,7 @@ without arguments and returns a ModelStore, which is searched after the local st
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,10 +239,11 @@ def _services(**services: Any) -> "Services":
     return Services(**services)
 
 
-class Container(containers.DeclarativeContainer):
+class Container:
     """The providers of adapters and use cases.
 
-    A provider of another one, `hub.provider`, is called when a store is first needed.
+    A provider of another one, `hub.provider`, is called when a store is first needed. This is not a
+    `DeclarativeContainer`, as its module imports the web frameworks that it finds.
     """
 
     hub = providers.Singleton(_hub)

@@ -1,13 +1,12 @@
 """`LLM`: load, distribute, save and generate with a language model."""
 
+import sys
 from collections.abc import Sequence
 from os.path import realpath
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
-import torch
-from torch import Tensor
 
 from litgpt.application.load_model import LoadedModel
 from litgpt.config import Config
@@ -19,7 +18,6 @@ from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
 from litgpt.domain.distribution.placement import DistributeOptions
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import summary_repr
-from litgpt.domain.ports import PlacedModel
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
@@ -31,6 +29,9 @@ from litgpt.preprocessor import Preprocessor
 from litgpt.progress_report import default_reporter
 from litgpt.services import Services
 from litgpt.tokenizer import Tokenizer, find_tokenizer_source
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
@@ -53,25 +54,18 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
     """
 
     @public_function(instead="Models are loaded with LLM.load('smollm2').")
-    def __init__(
-        self,
-        loaded: LoadedModel[Tensor],
-        report: Reporter,
-        services: Services,
-        placed: PlacedModel[Tensor] | None = None,
-    ) -> None:
+    def __init__(self, loaded: "LoadedModel[Tensor]", report: Reporter, services: Services) -> None:
         super().__init__(loaded, report, services)
         self._saved_to: set[Path] = set()
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
         self.tokenizer = Tokenizer(loaded.tokenizer)
         self.tokenizer.prompt_style = None if loaded.prompt_style is PLAIN else loaded.prompt_style
-        self.preprocessor = Preprocessor(self.tokenizer, "cuda" if torch.cuda.is_available() else "cpu")
+        has_cuda = services.strategy.hardware().accelerator == "cuda"
+        self.preprocessor = Preprocessor(self.tokenizer, "cuda" if has_cuda else "cpu")
         self.checkpoint_dir = loaded.checkpoint.folder
         self.devices = 1
         self.generate_strategy: str | None = None
         self.fabric = None
-        if placed is not None:
-            self._place(loaded, placed)
 
     @classmethod
     @public_function()
@@ -257,7 +251,8 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             self._release()
             self._is_closed = True
             self._loaded.checkpoint.close()
-            torch.cuda.empty_cache()  # does nothing without CUDA
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.cuda.empty_cache()  # does nothing without CUDA
 
     def __repr__(self) -> str:
         facts = {"placement": self._placed and self._placed.placement, "adapters": self.adapters}

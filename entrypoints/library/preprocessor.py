@@ -1,9 +1,13 @@
 """`llm.preprocessor`: LitGPT's interface to encode text as tensors on the model's device."""
 
+from typing import TYPE_CHECKING
+
 import attrs
-from torch import Tensor
 
 from litgpt.tokenizer import TokenIds, Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @attrs.define
@@ -18,7 +22,7 @@ class Preprocessor:
     tokenizer: Tokenizer
     device: str = "cpu"
 
-    def encode(self, text: str) -> Tensor:
+    def encode(self, text: str) -> "Tensor":
         """Return the token ids of a text, (T,)."""
         return self.tokenizer.encode(text, device=self.device)
 

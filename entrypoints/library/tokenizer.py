@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from litgpt.domain import ports
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
@@ -14,7 +11,11 @@ from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.tokenizer_source import TokenizerSource
 from litgpt.domain.validation.call_signatures import public_function
 
-TokenIds: TypeAlias = Tensor | Sequence[int] | int
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+TokenIds: TypeAlias = "Tensor | Sequence[int] | int"
 """Token ids: a tensor of any shape, a list, or a single id."""
 
 
@@ -72,18 +73,20 @@ class Tokenizer:
     def encode(
         self,
         string: str,
-        device: torch.device | str | None = None,
+        device: "torch.device | str | None" = None,
         bos: bool | None = None,  # noqa: FBT001 - LitGPT's signature
         eos: bool = False,  # noqa: FBT001, FBT002
         max_length: int = -1,
         *,
         parse_special_tokens: bool = True,
-    ) -> Tensor:
+    ) -> "Tensor":
         """Return the token ids of a text, (T,), truncated to `max_length` unless that is -1.
 
         Special tokens such as `<|im_end|>` become control tokens, as in transformers. Pass
         `parse_special_tokens=False` for untrusted text, to encode them as plain text.
         """
+        import torch  # not needed to generate text
+
         if parse_special_tokens:
             ids = self.port.encode(string, bos=bos)
         else:
@@ -106,7 +109,7 @@ class Tokenizer:
     def decode_stream(
         self,
         token_stream: Iterable[TokenIds],
-        device: torch.device | str | None = None,  # noqa: ARG002
+        device: "torch.device | str | None" = None,  # noqa: ARG002
     ) -> Iterator[str]:
         """Yield the text of a stream of token ids in complete characters; raises the errors of `decode`."""
         decoder = self.port.decoder()
@@ -119,6 +122,8 @@ class Tokenizer:
 
 
 def _integers(name: str, ids: Any) -> list[int]:
+    import torch
+
     expected = "token ids, as a tensor or a list of integers"
     try:
         tensor = torch.as_tensor(ids)

@@ -77,6 +77,20 @@ def test_the_native_engine_generates_without_these_libraries(
     assert loaded == {"numpy", "tokenizers"}
 
 
+def test_an_llm_generates_without_these_libraries() -> None:
+    code = """
+from litgpt import LLM
+with LLM.load("smollm2", quiet=True) as llm:
+    assert llm.generate("Hello", max_new_tokens=2)
+    assert list(llm.generate(["Hello", "Good"], max_new_tokens=2, stream=True))
+    assert llm.complete("Hello", max_new_tokens=2).token_ids
+    assert llm.chat(max_new_tokens=2).send("Hello")
+    assert llm.config.n_layer == 30 and llm.tokenizer.vocab_size and llm.preprocessor.device == "cpu"
+    assert llm.arithmetic and repr(llm) and not hasattr(llm, "_repr_html_")
+"""
+    assert loaded_by(code) == {"numpy", "tokenizers"}
+
+
 def test_the_tests_of_the_inside_run_without_torch() -> None:
     arguments = ["-q", "-p", "no:cacheprovider", "tests/domain", "tests/application"]
     run_them = f"import pytest; assert pytest.main({arguments!r}) == 0"

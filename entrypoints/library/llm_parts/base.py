@@ -1,14 +1,9 @@
-"""The state of an `LLM`, which all its parts use."""
+"""The state of an `LLM`, which all its parts use, and how it becomes a torch module."""
 
-from collections.abc import Iterator
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from torch import Tensor, nn
-
-from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
-from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.tensor_versions import version, weights_version
 from litgpt.application.concurrency.model_lock import ModelLock
 from litgpt.application.concurrency.shared_generator import SharedGenerator
 from litgpt.application.load_model import LoadedModel
@@ -19,28 +14,43 @@ from litgpt.llm_parts.loaded_llm import LoadedLLM
 from litgpt.services import Services
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.nn import Module
+
     from litgpt.adapters.native.placed_model import NativePlacedModel
+    from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
+    from litgpt.adapters.pytorch.model.gpt import GPT
+else:
+    Module = object
 
 
-class BaseLLM(LoadedLLM, nn.Module):
+class BaseLLM(LoadedLLM, Module):
     """A loaded model, and the network that was built of it.
+
+    It is a torch module, but importing torch takes seconds and 200 MB, which generation in the native engine
+    does not need. Without torch, an object of this class becomes an `LLMModule` when a method of modules is
+    used, or when its class is asked for in a process that has imported torch, as by `isinstance`.
 
     Attributes:
         model: The network; None until `distribute` or `trainer_setup`. With the native engine, the first
             access reads the weights again for the torch network, which generation uses once they differ.
     """
 
-    model: GPT | None
+    model: "GPT | None"
 
-    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
-        super().__init__()
+    def __new__(cls, *_: object, **__: object) -> Self:
+        self = super().__new__(cls)
+        if _has_torch():
+            self._become_module()
+        return self
+
+    def __init__(self, loaded: "LoadedModel[Tensor]", report: Reporter, services: Services) -> None:
         self.model = None
         self._loaded = loaded
         self._report = report
         self._services = services
         self._lock = ModelLock()
         self._placed: PlacedModel[Tensor] | None = None
-        self.register_state_dict_pre_hook(build_network)  # type: ignore[no-untyped-call]
         # The torch network of a native model, and its weights as they were built.
         self._built: tuple[object, object] | None = None
         self._is_closed = False
@@ -50,38 +60,44 @@ class BaseLLM(LoadedLLM, nn.Module):
         self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
         self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
 
+    # LLMModule replaces the following methods by those of torch.
+
+    @property  # type: ignore[misc]  # read-only
+    def __class__(self) -> type[Any]:
+        # `isinstance` would ignore the class itself, which the object did not have when it began.
+        return self._become_module() if _has_torch() else type(self)
+
     def __getattr__(self, name: str) -> Any:
-        """Build the torch network of a native model when it is first accessed."""
-        placed: Any = self.__dict__.get("_placed")
-        if name != "model" or self._network is not None or not _is_native(placed):
-            return super().__getattr__(name)
-        network = placed.network
-        if self._adapters is not None:
-            self._adapters = self._adapters.moved_to(network)
-        self.model, self._built = network, (network, _version(network))
-        return network
+        if name.startswith("_") and not _has_torch():
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._become_module()
+        return getattr(self, name)
 
-    def named_modules(
-        self,
-        memo: set[nn.Module] | None = None,
-        prefix: str = "",
-        remove_duplicate: bool = True,  # noqa: FBT001, FBT002 - torch's signature
-    ) -> Iterator[tuple[str, nn.Module]]:
-        """Return the modules, also for `parameters`; a native model builds its torch network.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or not _has_torch():
+            object.__setattr__(self, name, value)
+        else:  # the value may be a module
+            self._become_module()
+            setattr(self, name, value)
 
-        Args:
-            memo: Modules that are left out.
-            prefix: Prefix of the names.
-            remove_duplicate: Whether a module with several names is returned once.
-        """
-        build_network(self)
-        modules: Iterator[tuple[str, nn.Module]] = super().named_modules(memo, prefix, remove_duplicate)
-        return modules
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._become_module()
+        return self(*args, **kwargs)
+
+    def _become_module(self) -> type[Any]:
+        from litgpt.llm_parts.torch_module import become_module
+
+        return become_module(self)
 
     @property
-    def _network(self) -> GPT | None:
+    def _children(self) -> "dict[str, nn.Module | None]":
+        children: dict[str, nn.Module | None] = self.__dict__.get("_modules", {})
+        return children
+
+    @property
+    def _network(self) -> "GPT | None":
         """The network, if it has been built."""
-        network: Any = self._modules.get("model") or self.__dict__.get("model")
+        network: Any = self._children.get("model") or self.__dict__.get("model")
         return cast("GPT | None", network)
 
     @property
@@ -93,16 +109,16 @@ class BaseLLM(LoadedLLM, nn.Module):
 
     @property
     def _uses_native_engine(self) -> bool:
-        return _is_native(self._placed)
+        return is_native(self._placed)
 
     @property
     def _is_trainable(self) -> bool:
         return self._placed is not None and self._placed.placement.trainable
 
-    def _place(self, loaded: LoadedModel[Tensor], placed: PlacedModel[Tensor]) -> None:
+    def _place(self, loaded: "LoadedModel[Tensor]", placed: "PlacedModel[Tensor]") -> None:
         self._loaded, self._placed = loaded, placed
-        if _is_native(placed):  # see __getattr__
-            self._modules.pop("model", None)
+        if is_native(placed):  # see LLMModule.__getattr__
+            self._children.pop("model", None)
             self.__dict__.pop("model", None)
         else:
             self.model = placed.network
@@ -117,7 +133,7 @@ class BaseLLM(LoadedLLM, nn.Module):
         self.model = self._placed = self._trainer_ckpt = self._adapters = self._built = None
         self._is_loaded, self._not_native = False, None
 
-    def _require_full_model(self, operation: str) -> PlacedModel[Tensor]:
+    def _require_full_model(self, operation: str) -> "PlacedModel[Tensor]":
         if self._placed is None:
             raise self._not_distributed()
         if self.is_sharded:
@@ -137,7 +153,7 @@ class BaseLLM(LoadedLLM, nn.Module):
 
     def _current_generator(self) -> Generator:
         placed = self._require_full_model("Generating with")
-        if _is_native(placed):
+        if is_native(placed):
             return self._native_generator(cast("NativePlacedModel", placed))
         return placed.generator()
 
@@ -156,7 +172,7 @@ class BaseLLM(LoadedLLM, nn.Module):
         return placed.torch.generator()
 
     @property
-    def _current(self) -> ModelAdapters | None:
+    def _current(self) -> "ModelAdapters | None":
         found = self._adapters  # none after distribute() has built a new model
         network = self._network  # of a native model, it may not be built yet
         return found if found is not None and (network is None or found.model is network) else None
@@ -165,24 +181,36 @@ class BaseLLM(LoadedLLM, nn.Module):
     def _differs_from_native(self) -> bool:
         """Whether the torch network of a native model was replaced, or its weights were changed."""
         network = self._network
-        return network is not None and (self._is_loaded or (network, _version(network)) != self._built)
+        return network is not None and (self._is_loaded or (network, built_version(network)) != self._built)
 
     def _weights_version(self) -> object:
         """Return the version of trainable weights, which optimizers change in place; None for others."""
-        return weights_version(self._network) if self._network is not None and self._is_trainable else None
+        if self._network is None or not self._is_trainable:
+            return None
+        from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
+
+        return weights_version(self._network)
 
 
-def build_network(llm: nn.Module, *_: object) -> None:
-    """Build the torch network of a native model (see `BaseLLM.__getattr__`)."""
+def _has_torch() -> bool:
+    """Return whether this process has imported torch."""
+    return sys.modules.get("torch") is not None
+
+
+def build_network(llm: BaseLLM, *_: object) -> None:
+    """Build the torch network of a native model (see `LLMModule.__getattr__`)."""
     getattr(llm, "model", None)
 
 
-def _is_native(placed: PlacedModel[Any] | None) -> bool:
+def is_native(placed: PlacedModel[Any] | None) -> bool:
+    """Return whether the native engine computes a model."""
     return placed is not None and placed.placement.engine == "native"
 
 
-def _version(network: nn.Module) -> object:
+def built_version(network: "nn.Module") -> object:
     """Return a value that changes when weights are written, converted or moved; adapters do not count."""
+    from litgpt.adapters.pytorch.ops.tensor_versions import version
+
     named = (*network.named_parameters(), *network.named_buffers())
     weights = [weight for name, weight in named if ".lora." not in name]
     return [(version(weight), weight.data_ptr(), weight.dtype, weight.device) for weight in weights]

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-from torch import Tensor
 
-from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
-from litgpt.adapters.pytorch.lora.skeleton import skeleton
-from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of
@@ -19,6 +16,11 @@ from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
 from litgpt.domain.weights.mapping import ParameterSource, map_parameters
 from litgpt.llm_parts.training_module import TrainingMixin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
 
 
 class LoraMixin(TrainingMixin):
@@ -242,11 +244,15 @@ class LoraMixin(TrainingMixin):
             self._services.write_adapter(folder, saved, files)
         return folder
 
-    def _require(self, *, weights: bool = True) -> ModelAdapters:
+    def _require(self, *, weights: bool = True) -> "ModelAdapters":
         """Return the adapters of this model; `weights`: on a network that has its weights.
 
         Adapters of a native model are otherwise attached to a network without weights until `model` is used.
         """
+        from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
+        from litgpt.adapters.pytorch.lora.skeleton import skeleton
+        from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
+
         check_fork()
         if self._placed is None or ((weights or not self._uses_native_engine) and self.model is None):
             raise self._not_distributed()
@@ -258,7 +264,7 @@ class LoraMixin(TrainingMixin):
         return found
 
 
-def written_as(loaded: LoadedModel[Tensor]) -> tuple[tuple[ParameterSource, ...], str]:
+def written_as(loaded: "LoadedModel[Tensor]") -> tuple[tuple[ParameterSource, ...], str]:
     """Return the mapping to transformers' tensors, including the LM head, and the model type."""
     family = family_of(loaded.checkpoint.name, loaded.checkpoint.config)
     return tuple(

@@ -5,39 +5,27 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
-from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.input_checks import check_ids, check_length, check_shape, check_targets
-from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
-from litgpt.adapters.pytorch.ops.dtypes import default_dtype
-from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
-from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
-from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
-from litgpt.llm_parts.base import BaseLLM, build_network
-from litgpt.services import Services
+from litgpt.llm_parts.base import BaseLLM
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
 
-_MODEL_PREFIX = "model."
-_ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
+    from litgpt.adapters.pytorch.model.gpt import GPT
+    from litgpt.adapters.pytorch.model.loss import Reduction
+
+# torch is imported inside functions: importing it takes seconds, and generation may not need it.
+
+ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
 class TrainingMixin(BaseLLM):
     """Training: an LLM is a torch Module for optimizers, strategies and loops."""
-
-    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter, services: Services) -> None:
-        super().__init__(loaded, report, services)
-        self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(TrainingMixin._restore_model_level)  # type: ignore[no-untyped-call]
 
     @public_function()
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
@@ -68,6 +56,7 @@ class TrainingMixin(BaseLLM):
             self._is_loaded, self._trainer_ckpt = False, path
         if ready and path in (None, self._trainer_ckpt):
             return
+        from litgpt.adapters.pytorch.ops.dtypes import default_dtype
         from litgpt.adapters.training.checkpoint_reader import read_checkpoint, restore
 
         state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
@@ -109,10 +98,10 @@ class TrainingMixin(BaseLLM):
 
     def forward(
         self,
-        input_ids: Tensor,
-        target_ids: Tensor | None = None,
-        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
+        input_ids: "Tensor",
+        target_ids: "Tensor | None" = None,
+        loss_fn: "Callable[[Tensor, Tensor], Tensor] | None" = None,
+    ) -> "Tensor | tuple[Tensor, Tensor]":
         """Return logits, and the loss if there are targets; `loss` alone needs less memory.
 
         Args:
@@ -130,6 +119,9 @@ class TrainingMixin(BaseLLM):
                 the sequence is longer than the context.
             UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
         """
+        from litgpt.adapters.pytorch.model.input_checks import check_ids, check_targets
+        from litgpt.adapters.pytorch.model.loss import cross_entropy, shift_labels
+
         with self._using():
             model = self._check_inputs(input_ids)
             if target_ids is not None:
@@ -144,7 +136,7 @@ class TrainingMixin(BaseLLM):
                 return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
             return logits, cross_entropy(logits.flatten(0, 1), shift_labels(target_ids).flatten())
 
-    def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
+    def loss(self, input_ids: "Tensor", target_ids: "Tensor", reduction: "Reduction" = "mean") -> "Tensor":
         """Return the cross-entropy of the next tokens, without materializing all logits.
 
         Args:
@@ -159,6 +151,8 @@ class TrainingMixin(BaseLLM):
                 vocabulary, or the sequence is longer than the context.
             UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
         """
+        from litgpt.adapters.pytorch.model.input_checks import check_ids, check_targets
+
         with self._using():
             model = self._check_inputs(input_ids)
             check_targets(input_ids, target_ids)
@@ -166,20 +160,10 @@ class TrainingMixin(BaseLLM):
             model.require_trainable()
             return model.loss(input_ids, target_ids, reduction)
 
-    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """Load weights as torch modules do, after active answers have ended."""
-        with self._lock.changing("load_state_dict()"):
-            return super().load_state_dict(*arguments, **options)
-
-    def _apply(self, *arguments: Any, **options: Any) -> Self:
-        """Convert or move all weights, for `to`, `half` and similar methods."""
-        with self._lock.changing("Moving or converting it"):
-            build_network(self)
-            super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
-            return self
-
-    def _check_inputs(self, input_ids: Tensor) -> GPT:
+    def _check_inputs(self, input_ids: "Tensor") -> "GPT":
         """Validate a batch of token ids and return the network."""
+        from litgpt.adapters.pytorch.model.input_checks import check_ids, check_length, check_shape
+
         if self.model is None:
             raise self._not_distributed()
         check_shape("input_ids", input_ids)
@@ -188,6 +172,11 @@ class TrainingMixin(BaseLLM):
         return self.model
 
     def _using(self) -> AbstractContextManager[None]:
+        import torch
+
+        from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
+        from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
+
         if torch.compiler.is_compiling():  # a lock cannot be compiled
             return nullcontext()
         check_fork()
@@ -204,41 +193,6 @@ class TrainingMixin(BaseLLM):
             reason = "the loaded weights would be lost. Call distribute() first, or save() and load that."
             raise UnsupportedOperation("distribute() after load_state_dict()", reason)
 
-    def _fqn_modifiers(self) -> dict[str, str]:
-        """Name the module level that state dicts omit, for torch.distributed.checkpoint."""
-        return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
-
-    def _restore_model_level(self, state: dict[str, Any], prefix: str, *_: object) -> None:
-        """Rename `llm.lm_head.weight` to `llm.model.lm_head.weight`, and build the model if necessary."""
-        if self.model is None:
-            self._build_to_load(state, prefix)
-        if self.model is None:
-            return
-        if self._placed and not self._is_trainable:  # distribute() placed it
-            self._is_loaded = any(one.startswith(prefix) for one in state)
-        for name in [one for one in state if one.startswith(prefix)]:
-            if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):
-                state[f"{prefix}{_MODEL_PREFIX}{name.removeprefix(prefix)}"] = state.pop(name)
-
-    def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
-        """Build the model for `load_from_checkpoint`, which loads weights before `setup`.
-
-        Adapter weights are removed from the state dict and kept until `add_lora` creates the adapter.
-        """
-        names = [name for name in state if name.startswith(prefix)]
-        if not names:
-            return
-        self.trainer_setup()
-        self._is_loaded = True
-        there = self.state_dict()
-        for name in names:
-            own = name.removeprefix(prefix)
-            if own not in there and _ADAPTER.search(own):
-                self._adapter_weights[own] = state.pop(name)
-        if self._adapter_weights:
-            needed = "call add_lora() with the settings that it was trained with; it takes them over"
-            self._report(Notice(f"The checkpoint has the weights of a LoRA adapter: {needed}."))
-
     def _load_adapter_weights(self, adapter: str) -> None:
         """Copy the weights that a checkpoint has for an adapter into it.
 
@@ -248,6 +202,8 @@ class TrainingMixin(BaseLLM):
         found = _adapter_tensors(adapter, self._adapter_weights)
         if not found:
             return
+        import torch
+
         from litgpt.adapters.training.checkpoint_reader import check_weights
 
         wanted = _adapter_tensors(adapter, self.state_dict())
@@ -258,15 +214,9 @@ class TrainingMixin(BaseLLM):
                 del self._adapter_weights[name]
 
 
-def _adapter_tensors(adapter: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _adapter_tensors(adapter: str, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if (match := _ADAPTER.search(name)) and match[1] == adapter
+        if (match := ADAPTER.search(name)) and match[1] == adapter
     }
-
-
-def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
-    """Rename `llm.model.lm_head.weight` to `llm.lm_head.weight`, as in LitGPT."""
-    for name in [one for one in state if one.startswith(f"{prefix}{_MODEL_PREFIX}")]:
-        state[prefix + name.removeprefix(f"{prefix}{_MODEL_PREFIX}")] = state.pop(name)

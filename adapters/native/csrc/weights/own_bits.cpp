@@ -42,6 +42,66 @@ void store_codes(Format format, uint8_t* to, int64_t row, const BlockGroup& valu
   }
 }
 
+// Whether the codes of 4 or 8 bits end the block, in the order of the tile.
+bool is_ordered(Format format) {
+  const Quantization quantized = quantization(format);
+  return quantized.scales < ScaleKind::kSteps && quantized.bits != 5;
+}
+
+// One field of all rows after the other: these are short loops without a decision.
+void store_ordered(Format format, uint8_t* scales, int64_t row, const uint8_t* blocks, int64_t row_bytes,
+                   int64_t count) {
+  const Quantization quantized = quantization(format);
+  const int64_t bytes = quantized.bits * kGroup / 8;
+  const int64_t first_code = source_block(own_source(format)).bytes - bytes;
+  const auto store_scales = [=](uint8_t* to, int64_t size, int64_t from) {
+    for (int64_t r = 0; r < count; ++r) {
+      if (size == 2) {
+        store_f16(to, row + r, blocks + r * row_bytes + from);
+      } else {
+        to[row + r] = blocks[r * row_bytes + from];
+      }
+    }
+  };
+  switch (quantized.scales) {
+    case ScaleKind::kScaleMinimum: store_scales(scales + 2 * kTileRows, 2, 2); [[fallthrough]];
+    case ScaleKind::kScale: store_scales(scales, 2, 0); break;
+    case ScaleKind::kScaleZero:
+      store_scales(scales, 2, 0);
+      store_scales(scales + 2 * kTileRows, 1, 2);
+      break;
+    default: store_scales(scales, 1, 0);  // an exponent
+  }
+  uint8_t* codes = scales + tile_scale_bytes(format) + row * kWord;
+  for (int64_t at = 0; at < bytes; at += kWord) {
+    for (int64_t r = 0; r < count; ++r) {
+      memcpy(codes + at * kTileRows + r * kWord, blocks + r * row_bytes + first_code + at, kWord);
+    }
+  }
+}
+
+void store_unordered(Format format, uint8_t* shared, uint8_t* scales, int64_t row, SourceGroup group) {
+  BlockGroup values;
+  load_group(own_source(format), group, &values);
+  switch (quantization(format).scales) {
+    case ScaleKind::kScaleMinimum: store_f16(scales + 2 * kTileRows, row, group.block + 2); [[fallthrough]];
+    case ScaleKind::kScale: store_f16(scales, row, group.block); break;
+    case ScaleKind::kSteps:
+      store_f16(shared, row, group.block);
+      store_f16(shared + 2 * kTileRows, row, group.block + 2);
+      scales[row] = values.steps[0];
+      scales[kTileRows + row] = values.minimum_steps;
+      break;
+    case ScaleKind::kHalfSteps:
+      store_f16(shared, row, group.block + kQ6KScale);
+      scales[row] = values.steps[0];
+      scales[kTileRows + row] = values.steps[1];
+      break;
+    default: return;
+  }
+  store_codes(format, scales + tile_scale_bytes(format), row, values);
+}
+
 }  // namespace
 
 SourceFormat own_source(Format format) {
@@ -61,39 +121,17 @@ SourceFormat own_source(Format format) {
 }
 
 void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group) {
-  const Quantization quantized = quantization(format);
-  const SourceFormat source = own_source(format);
-  uint8_t* shared = tile + super_offset(format, g);
+  store_own_rows(format, tile, g, row, group, 0, 1);
+}
+
+void store_own_rows(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes,
+                    int64_t count) {
   uint8_t* scales = tile + group_offset(format, g);
-  uint8_t* codes = scales + tile_scale_bytes(format);
-  // The codes of 4-bit and 8-bit blocks end the block, in the order of the tile.
-  const bool is_ordered = quantized.scales < ScaleKind::kSteps && quantized.bits != 5;
-  BlockGroup values;
-  if (!is_ordered) load_group(source, group, &values);
-  switch (quantized.scales) {
-    case ScaleKind::kScaleMinimum: store_f16(scales + 2 * kTileRows, row, group.block + 2); [[fallthrough]];
-    case ScaleKind::kScale: store_f16(scales, row, group.block); break;
-    case ScaleKind::kScaleZero:
-      store_f16(scales, row, group.block);
-      scales[2 * kTileRows + row] = group.block[2];
-      break;
-    case ScaleKind::kExponent: scales[row] = group.block[0]; break;
-    case ScaleKind::kSteps:
-      store_f16(shared, row, group.block);
-      store_f16(shared + 2 * kTileRows, row, group.block + 2);
-      scales[row] = values.steps[0];
-      scales[kTileRows + row] = values.minimum_steps;
-      break;
-    case ScaleKind::kHalfSteps:
-      store_f16(shared, row, group.block + kQ6KScale);
-      scales[row] = values.steps[0];
-      scales[kTileRows + row] = values.steps[1];
-      break;
-    case ScaleKind::kNone: return;
+  if (is_ordered(format)) return store_ordered(format, scales, row, group.block, row_bytes, count);
+  for (int64_t r = 0; r < count; ++r) {
+    store_unordered(format, tile + super_offset(format, g), scales, row + r,
+                    {group.block + r * row_bytes, group.index});
   }
-  if (!is_ordered) return store_codes(format, codes, row, values);
-  const int64_t bytes = quantized.bits * kGroup / 8;
-  store_words(codes, row, group.block + source_block(source).bytes - bytes, bytes);
 }
 
 }  // namespace litgpt

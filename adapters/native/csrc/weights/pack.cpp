@@ -34,13 +34,9 @@ void store_floats(Format format, uint8_t* group, int64_t row, const float* value
   }
 }
 
-// Packs `count` values (at most 32) of a row without a change, if the source has the format's own bits.
+// Packs `count` values (at most 32) of a row without a change, if the format has the source's bits.
 bool store_bits(Format format, SourceFormat source, uint8_t* tile, int64_t g, int64_t row, SourceGroup group,
                 int64_t count) {
-  if (source == own_source(format)) {
-    store_own_bits(format, tile, g, row, group);
-    return true;
-  }
   uint16_t halves[kGroup] = {};
   if (format == kBF16 && source == kSourceBF16) {
     memcpy(halves, group.block, static_cast<size_t>(count) * 2);
@@ -116,6 +112,11 @@ Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const
       const int64_t left = matrix.cols - g * kGroup;
       const int64_t values = left < kGroup ? left : kGroup;
       const GroupPlace place = find_group(source, g);
+      const SourceGroup first{from + (row - first_row) * row_bytes + place.offset, place.index};
+      if (source == own_source(matrix.format)) {
+        store_own_rows(matrix.format, tile, g, row % kTileRows, first, row_bytes, row_end - row);
+        continue;
+      }
       for (int64_t r = row; r < row_end; ++r) {
         const SourceGroup group{from + (r - first_row) * row_bytes + place.offset, place.index};
         LITGPT_TRY(store_group(matrix.format, source, tile, g, r % kTileRows, group, values));
