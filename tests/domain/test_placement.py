@@ -276,9 +276,7 @@ def test_keys_and_values_in_8_bits_need_the_native_engine(
 ) -> None:
     hardware = attrs.evolve(TWO_GPUS, accelerator="cpu", has_native_engine=True)
     with pytest.raises(UnsupportedOperation, match=f"kv_cache='int8' is not possible: only .*{reason}"):
-        resolve_placement(
-            DistributeOptions(kv_cache="int8", **options), hardware, missing_part=missing_part
-        )
+        resolve_placement(DistributeOptions(kv_cache="int8", **options), hardware, missing_part=missing_part)
 
 
 @pytest.mark.parametrize("devices", ["auto", 1, [0]])

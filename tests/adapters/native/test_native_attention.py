@@ -107,7 +107,8 @@ class Pages:
         self.case, count = case, -(-positions // PAGE)
         # All ones are NaN in float32 and bfloat16; in int8, the scales are.
         self.keys, self.values = (
-            np.full((count, page_bytes(case.element, dim)), 0xFF, np.uint8) for dim in (k_dim, case.v.shape[1])
+            np.full((count, page_bytes(case.element, dim)), 0xFF, np.uint8)
+            for dim in (k_dim, case.v.shape[1])
         )
         for position in range(case.oldest(case.first) // PAGE * PAGE, positions):
             page, slot = divmod(position, PAGE)
