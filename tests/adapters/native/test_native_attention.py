@@ -174,11 +174,14 @@ def page_bytes(element: int, dim: int) -> int:
 def to_int8(x: Floats) -> Floats:
     """Round each vector (positions, dim) to multiples of 1/127 of its largest absolute value."""
     largest = np.abs(x).max(-1, keepdims=True)
-    return np.rint(x * (np.float32(127) / largest)) * (largest / np.float32(127))
+    rounded: Floats = np.rint(x * (np.float32(127) / largest)) * (largest / np.float32(127))
+    return rounded
 
 
 def _stored(x: Floats, element: int) -> Floats:
-    return {FLOAT32: np.asarray, BFLOAT16: to_bfloat16, INT8: to_int8}[element](x)
+    if element == FLOAT32:
+        return x
+    return to_int8(x) if element == INT8 else to_bfloat16(x)
 
 
 def _addresses(pages: NDArray[Any]) -> NDArray[np.uint64]:

@@ -77,6 +77,7 @@ struct Attention {
 };
 
 inline constexpr int64_t kPagePositions = 32;
+
 // The bytes of the keys or values of one head in a page. In 8 bits, the elements are codes, and before them come the
 // scales of the positions, float32[kPagePositions]: value = scale * code.
 LITGPT_INLINE constexpr int64_t kv_scale_bytes(Format element) { return element == kQ8 ? 4 * kPagePositions : 0; }
