@@ -14,6 +14,7 @@ from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.weights.arrays import RecentReads
 from litgpt.adapters.native.weights.formats import NativeQuantization, choose_formats, computes_codes
 from litgpt.adapters.native.weights.packing import pack_parameter, read_vector
+from litgpt.domain.distribution.engine import KVCacheFormat
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import Progress, Reporter
@@ -30,6 +31,7 @@ def build_model(
     dtype: DType,
     keeps_quantization: bool = False,
     quantize: NativeQuantization | None = None,
+    kv_cache: KVCacheFormat | None = None,
 ) -> NativeModel:
     """Read the weights of a model and pack them.
 
@@ -38,9 +40,10 @@ def build_model(
         sources: Its parameters, and the tensors that they are made of.
         checkpoint: The stored model.
         report: Receives the progress.
-        dtype: The dtype of the KV cache, and of matrices that are neither kept as they are nor quantized.
+        dtype: The dtype of matrices that are neither kept as they are nor quantized.
         keeps_quantization: Whether weights stay in the format in which they are stored.
         quantize: The quantization of the projections.
+        kv_cache: The format of the KV cache; None: `dtype`, and bfloat16 for float16.
 
     Raises:
         UnsupportedOperation: The engine does not have a part of the model, or is not installed.
@@ -75,7 +78,8 @@ def build_model(
     report(Progress(message, len(sources), len(sources)))
     if entry is not None and not cached:
         entry.write(matrices)
-    cache_format = Format.F32 if dtype == "float32" else Format.BF16
+    own_format = Format.F32 if dtype == "float32" else Format.BF16
+    cache_format = Format.Q8 if kv_cache == "int8" else own_format
     return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 
 

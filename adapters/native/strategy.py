@@ -84,10 +84,13 @@ class NativeStrategy:
             dtype=placement.dtype,
             keeps_quantization=placement.keeps_quantization,
             quantize=quantize if quantize in ("int8", "int4") else None,
+            kv_cache=placement.kv_cache,
         )
         weights = placement.quantize or _main_format(model)
-        report(Notice(f"Using the native engine ({instruction_set()}, {_threads()}), {weights} weights"))
-        same = attrs.evolve(placement, engine="torch", keeps_quantization=False)
+        cache = "" if placement.kv_cache is None else f", {placement.kv_cache} KV cache"
+        engine = f"the native engine ({instruction_set()}, {_threads()})"
+        report(Notice(f"Using {engine}, {weights} weights{cache}"))
+        same = attrs.evolve(placement, engine="torch", keeps_quantization=False, kv_cache=None)
 
         def build_torch() -> PlacedModel[Any]:
             return self.load_torch().build(same, architecture, sources, checkpoint, null_reporter)

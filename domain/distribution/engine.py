@@ -7,6 +7,7 @@ from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.quantization import Quantization
 
 Engine: TypeAlias = Literal["native", "torch"]
+KVCacheFormat: TypeAlias = Literal["int8"]
 
 NOT_BUILT = (
     "it was not built when litgpt was installed. Install a C++ compiler (on Debian and Ubuntu: "
@@ -38,6 +39,31 @@ def resolve_engine(engine: object, obstacle: str | None) -> Engine:
             raise InvalidArgument("engine", engine, "None, 'native' or 'torch'")
 
 
+def resolve_kv_cache(kv_cache: object, engine: Engine, obstacle: str | None) -> KVCacheFormat | None:
+    """Return the format of keys and values for the argument of `distribute`; None: the dtype of the model.
+
+    Args:
+        kv_cache: The argument.
+        engine: The result of `resolve_engine`.
+        obstacle: The result of `native_obstacle`.
+
+    Raises:
+        InvalidArgument: The format does not exist.
+        UnsupportedOperation: The engine does not have the format.
+    """
+    match kv_cache:
+        case None:
+            return None
+        case "int8":
+            if engine == "native":
+                return kv_cache
+            only = "only the native engine has it"
+            reason = f"{only}. Use engine='native'" if obstacle is None else f"{only}, and {obstacle}"
+            raise UnsupportedOperation("kv_cache='int8'", f"{reason}, or use kv_cache=None.")
+        case _:
+            raise InvalidArgument("kv_cache", kv_cache, "None or 'int8'")
+
+
 def native_obstacle(
     devices: Sequence[str], quantize: Quantization | None, missing_part: str | None, *, has_native: bool
 ) -> str | None:
@@ -57,5 +83,5 @@ def native_obstacle(
     if quantize is not None and quantize.startswith("bnb."):
         return f"it does not support quantize={quantize!r}. Use quantize='int8' or 'int4'"
     if missing_part is not None:
-        return f"it does not support {missing_part} in this version. Use engine=None"
+        return f"it does not support {missing_part} in this version. Use another model"
     return None if has_native else NOT_BUILT

@@ -5,7 +5,13 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.distribution.engine import Engine, native_obstacle, resolve_engine
+from litgpt.domain.distribution.engine import (
+    Engine,
+    KVCacheFormat,
+    native_obstacle,
+    resolve_engine,
+    resolve_kv_cache,
+)
 from litgpt.domain.errors import (
     HardwareUnavailable,
     InvalidArgument,
@@ -71,6 +77,7 @@ class DistributeOptions:
     generate_strategy: str | None = None
     fixed_kv_cache_size: int | str | None = None
     engine: str | None = None
+    kv_cache: str | None = None
 
     __repr__ = brief_repr
 
@@ -94,6 +101,7 @@ class Placement:
         engine: The engine that computes the model.
         keeps_quantization: Whether quantized weights of the checkpoint stay in their format where the engine
             has kernels for it, instead of being dequantized to `dtype`.
+        kv_cache: The format of cached keys and values; None: `dtype`.
     """
 
     devices: tuple[str, ...]
@@ -107,6 +115,7 @@ class Placement:
     trainable: bool = False
     engine: Engine = "torch"
     keeps_quantization: bool = False
+    kv_cache: KVCacheFormat | None = None
 
     __repr__ = brief_repr
 
@@ -160,6 +169,7 @@ def resolve_placement(
         quantize=quantize,
         engine=engine,
         keeps_quantization=engine == "native" and quantize is None and options.precision is None,
+        kv_cache=resolve_kv_cache(options.kv_cache, engine, obstacle),
     )
 
 

@@ -30,6 +30,7 @@ def benchmark(  # noqa: PLR0913 - one per option
     devices: options.Devices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
+    kv_cache: options.KVCache = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -54,7 +55,9 @@ def benchmark(  # noqa: PLR0913 - one per option
     }
     GenerationOptions(**generation)
     reference = ModelReference(model, revision, offline or None, access_token)
-    placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy, engine)
+    placement = DistributeArguments(
+        accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
+    )
     with load_model(reference, placement, quiet=quiet) as llm:
         _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **generation)
         run = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}

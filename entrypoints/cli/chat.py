@@ -34,6 +34,7 @@ def chat(  # noqa: PLR0913 - one per option
     devices: options.Devices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
+    kv_cache: options.KVCache = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -59,7 +60,9 @@ def chat(  # noqa: PLR0913 - one per option
         settings |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
     settings |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
-    placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy, engine)
+    placement = DistributeArguments(
+        accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
+    )
     with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         session = Session(
             lambda messages, settings: llm.chat(resume=messages, **settings),

@@ -44,6 +44,7 @@ def generate(  # noqa: PLR0913 - one per option
     devices: options.Devices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
+    kv_cache: options.KVCache = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -72,7 +73,9 @@ def generate(  # noqa: PLR0913 - one per option
     GenerationOptions(**generation, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
     streamed = console.stdout_is_terminal() if stream is None else stream
-    placement = DistributeArguments(accelerator, precision, quantize, devices, generate_strategy, engine)
+    placement = DistributeArguments(
+        accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
+    )
     with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:

@@ -23,6 +23,7 @@ class DistributeArguments(NamedTuple):
     devices: int | None
     generate_strategy: str | None
     engine: str | None
+    kv_cache: str | None = None
 
 
 @contextmanager

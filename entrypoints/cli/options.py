@@ -139,6 +139,14 @@ Engine: TypeAlias = Annotated[
         help="native (C++ kernels, on a CPU) or torch.  [default: native if possible]", show_default=False
     ),
 ]
+KVCache: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-cache",
+        help="int8: keys and values in 8 bits, with the native engine.  [default: the model's precision]",
+        show_default=False,
+    ),
+]
 InfoDevices: TypeAlias = Annotated[
     int, typer.Option(help="Also show the memory that each of this many devices needs.")
 ]

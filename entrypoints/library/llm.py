@@ -128,6 +128,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
         fixed_kv_cache_size: int | Literal["max_model_supported"] | None = None,
         *,
         engine: Literal["native", "torch"] | None = None,
+        kv_cache: Literal["int8"] | None = None,
     ) -> None:
         """Place the model on its devices; may be called again.
 
@@ -147,6 +148,8 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
                 quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch. None:
                 `native` if the model is on one CPU and the engine has all its parts, else `torch`.
+            kv_cache: `int8` caches keys and values in 8 bits, in about half of the memory; with the native
+                engine. None: in the precision of the model.
 
         Raises:
             InvalidArgument: An argument is not valid.
@@ -163,6 +166,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             generate_strategy=generate_strategy,
             fixed_kv_cache_size=fixed_kv_cache_size,
             engine=engine,
+            kv_cache=kv_cache,
         )
         with self._lock.changing("distribute()"):
             self._check_unchanged()

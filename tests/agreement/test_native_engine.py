@@ -18,7 +18,7 @@ from tests.agreement.models import VARIANTS, WINDOW, Variant, pair, random_ids
 LENGTH = 90
 
 
-def native(model: GPT) -> NativeModel:
+def native(model: GPT, cache_format: Format = Format.F32) -> NativeModel:
     """Return a float32 model with the weights of a torch model."""
     architecture = model.architecture
     program = compile_program(architecture, rounded=float)
@@ -31,7 +31,7 @@ def native(model: GPT) -> NativeModel:
             matrices[tensor.name].pack(SourceFormat.F32, state[tensor.name])
         elif tensor.kind == "vector":
             vectors[tensor.name] = state[tensor.name]
-    return NativeModel(architecture, program, matrices, vectors, cache_format=Format.F32)
+    return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from litgpt.adapters.native.structures import Format
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.model import AttentionSpec
 from tests.agreement.models import VARIANTS, pair, random_ids
@@ -64,8 +65,32 @@ def test_logits_in_long_contexts_agree(model: GPT) -> None:
 
 
 @torch.inference_mode()
-def test_long_and_short_sequences_of_a_batch_have_the_bits_of_each_alone(model: GPT) -> None:
-    engine, lengths = native(model), (LENGTH - 5, 3, 512, 513)
+def test_logits_with_keys_and_values_in_8_bits(model: GPT) -> None:
+    """They are near the exact ones, and have the same bits in one pass, in pieces and after a fork."""
+    engine, tokens = native(model, Format.Q8), random_ids(1, LENGTH)[0].tolist()
+    exact = native(model)
+    expected = exact.step([(exact.new_sequence(LENGTH), tokens)])[0]
+    logits = engine.step([(engine.new_sequence(LENGTH), tokens)])[0]
+    difference = np.abs(logits - expected).max() / np.abs(expected).max()
+    assert 0 < difference <= 0.01
+    pieces, forked_at = engine.new_sequence(LENGTH), 1160
+    engine.step([(pieces, tokens[:510])])
+    for start in range(510, forked_at, 130):
+        engine.step([(pieces, tokens[start : start + 130])])
+    fork = pieces.fork()
+    engine.step([(fork, [1] * (LENGTH - forked_at))])
+    assert np.array_equal(engine.step([(pieces, tokens[forked_at:])])[0], logits)
+    if all(cache.window == 0 for cache in engine.program.caches):
+        fork.truncate(forked_at - 70)
+        assert np.array_equal(engine.step([(fork, tokens[forked_at - 70 :])])[0], logits)
+
+
+@pytest.mark.parametrize("cache_format", [Format.F32, Format.Q8])
+@torch.inference_mode()
+def test_long_and_short_sequences_of_a_batch_have_the_bits_of_each_alone(
+    model: GPT, cache_format: Format
+) -> None:
+    engine, lengths = native(model, cache_format), (LENGTH - 5, 3, 512, 513)
     prompts = [random_ids(1, length)[0].tolist() for length in lengths]
     alone = []
     for prompt in prompts:

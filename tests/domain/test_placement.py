@@ -79,6 +79,7 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"quantize": "bnb.nf4", "precision": "32"}, InvalidArgument, "a '-true' precision"),
         ({"engine": "llama.cpp"}, InvalidArgument, r"engine must be None, 'native' or 'torch'"),
         ({"engine": "native"}, UnsupportedOperation, r"not built .* Install a C\+\+ compiler .*'torch'"),
+        ({"kv_cache": "int4"}, InvalidArgument, "kv_cache must be None or 'int8', not 'int4'"),
         ({"fixed_kv_cache_size": 0}, InvalidArgument, "fixed_kv_cache_size"),
         ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
     ],
@@ -249,6 +250,33 @@ def test_a_notice_says_why_pytorch_computes_a_model(
     placement = resolve_placement(distribute_options, hardware, missing_part=missing_part)
     reported = torch_notice(distribute_options, placement, hardware, missing_part)
     assert reported is None if notice is None else notice in (reported or "")
+
+
+@pytest.mark.parametrize("engine", [None, "native"])
+def test_the_native_engine_caches_keys_and_values_in_8_bits(engine: str | None) -> None:
+    assert resolve_placement(DistributeOptions(engine=engine), NATIVE).kv_cache is None
+    assert resolve_placement(DistributeOptions(engine=engine, kv_cache="int8"), NATIVE).kv_cache == "int8"
+
+
+@pytest.mark.parametrize(
+    ("options", "missing_part", "reason"),
+    [
+        ({"engine": "torch"}, None, r"engine has it\. Use engine='native', or use kv_cache=None\."),
+        ({}, "AltUp", r"engine has it, and it does not support AltUp .*, or use kv_cache=None\."),
+        (
+            {"devices": 2, "generate_strategy": "sequential"},
+            None,
+            "Use devices=1, or use kv_cache=None",
+        ),
+        ({"accelerator": "cuda"}, None, "Use accelerator='cpu', or use kv_cache=None"),
+    ],
+)
+def test_keys_and_values_in_8_bits_need_the_native_engine(
+    options: dict[str, Any], missing_part: str | None, reason: str
+) -> None:
+    hardware = attrs.evolve(TWO_GPUS, accelerator="cpu", has_native_engine=True)
+    with pytest.raises(UnsupportedOperation, match=f"kv_cache='int8' is not possible: only .*{reason}"):
+        resolve_placement(DistributeOptions(kv_cache="int8", **options), hardware, missing_part=missing_part)
 
 
 @pytest.mark.parametrize("devices", ["auto", 1, [0]])

@@ -274,6 +274,7 @@ def test_a_converted_model_is_computed_with_the_converted_weights() -> None:
             UnsupportedOperation,
             "devices=1",
         ),
+        ({"engine": "torch", "kv_cache": "int8"}, UnsupportedOperation, "Use engine='native'"),
     ],
 )
 def test_options_that_the_engine_does_not_have_leave_the_model_as_it_is(
@@ -316,6 +317,18 @@ def test_the_command_line_takes_an_engine(capsys: pytest.CaptureFixture[str]) ->
     status, _, notes = run_cli(capsys, *arguments, "--engine", "mlx")
     assert status == 1
     assert "error: --engine must be native or torch, not 'mlx'" in notes
+
+
+def test_the_command_line_takes_a_format_of_the_kv_cache(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("generate", str(tiny_folder("llama")), "abc", "--max-new-tokens", "3", "--kv-cache")
+    status, _, notes = run_cli(capsys, *arguments, "int8")
+    assert (status, notes.splitlines()[0].endswith("int8 KV cache")) == (0, True)
+    status, _, notes = run_cli(capsys, *arguments, "int8", "--engine", "torch")
+    assert status == 1
+    assert "only the native engine has it. Use --engine native" in notes
+    status, _, notes = run_cli(capsys, *arguments, "fp8")
+    assert status == 1
+    assert "error: --kv-cache must be int8, not 'fp8'" in notes
 
 
 def test_a_benchmark_on_the_command_line_reports_the_share_of_the_bandwidth(

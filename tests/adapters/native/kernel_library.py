@@ -13,7 +13,7 @@ from native_build.compiler import find_compiler
 from native_build.install import OBJECTS
 from native_build.shared_library import build
 
-FLOAT32, BFLOAT16 = 0, 1
+FLOAT32, BFLOAT16, INT8 = 0, 1, 3
 """Formats of the elements of the KV cache."""
 PAGE = 32
 INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512vnni", "neon")

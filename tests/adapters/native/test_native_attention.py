@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.adapters.native.kernel_library import (
     BFLOAT16,
     FLOAT32,
+    INT8,
     PAGE,
     instruction_sets,
     int64,
@@ -21,6 +22,7 @@ from tests.adapters.native.kernel_library import (
 )
 
 Floats = NDArray[np.float32]
+ELEMENTS = (FLOAT32, BFLOAT16, INT8)
 SPAN = 512
 """`kSpanPositions` of kernels.h."""
 
@@ -76,7 +78,7 @@ class Case:
         return max(0, position - self.window + 1) if self.window else 0
 
     def expected(self) -> NDArray[np.float64]:
-        k, v = (to_bfloat16(x) if self.element == BFLOAT16 else x for x in (self.k, self.v))
+        k, v = (_stored(x, self.element) for x in (self.k, self.v))
         out = np.empty((*self.q.shape[:2], v.shape[1]))
         for token, position in enumerate(range(self.first, len(k))):
             seen = slice(self.oldest(position), position + 1)
@@ -103,9 +105,11 @@ class Pages:
     def __init__(self, case: Case) -> None:
         positions, k_dim = case.k.shape
         self.case, count = case, -(-positions // PAGE)
-        dtype, nan = (np.float32, np.nan) if case.element == FLOAT32 else (np.uint16, 0x7FC0)
-        self.keys = np.full((count, k_dim, PAGE), nan, dtype)
-        self.values = np.full((count, PAGE, case.v.shape[1]), nan, dtype)
+        # All ones are NaN in float32 and bfloat16; in int8, the scales are.
+        self.keys, self.values = (
+            np.full((count, page_bytes(case.element, dim)), 0xFF, np.uint8)
+            for dim in (k_dim, case.v.shape[1])
+        )
         for position in range(case.oldest(case.first) // PAGE * PAGE, positions):
             page, slot = divmod(position, PAGE)
             kernel_library().test_store_kv(
@@ -160,6 +164,26 @@ class Pages:
         return out
 
 
+def page_bytes(element: int, dim: int) -> int:
+    """Return the bytes of the keys or values of a head in a page: `kv_bytes` of kernels.h."""
+    if element == INT8:
+        return -(-(dim + 4) * PAGE // 64) * 64  # codes and a float32 scale, in whole cache lines
+    return dim * PAGE * (4 if element == FLOAT32 else 2)
+
+
+def to_int8(x: Floats) -> Floats:
+    """Round each vector (positions, dim) to multiples of 1/127 of its largest absolute value."""
+    largest = np.abs(x).max(-1, keepdims=True)
+    rounded: Floats = np.rint(x * (np.float32(127) / largest)) * (largest / np.float32(127))
+    return rounded
+
+
+def _stored(x: Floats, element: int) -> Floats:
+    if element == FLOAT32:
+        return x
+    return to_int8(x) if element == INT8 else to_bfloat16(x)
+
+
 def _addresses(pages: NDArray[Any]) -> NDArray[np.uint64]:
     return np.array([page.ctypes.data for page in pages], np.uint64)
 
@@ -202,19 +226,19 @@ def check(case: Case) -> None:
         np.testing.assert_array_equal(merged.view(np.uint32), whole.view(np.uint32))
 
 
-@pytest.mark.parametrize("element", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("heads", [1, 2, 3, 5, 6, 8, 13])
 def test_any_number_of_heads_shares_the_keys(rng: np.random.Generator, heads: int, element: int) -> None:
     check(random_case(rng, 40, 9, heads, element=element))
 
 
-@pytest.mark.parametrize("element", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("dims", [(1, 1), (7, 9), (16, 33), (80, 15), (64, 64), (31, 128), (576, 512)])
 def test_heads_of_any_size(rng: np.random.Generator, dims: tuple[int, int], element: int) -> None:
     check(random_case(rng, 33, 4, 3, dims, element=element))
 
 
-@pytest.mark.parametrize("element", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("element", ELEMENTS)
 @pytest.mark.parametrize("before", [0, 1, 31, 32, 100, 127, 128, 511, 512, 1300])
 def test_any_number_of_earlier_tokens(rng: np.random.Generator, before: int, element: int) -> None:
     check(random_case(rng, before, 3, element=element))
@@ -225,28 +249,31 @@ def test_any_number_of_new_tokens(rng: np.random.Generator, tokens: int) -> None
     check(random_case(rng, 20, tokens, 2))
 
 
+@pytest.mark.parametrize("element", [FLOAT32, INT8])
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("window", [1, 2, 31, 32, 33, 64, 100, 130, 700])
-def test_windows_and_chunks(rng: np.random.Generator, window: int, *, chunked: bool) -> None:
+def test_windows_and_chunks(rng: np.random.Generator, window: int, element: int, *, chunked: bool) -> None:
     for before in (0, 5, 150, 640):
-        check(random_case(rng, before, 40, 2, window=window, chunked=chunked))
+        check(random_case(rng, before, 40, 2, window=window, chunked=chunked, element=element))
 
 
 @pytest.mark.parametrize("softcap", [1.0, 50.0])
-@pytest.mark.parametrize("element", [FLOAT32, BFLOAT16])
+@pytest.mark.parametrize("element", ELEMENTS)
 def test_scores_are_capped(rng: np.random.Generator, softcap: float, element: int) -> None:
     check(random_case(rng, 50, 20, softcap=softcap, element=element))
 
 
-def test_sinks_take_a_part_of_the_weights(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_sinks_take_a_part_of_the_weights(rng: np.random.Generator, element: int) -> None:
     sinks = np.array([-30.0, 0.5, 90.0], np.float32)  # without effect, part, and nearly all
-    check(random_case(rng, 50, 20, sinks=sinks))
-    check(random_case(rng, 550, 20, sinks=sinks, window=40))
+    check(random_case(rng, 50, 20, sinks=sinks, element=element))
+    check(random_case(rng, 550, 20, sinks=sinks, window=40, element=element))
 
 
-def test_alibi_lowers_the_scores_of_distant_keys(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_alibi_lowers_the_scores_of_distant_keys(rng: np.random.Generator, element: int) -> None:
     slopes = np.array([0.5, 0.01, 2.0], np.float32)
-    check(random_case(rng, 1000, 20, slopes=slopes))
+    check(random_case(rng, 1000, 20, slopes=slopes, element=element))
 
 
 def test_alibi_is_rounded_as_in_training(rng: np.random.Generator) -> None:
@@ -254,13 +281,14 @@ def test_alibi_is_rounded_as_in_training(rng: np.random.Generator) -> None:
     check(random_case(rng, 1000, 20, slopes=slopes, rounded_slopes=0.25))
 
 
-def test_all_options_together(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("element", [BFLOAT16, INT8])
+def test_all_options_together(rng: np.random.Generator, element: int) -> None:
     options = {
         "softcap": 5.0,
         "window": 77,
         "sinks": rng.standard_normal(7).astype(np.float32),
         "slopes": rng.random(7).astype(np.float32),
-        "element": BFLOAT16,
+        "element": element,
     }
     for chunked in (False, True):
         check(random_case(rng, 600, 50, 7, (20, 12), chunked=chunked, **options))
@@ -280,3 +308,28 @@ def test_nan_of_one_token_stays_there(rng: np.random.Generator) -> None:
         out = Pages(case).attend(0, 4)
         assert np.isnan(out[2]).all()
         assert np.isfinite(out[[0, 1, 3]]).all()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("part", ["k", "v"])
+def test_8_bits_do_not_hide_what_is_not_finite(rng: np.random.Generator, part: str, bad: float) -> None:
+    case = random_case(rng, 40, 1, dims=(33, 33), element=INT8)
+    for column in (0, 20, 32):
+        changed = getattr(case, part).copy()
+        changed[7, column] = bad
+        for name in instruction_sets():
+            out = Pages(attrs.evolve(case, **{part: changed})).attend(0, 1)
+            assert np.isnan(out).all(), name
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-30, 1e-6, 1e30])
+def test_keys_and_values_of_any_size_have_8_bits(rng: np.random.Generator, size: float) -> None:
+    """A position whose values are tiny or zero is not disturbed by others, nor does it disturb them."""
+    case = random_case(rng, 40, 1, element=INT8)
+    values = case.v.copy()
+    values[::2] *= np.float32(size)
+    exact = attrs.evolve(case, v=values, element=FLOAT32, k=to_int8(case.k)).expected()
+    for name in instruction_sets():
+        out = Pages(attrs.evolve(case, v=values)).attend(0, 1)
+        bound = np.abs(values).max() / 254 + 1e-6
+        np.testing.assert_allclose(out, exact, rtol=1e-5, atol=bound, err_msg=name)

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.adapters.native.kernel_library import FLOAT32, PAGE, int64, kernel_library
+from tests.adapters.native.kernel_library import BFLOAT16, FLOAT32, INT8, PAGE, int64, kernel_library
 
 K_DIM, V_DIM = 6, 5
 
@@ -65,14 +66,13 @@ class Sequence:
         for position, number in enumerate(numbers, start):
             for layer, shape in enumerate(self.shapes):
                 for head in range(shape.kv_heads):
-                    for values, size in ((0, K_DIM), (1, V_DIM)):
-                        page = self._floats(
-                            kernel_library().test_sequence_write(
-                                self.handle, layer, head, int64(position), values
-                            ),
-                            size,
+                    for values in (0, 1):
+                        page = kernel_library().test_sequence_write(
+                            self.handle, layer, head, int64(position), values
                         )
-                        _slot(page, values, position)[:] = _numbers(number, layer, head, size)
+                        stored = _stored(page, shape, values, position)
+                        for part, expected in zip(stored, _numbers(number, layer, head, stored), strict=True):
+                            part[:] = expected
         kernel_library().test_sequence_advance(self.handle, int64(len(numbers)))
 
     def truncate(self, length: int) -> bool:
@@ -88,43 +88,55 @@ class Sequence:
         assert len(self) == len(numbers)
         for layer, shape in enumerate(self.shapes):
             for head in range(shape.kv_heads):
-                for values, size in ((0, K_DIM), (1, V_DIM)):
+                for values in (0, 1):
                     for position, number in enumerate(numbers):
                         page = self._page(layer, head, position // PAGE, values)
                         if page is not None:
-                            stored = _slot(self._floats(page, size), values, position)
-                            np.testing.assert_array_equal(stored, _numbers(number, layer, head, size))
+                            stored = _stored(page, shape, values, position)
+                            for part, expected in zip(
+                                stored, _numbers(number, layer, head, stored), strict=True
+                            ):
+                                np.testing.assert_array_equal(part, expected)
 
     def _page(self, layer: int, head: int, page: int, values: int) -> int | None:
         found = kernel_library().test_sequence_read(self.handle, layer, head, int64(page), values)
         assert found is None or found % 64 == 0
         return None if found is None else int(found)
 
-    @staticmethod
-    def _floats(address: int, size: int) -> NDArray[np.float32]:
-        return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), (size * PAGE,))
+
+def _stored(address: int, shape: Shape, values: int, position: int) -> list[NDArray[Any]]:
+    """Return the elements of one position, and in 8 bits its scale.
+
+    The elements are a row of a page of values, or a column of a page of keys.
+    """
+    slot, is_int8 = position % PAGE, shape.element == INT8
+    size = (V_DIM if values else K_DIM) * PAGE
+    kind = ctypes.c_uint8 if is_int8 else ctypes.c_float
+    page = _array(address + (4 * PAGE if is_int8 else 0), kind, size)
+    elements = page.reshape(PAGE, -1)[slot] if values else page.reshape(-1, PAGE)[:, slot]
+    return [elements, _array(address, ctypes.c_float, PAGE)[slot : slot + 1]] if is_int8 else [elements]
 
 
-def _slot(page: NDArray[np.float32], values: int, position: int) -> NDArray[np.float32]:
-    """Return the elements of one position: a row of a page of values, or a column of a page of keys."""
-    slot = position % PAGE
-    return page.reshape(PAGE, -1)[slot] if values else page.reshape(-1, PAGE)[:, slot]
+def _array(address: int, kind: type[Any], size: int) -> NDArray[Any]:
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(kind)), (size,))
 
 
-def _numbers(number: int, layer: int, head: int, size: int) -> NDArray[np.float32]:
-    return (number * 1000 + layer * 100 + head * 10 + np.arange(size)).astype(np.float32)
+def _numbers(number: int, layer: int, head: int, stored: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    numbers = number * 1000 + layer * 100 + head * 10 + np.arange(stored[0].size)
+    return [(numbers % 251).astype(np.uint8), numbers[:1]] if len(stored) > 1 else [numbers]
 
 
 Make = Callable[..., Sequence]
 
 
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Makes sequences, which are freed after the test."""
+@pytest.fixture(params=[FLOAT32, INT8])
+def make(request: Any) -> Iterator[Make]:
+    """Makes sequences in one format of the elements, which are freed after the test."""
     made: list[Sequence] = []
 
     def new(*shapes: Shape) -> Sequence:
-        made.append(Sequence(*shapes))
+        fields = ((it.kv_heads, it.k_dim, it.v_dim, request.param, it.window, it.chunked) for it in shapes)
+        made.append(Sequence(*(Shape(*values) for values in fields)))
         return made[-1]
 
     yield new
@@ -270,6 +282,16 @@ def test_free_pages_beyond_a_bound_are_returned_to_the_system() -> None:
     assert kernel_library().test_cache_bytes() > before + (100 << 20)
     sequence.close()
     assert kernel_library().test_cache_bytes() <= before + (32 << 20)
+
+
+@pytest.mark.parametrize(("element", "size"), [(FLOAT32, 4), (BFLOAT16, 2), (INT8, 1 + 4 / 96)])
+def test_8_bits_take_half_of_the_memory_of_bfloat16(element: int, size: float) -> None:
+    """A position has an element for each dimension, and in 8 bits a float32 scale."""
+    before = kernel_library().test_cache_bytes()
+    sequence = Sequence(Shape(7, 96, 96, element, 0, False))  # no other test has pages of that size
+    assert sequence.reserve(100 * PAGE)
+    assert kernel_library().test_cache_bytes() - before == round(100 * PAGE * 7 * (96 + 96) * size)
+    sequence.close()
 
 
 OUT_OF_MEMORY = """

@@ -66,10 +66,15 @@ class TestTorchThroughNativeStrategy(TestNativeStrategy):
 
 
 class TestNativeGenerator(GeneratorContract):
-    @pytest.fixture(params=["float32", "bfloat16", "int4"])
+    @pytest.fixture(params=["float32", "bfloat16", "int4", "int8 cache"])
     def generator(self, request: Any) -> Generator:
-        options = {"float32": {"precision": "32-true"}, "bfloat16": {"precision": "bf16-true"}}
-        return native(**options.get(request.param, {"quantize": "int4"})).generator()
+        options = {
+            "float32": {"precision": "32-true"},
+            "bfloat16": {"precision": "bf16-true"},
+            "int4": {"quantize": "int4"},
+            "int8 cache": {"precision": "32-true", "kv_cache": "int8"},
+        }
+        return native(**options[request.param]).generator()
 
 
 def test_a_placement_selects_the_engine() -> None:
@@ -88,6 +93,9 @@ def test_the_instruction_set_threads_and_weights_are_reported() -> None:
     assert notices[0].endswith("), int4 weights")
     assert notices[1].endswith("), float32 weights")
     assert " thread" in notices[0]
+    build(reported.append, engine="native", kv_cache="int8")
+    assert isinstance(reported[-1], Notice)
+    assert reported[-1].text.endswith("), float32 weights, int8 KV cache")
 
 
 def test_float32_answers_equal_those_of_the_torch_engine() -> None:
@@ -102,7 +110,7 @@ def test_float32_answers_equal_those_of_the_torch_engine() -> None:
 
 
 def test_the_torch_network_is_built_when_it_is_needed_and_once() -> None:
-    placed = native(precision="32-true")
+    placed = native(precision="32-true", kv_cache="int8")
     assert placed.built_torch is None
     network = placed.network
     assert placed.network is network

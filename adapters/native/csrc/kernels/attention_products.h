@@ -17,11 +17,36 @@ inline constexpr int kRowBlock = kParts == 1 ? 8 : 6;
 
 LITGPT_INLINE Floats load_element(const float* from) { return load(from); }
 LITGPT_INLINE Floats load_element(const uint16_t* from) { return load_bf16(from); }
+LITGPT_INLINE Floats load_element(const int8_t* from) { return load_i8(from); }
 LITGPT_INLINE Floats load_element(const float* from, int64_t count) { return load(from, count); }
 LITGPT_INLINE Floats load_element(const uint16_t* from, int64_t count) {
   uint16_t lanes[kLanes] = {};
   memcpy(lanes, from, static_cast<size_t>(count) * sizeof(uint16_t));
   return load_bf16(lanes);
+}
+LITGPT_INLINE Floats load_element(const int8_t* from, int64_t count) {
+  int8_t lanes[kLanes] = {};
+  memcpy(lanes, from, static_cast<size_t>(count));
+  return load_i8(lanes);
+}
+
+// The format of a page by the type of its elements.
+inline constexpr Format format_of(const float*) { return kF32; }
+inline constexpr Format format_of(const uint16_t*) { return kBF16; }
+inline constexpr Format format_of(const int8_t*) { return kQ8; }
+template <class Element>
+inline constexpr int64_t kScaleBytes = kv_scale_bytes(format_of(static_cast<const Element*>(nullptr)));
+
+template <class Element>
+LITGPT_INLINE const Element* elements(const uint8_t* page) {
+  return reinterpret_cast<const Element*>(page + kScaleBytes<Element>);
+}
+
+// Multiplies what 16 positions of a page from `slot` on have by their scales.
+template <class Element>
+LITGPT_INLINE Floats scaled(Floats x, const uint8_t* page, int64_t slot) {
+  if constexpr (kScaleBytes<Element> == 0) return x;
+  return x * load(reinterpret_cast<const float*>(page) + slot);
 }
 
 // Vectors of columns that are computed together: with few rows, more sums hide the latency of additions.
@@ -47,8 +72,9 @@ LITGPT_INLINE void add_products(const float* a, int64_t step, int64_t stride, in
 // scores[row * stride + position] = the dot product of a query and a key, for all positions of a page. Element k of
 // query `row` is q[k * kRows + row].
 template <int kRows, class Element>
-LITGPT_INLINE void multiply_keys(const float* q, int64_t k_dim, const Element* page, int64_t stride, float* scores) {
+LITGPT_INLINE void multiply_keys(const float* q, int64_t k_dim, const uint8_t* page, int64_t stride, float* scores) {
   constexpr int kWidth = kColumns<kRows>;
+  const Element* keys = elements<Element>(page);
   static_assert(kPagePositions % (kWidth * kLanes) == 0, "the steps must divide a page");
   for (int64_t at = 0; at < kPagePositions; at += kWidth * kLanes) {
     Floats sums[kRows][kWidth];
@@ -56,12 +82,13 @@ LITGPT_INLINE void multiply_keys(const float* q, int64_t k_dim, const Element* p
       for (Floats& sum : row) sum = zero();
     }
     const auto load = [&](int64_t k, int column) {
-      return load_element(page + k * kPagePositions + at + column * kLanes);
+      return load_element(keys + k * kPagePositions + at + column * kLanes);
     };
     add_products<kRows, kWidth>(q, kRows, 1, 0, k_dim, load, sums);
     for (int row = 0; row < kRows; ++row) {
       for (int column = 0; column < kWidth; ++column) {
-        store(scores + row * stride + at + column * kLanes, sums[row][column]);
+        const int64_t slot = at + column * kLanes;
+        store(scores + row * stride + slot, scaled<Element>(sums[row][column], page, slot));
       }
     }
   }

@@ -66,9 +66,11 @@ LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t tok
   }
 }
 
-// Turns the scores of `positions`, whole pages of a unit, into weights e^(score - max), and returns the factor of
-// earlier weights.
-LITGPT_INLINE float update_softmax(Positions positions, Positions visible, float* scores, Softmax& softmax) {
+// Turns the scores of `positions`, whole pages of a unit, into weights e^(score - max) of the elements in the pages of
+// values, and returns the factor of earlier weights.
+template <class Element>
+LITGPT_INLINE float update_softmax(const uint8_t* const* pages, Positions positions, Positions visible, float* scores,
+                                   Softmax& softmax) {
   for (int64_t at = positions.first; at < visible.first; ++at) scores[at] = -INFINITY;
   for (int64_t at = visible.last; at < positions.last; ++at) scores[at] = -INFINITY;
   Floats largest = load(scores + positions.first);
@@ -82,7 +84,7 @@ LITGPT_INLINE float update_softmax(Positions positions, Positions visible, float
   Floats total = zero();
   for (int64_t at = positions.first; at < positions.last; at += kLanes) {
     const Floats weight = exp(load(scores + at) - offset);
-    store(scores + at, weight);
+    store(scores + at, scaled<Element>(weight, pages[at / kPagePositions], at % kPagePositions));
     total = total + weight;
   }
   const float factor = softmax.max == before ? 1.0F : expf(before - softmax.max);
@@ -118,7 +120,7 @@ LITGPT_INLINE void add_values(const Attention& job, int64_t unit, Positions posi
     const int64_t page = first / kPagePositions;
     const int64_t start = page * kPagePositions;
     const int64_t last = (positions.last - start < kPagePositions ? positions.last - start : kPagePositions);
-    const auto* values = reinterpret_cast<const Element*>(job.v_pages[unit * kUnitPages + page]) + at;
+    const Element* values = elements<Element>(job.v_pages[unit * kUnitPages + page]) + at;
     const float* page_weights = weights + start;
     if (rest < kLanes) {
       const auto load = [&](int64_t k, int) { return load_element(values + k * v_dim, rest); };
@@ -164,8 +166,8 @@ static void attend_unit(const SpanJob& span, int64_t unit, int64_t row, int64_t 
   const float* queries = span.queries + index * job.k_dim;
   alignas(64) float scores[kRows * kUnit];
   for (int64_t page = first_page; page < last_page; ++page) {
-    multiply_keys<kRows>(queries, job.k_dim, reinterpret_cast<const Element*>(job.k_pages[unit * kUnitPages + page]),
-                         kUnit, scores + page * kPagePositions);
+    multiply_keys<kRows, Element>(queries, job.k_dim, job.k_pages[unit * kUnitPages + page], kUnit,
+                                  scores + page * kPagePositions);
   }
   float factors[kRows];
   for (int64_t i = 0; i < kRows; ++i) {
@@ -173,7 +175,8 @@ static void attend_unit(const SpanJob& span, int64_t unit, int64_t row, int64_t 
     if (job.softcap != 0.0F || job.slopes != nullptr) {
       adjust_scores(job, unit, (row + i) / job.heads, (row + i) % job.heads, computed, row_scores);
     }
-    factors[i] = update_softmax(computed, visible[i], row_scores, span.softmax[index + i]);
+    factors[i] = update_softmax<Element>(job.v_pages + unit * kUnitPages, computed, visible[i], row_scores,
+                                         span.softmax[index + i]);
   }
   constexpr int kWidth = kColumns<kRows>;
   float* out = span.out + index * job.v_dim;
@@ -205,6 +208,8 @@ static void attend_span(const SpanJob& span, int64_t index) {
 static void attend_span(const SpanJob& span, int64_t index) {
   if (span.job.element == kF32) {
     attend_span<float>(span, index);
+  } else if (span.job.element == kQ8) {
+    attend_span<int8_t>(span, index);
   } else {
     attend_span<uint16_t>(span, index);
   }

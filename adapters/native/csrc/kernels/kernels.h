@@ -68,7 +68,7 @@ struct Attention {
   int32_t v_dim;
   const uint8_t* const* k_pages;  // keys of this head in each page, element [k_dim][kPagePositions]
   const uint8_t* const* v_pages;  // values, element [kPagePositions][v_dim]
-  Format element;                 // kF32 or kBF16
+  Format element;                 // kF32, kBF16 or kQ8: see `kv_bytes`
   float scale;
   float softcap;       // 0: none
   int64_t window;      // 0: full attention
@@ -81,6 +81,15 @@ struct Attention {
 };
 
 inline constexpr int64_t kPagePositions = 32;
+
+// The bytes of the keys or values of one head in a page. In 8 bits, the elements are codes, and before them come the
+// scales of the positions, float32[kPagePositions]: value = scale * code.
+LITGPT_INLINE constexpr int64_t kv_scale_bytes(Format element) { return element == kQ8 ? 4 * kPagePositions : 0; }
+LITGPT_INLINE constexpr int64_t kv_bytes(Format element, int64_t dim) {
+  const int64_t size = element == kF32 ? 4 : element == kBF16 ? 2 : 1;
+  return round_up(kv_scale_bytes(element) + size * dim * kPagePositions, 64);  // whole cache lines
+}
+
 inline constexpr int64_t kSpanPages = 16;  // pages whose attention is computed before it is merged with the rest
 inline constexpr int64_t kSpanPositions = kSpanPages * kPagePositions;
 inline constexpr int64_t kMaxHeadDim = 1024;  // of k_dim and v_dim

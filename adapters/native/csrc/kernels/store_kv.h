@@ -31,10 +31,42 @@ LITGPT_INLINE void store_kv_as(const float* k, const float* v, int64_t k_dim, in
   }
 }
 
+// Writes the 8-bit codes of `size` values, `step` bytes apart, and returns their scale.
+LITGPT_INLINE float store_codes(const float* x, int64_t size, int64_t step, int8_t* codes) {
+  Floats largest = zero();
+  Floats nothing = zero();  // NaN if a value is not finite, which the maximum may miss
+  for (int64_t at = 0; at < size; at += kLanes) {
+    const Floats values = load(x + at, size - at < kLanes ? size - at : kLanes);
+    largest = max(largest, abs(values));
+    nothing = fma(values, zero(), nothing);
+  }
+  const float most = max_lane(largest);
+  // Below 2^-120 the inverse could overflow; such values count as zero.
+  const float inverse = most > 7.6e-37F ? 127.0F / most : 0.0F;
+  for (int64_t at = 0; at < size; at += kLanes) {
+    const int64_t count = size - at < kLanes ? size - at : kLanes;
+    int8_t lanes[kLanes];
+    store_i8(lanes, load(x + at, count) * broadcast(inverse));
+    for (int64_t i = 0; i < count; ++i) codes[(at + i) * step] = lanes[i];
+  }
+  return (inverse > 0.0F ? most / 127.0F : 0.0F) + sum(nothing);
+}
+
+static void store_kv_codes(const float* k, const float* v, int64_t k_dim, int64_t v_dim, int64_t slot, uint8_t* k_page,
+                           uint8_t* v_page) {
+  constexpr int64_t kStart = kv_scale_bytes(kQ8);
+  auto* k_codes = reinterpret_cast<int8_t*>(k_page + kStart + slot);
+  auto* v_codes = reinterpret_cast<int8_t*>(v_page + kStart + slot * v_dim);
+  reinterpret_cast<float*>(k_page)[slot] = store_codes(k, k_dim, kPagePositions, k_codes);
+  reinterpret_cast<float*>(v_page)[slot] = store_codes(v, v_dim, 1, v_codes);
+}
+
 static void store_kv(Format element, const float* k, const float* v, int64_t k_dim, int64_t v_dim, int64_t slot,
                      uint8_t* k_page, uint8_t* v_page) {
   if (element == kF32) {
     store_kv_as(k, v, k_dim, v_dim, slot, reinterpret_cast<float*>(k_page), reinterpret_cast<float*>(v_page));
+  } else if (element == kQ8) {
+    store_kv_codes(k, v, k_dim, v_dim, slot, k_page, v_page);
   } else {
     store_kv_as(k, v, k_dim, v_dim, slot, reinterpret_cast<uint16_t*>(k_page), reinterpret_cast<uint16_t*>(v_page));
   }

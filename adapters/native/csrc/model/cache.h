@@ -15,12 +15,12 @@ struct CacheShape {  // of one layer
   int32_t kv_heads;  // 0: the layer has no cache of its own
   int32_t k_dim;
   int32_t v_dim;
-  Format element;  // kF32 or kBF16
+  Format element;  // kF32, kBF16 or kQ8
   int64_t window;  // pages that no later token sees are freed; 0: none
   bool chunked;
 
-  int64_t k_bytes() const { return k_dim * kPagePositions * (element == kF32 ? 4 : 2); }
-  int64_t v_bytes() const { return v_dim * kPagePositions * (element == kF32 ? 4 : 2); }
+  int64_t k_bytes() const { return kv_bytes(element, k_dim); }
+  int64_t v_bytes() const { return kv_bytes(element, v_dim); }
   int64_t page_bytes() const { return kv_heads * (k_bytes() + v_bytes()); }
 };
 

@@ -27,7 +27,8 @@ Status read_cache(int32_t index, const litgpt_cache_shape& source, CacheShape* s
                      source.k_dim <= kMaxHeadDim && source.v_dim >= 0 && source.v_dim <= kMaxHeadDim &&
                      (source.kv_heads == 0 || (source.k_dim > 0 && source.v_dim > 0));
   LITGPT_REQUIRE(sizes, "Cache %d has an invalid size.", index);
-  LITGPT_REQUIRE(source.element == kF32 || source.element == kBF16, "Cache %d has an unknown format.", index);
+  const bool is_known = source.element == kF32 || source.element == kBF16 || source.element == kQ8;
+  LITGPT_REQUIRE(is_known, "Cache %d has an unknown format.", index);
   LITGPT_REQUIRE(source.window >= 0, "Cache %d has an invalid window.", index);
   *shape = {source.kv_heads, source.k_dim,       source.v_dim, static_cast<Format>(source.element),
             source.window,   source.chunked != 0};
