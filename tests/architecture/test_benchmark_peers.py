@@ -1,6 +1,9 @@
 """Tests of how `make bench` prepares its peers and runs them."""
 
+import platform
+import shutil
 import signal
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -87,3 +90,17 @@ def test_a_peer_that_converts_has_an_environment_and_a_worker_of_its_name() -> N
         peer = speed.converting(engine, Path("model"), "Q8_0").peer
         assert (BENCHMARKS / f"requirements-{peer}.txt").is_file()
         assert (BENCHMARKS / f"worker_{peer.replace('-', '_')}.py").is_file()
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or shutil.which("g++") is None, reason="needs g++ for x86-64"
+)
+def test_the_sizes_of_the_tiles_are_stored_before_they_are_loaded() -> None:
+    code = """
+    #include <immintrin.h>
+    void load() { alignas(64) unsigned char tiles[64] = {1}; tiles[52] = 77; _tile_loadconfig(tiles); }
+    """
+    options = ("-O3", "-mamx-tile", "-include", str(BENCHMARKS / "amx_tiles.h"), "-xc++", "-S", "-o-", "-")
+    run = subprocess.run(["g++", *options], input=code, capture_output=True, text=True, check=True)
+    assert "ldtilecfg" in run.stdout
+    assert "77" in run.stdout
