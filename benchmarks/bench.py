@@ -3,9 +3,10 @@
     make bench                                        or: python benchmarks/bench.py
     make bench ARGS="--only speed busy --rounds 3"
 
-The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed`, `busy`, `growth`
-and `perplexity` are the native engine beside llama.cpp and others. Single measurements are stored in
-`.bench/`. The first run installs the peers and compiles llama.cpp, which takes minutes.
+The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed` is the native
+engine beside these, llama.cpp, onnxruntime-genai, OpenVINO and CTranslate2; `busy`, `growth` and `perplexity`
+are the native engine beside llama.cpp or torch. Single measurements are stored in `.bench/`. The first run
+installs the peers and compiles llama.cpp, which takes minutes. A part whose peer is unavailable is left out.
 """
 
 import sys
@@ -21,6 +22,7 @@ import perplexity
 import speed
 import speed_report
 from blocks import draw, publish, store
+from environments import Unavailable
 from machine import load
 
 Part = tuple[Callable[[int, int], Any], Callable[[Any], list[str]]]
@@ -50,7 +52,11 @@ def main() -> None:
         print(f"Other processes are computing (load average {before:.1f}).", file=sys.stderr)
     for part in arguments.only:
         measure, report = PARTS[part]
-        results = measure(arguments.rounds, arguments.threads)
+        try:
+            results = measure(arguments.rounds, arguments.threads)
+        except Unavailable as reason:
+            print(f"Without {part}: {reason}", file=sys.stderr)
+            continue
         store(part, results)
         lines = report(results)
         if part in PLOTS:

@@ -1,12 +1,13 @@
 """The models and texts that all measurements read, made once in `.bench/`."""
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from environments import BENCH, HERE, ROOT, python_of
+from environments import BENCH, HERE, ROOT, checked, python_of
 
 FOLDER, CONVERTED, FILES = BENCH / "smollm2-bf16", BENCH / "SmolLM2-135M", BENCH / "gguf"
 PROMPTS = FOLDER / "prompts.json"
@@ -36,8 +37,32 @@ def prepare_converted() -> Path:
     folder, python = prepare_folder(), python_of("litgpt")
     if not (CONVERTED / "lit_model.pth").exists():
         print("Converting it for LitGPT …", file=sys.stderr)
-        subprocess.run([python, HERE / "convert_for_litgpt.py", folder, CONVERTED], check=True)
+        checked("converting for LitGPT", [python, HERE / "convert_for_litgpt.py", folder, CONVERTED])
     return CONVERTED
+
+
+def prepare_for(peer: str, model: Path, file_format: str) -> Path:
+    """Return a folder with the model as a peer reads it, which the peer's own converter makes.
+
+    It is inside the peer's environment, so that another version of the peer converts the model again.
+
+    Args:
+        peer: Its worker converts.
+        model: A bf16 folder or a GGUF file.
+        file_format: The format that resembles that of the converted weights.
+    """
+    python = python_of(peer)
+    folder = BENCH / peer / "models" / file_format
+    if not folder.exists():
+        print(f"Converting {file_format} for {peer} …", file=sys.stderr)
+        unfinished = folder.with_name("unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        worker = HERE / f"worker_{peer.replace('-', '_')}.py"
+        options = ("--convert-to", unfinished, "--format", file_format)
+        checked(f"converting for {peer}", [python, worker, model, *options])
+        unfinished.rename(folder)
+    return folder
 
 
 def gguf_files() -> dict[str, Path]:
@@ -65,7 +90,7 @@ def texts() -> dict[str, str]:
 
 
 def _package_folder(package: str) -> Path:
-    python = python_of("texts", "--no-deps")  # only its data is used
+    python = python_of("texts")
     code = (
         f"from importlib.util import find_spec; print(find_spec({package!r}).submodule_search_locations[0])"
     )

@@ -47,6 +47,8 @@ class Library:
             prompts at once and returns how many tokens it generated in all.
         clear_cache: Forgets the keys and values of earlier prompts.
         describe: Returns further properties of the loaded model.
+        convert: Takes a model, an empty folder and one of the formats of `speed.FORMATS`; writes the model
+            into the folder as the library reads it, in a format of its own that resembles this one.
         uses_torch: Whether torch is imported before the library, to measure it by itself.
     """
 
@@ -57,6 +59,7 @@ class Library:
     generate_batch: Callable[[Any, list[str], int], int] | None = None
     clear_cache: Callable[[Any], object] = nothing
     describe: Callable[[Any], dict[str, Any]] = nothing
+    convert: Callable[[Path, Path, str], object] | None = None
     uses_torch: bool = True
 
 
@@ -85,6 +88,8 @@ def parse_arguments() -> Namespace:
     """Return the command line of a worker."""
     parser = ArgumentParser()
     parser.add_argument("model")
+    parser.add_argument("--convert-to", type=Path, help="only convert the model, into this folder")
+    parser.add_argument("--format", help="of the converted weights")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engine", choices=("native", "torch"), help="of this library; without it: default")
     parser.add_argument("--dtype", default="bfloat16", help="of transformers")
@@ -99,8 +104,11 @@ def parse_arguments() -> Namespace:
 
 
 def measure(library: Library) -> None:
-    """Import, load, generate and print what it took."""
+    """Import, load, generate and print what it took, or convert the model."""
     arguments = parse_arguments()
+    if arguments.convert_to and library.convert is not None:
+        library.convert(Path(arguments.model), arguments.convert_to, arguments.format)
+        return
     found: dict[str, Any] = {"package": library.package, "version": version(library.package)}
     import_torch_s = _import_torch(arguments.threads, found) if library.uses_torch else 0.0
     found["torch_bytes"] = peak_bytes()

@@ -20,20 +20,25 @@ COLORS = {
     "torch engine": "tab:green",
     "transformers": "tab:red",
     "LitGPT": "tab:purple",
+    "onnxruntime-genai": "tab:brown",
+    "OpenVINO": "tab:pink",
+    "CTranslate2": "tab:olive",
 }
 BAR = 0.8
+DECODE = "decode_tokens_per_s"
 
 
 def draw_speed(axes: Axes, rounds: list[dict[str, Any]]) -> None:
     """Draw the median decode speed of each contestant; contestants are called `engine format`."""
-    names = [name for name in rounds[0] if name != "bandwidth"]
+    speeds = {name: [it[name][DECODE] for it in rounds if DECODE in it[name]] for name in rounds[0]}
+    names = [name for name, found in speeds.items() if found]
     formats = list(dict.fromkeys(name.rpartition(" ")[2] for name in names))
     place, ticks = 0.0, []
     for file_format in formats:
         engines = [name.rpartition(" ")[0] for name in names if name.endswith(f" {file_format}")]
         start = place
         for engine in engines:
-            speed = median(it[f"{engine} {file_format}"]["decode_tokens_per_s"] for it in rounds)
+            speed = median(speeds[f"{engine} {file_format}"])
             axes.bar(place, speed, BAR, color=COLORS[engine], label=engine)
             place += 1
         size = rounds[0][f"native {file_format}"]["weight_bytes"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from environments import HERE
+from environments import HERE, checked
 
 BANDWIDTH = "from litgpt.adapters.native.read_bandwidth import read_bandwidth; print(read_bandwidth())"
 
@@ -24,11 +24,13 @@ def read_bandwidth(threads: int) -> float:
 def run_worker(
     python: Path | str, worker: str, model: Path, *arguments: str | Path, threads: int
 ) -> dict[str, Any]:
-    """Return the measurements that `worker_<worker>.py` prints as the last line of its output."""
+    """Return the measurements that `worker_<worker>.py` prints as the last line of its output.
+
+    Raises:
+        Unavailable: It failed.
+    """
     command = [python, HERE / f"worker_{worker}.py", model, "--threads", str(threads), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise SystemExit(f"worker_{worker}.py ended with {run.returncode}:\n{run.stdout}{run.stderr}")
-    measured: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    output = checked(f"worker_{worker}.py", command, env=environment)
+    measured: dict[str, Any] = json.loads(output.splitlines()[-1])
     return measured

@@ -7,20 +7,22 @@ from machine import has_bf16_products
 from speed import (
     ANSWER,
     BATCH_ANSWER,
+    CONVERTING,
     FORMATS,
     LITGPT,
     LLAMA_CPP,
     NATIVE,
+    OPENVINO,
     SLOW_ANSWER,
     TRANSFORMERS,
     Round,
 )
 
 MB = 1e6
-PEERS = (LLAMA_CPP, TRANSFORMERS, LITGPT)
+PEERS = (LLAMA_CPP, TRANSFORMERS, LITGPT, *CONVERTING)
 
 Read = Callable[[Round, str], float | None]
-Figure = Callable[[Round], float]
+Figure = Callable[[Round], float | None]
 
 
 def _field(name: str, factor: float = 1.0) -> Read:
@@ -31,9 +33,14 @@ def _field(name: str, factor: float = 1.0) -> Read:
     return read
 
 
-def _share(measured: Round, contestant: str) -> float:
-    """Return the bytes of the weights that are read per second over the bandwidth of the same round."""
-    speed = measured[contestant]["decode_tokens_per_s"]
+def _share(measured: Round, contestant: str) -> float | None:
+    """Return the bytes of the weights that are read per second over the bandwidth of the same round.
+
+    Those of weights in a format of the peer's own are not known.
+    """
+    speed, engine = measured[contestant].get("decode_tokens_per_s"), contestant.rpartition(" ")[0]
+    if speed is None or (engine in CONVERTING and engine != OPENVINO):
+        return None
     return float(_weight_bytes(measured, contestant) * speed / measured["bandwidth"]["bytes_per_s"])
 
 
@@ -41,8 +48,9 @@ def _weight_bytes(measured: Round, contestant: str) -> int:
     return int(measured[f"{NATIVE} {contestant.rpartition(' ')[2]}"]["weight_bytes"])
 
 
-def _above_import(measured: Round, contestant: str) -> float:
-    return float(measured[contestant]["peak_bytes"] - measured[contestant]["imported_bytes"])
+def _above_import(measured: Round, contestant: str) -> float | None:
+    found = measured[contestant]
+    return (found["peak_bytes"] - found["imported_bytes"]) / MB if "peak_bytes" in found else None
 
 
 COLUMNS: tuple[tuple[str, Read, str], ...] = (
@@ -53,7 +61,7 @@ COLUMNS: tuple[tuple[str, Read, str], ...] = (
     ("… of the bandwidth", _share, ".0%"),
     ("32 prompts, tokens/s", _field("batch_tokens_per_s"), ".0f"),
     ("peak memory, MB", _field("peak_bytes", 1 / MB), ".0f"),
-    ("… above the imported library, MB", lambda *it: _above_import(*it) / MB, ".0f"),
+    ("… above the imported library, MB", _above_import, ".0f"),
 )
 
 
@@ -72,10 +80,15 @@ def table(results: list[Round]) -> list[str]:
         for name in names:
             if name.endswith(f" {file_format}"):
                 engine = name.rpartition(" ")[0]
-                shown = f"**{engine}**" if engine == NATIVE else engine
+                shown = f"**{engine}**" if engine == NATIVE else engine + _reason(results, name)
                 cells = [_cell(results, name, read, form) for _, read, form in COLUMNS]
                 lines.append(f"| | {shown} | {' | '.join(cells)} |")
     return lines
+
+
+def _reason(results: list[Round], name: str) -> str:
+    reasons = [it[name]["unavailable"] for it in results if "unavailable" in it[name]]
+    return f" (unavailable: {reasons[0].replace('|', chr(92) + '|')})" if reasons else ""
 
 
 def _cell(results: list[Round], name: str, read: Read, form: str) -> str:
@@ -95,19 +108,21 @@ SPEED, BATCH, PROMPT_10, PROMPT_512 = (
 def _ratio(field: str, own: str, *peers: str, best: Callable[[list[float]], float] = max) -> Figure:
     """Return own / the best of the contestants whose names begin so."""
 
-    def ratio(measured: Round) -> float:
+    def ratio(measured: Round) -> float | None:
         found = [it[field] for name, it in measured.items() if name.startswith(peers) and field in it]
-        return float(measured[own][field] / best(found))
+        return float(measured[own][field] / best(found)) if found else None
 
     return ratio
 
 
 def _worst_share(measured: Round) -> float:
-    return min(_share(measured, f"{NATIVE} {name}") for name in FORMATS)
+    shares = (_share(measured, f"{NATIVE} {name}") for name in FORMATS)
+    return min(share for share in shares if share is not None)
 
 
 def _memory_ratio(measured: Round) -> float:
-    return _above_import(measured, OWN) / _weight_bytes(measured, OWN)
+    found = measured[OWN]
+    return float((found["peak_bytes"] - found["imported_bytes"]) / found["weight_bytes"])
 
 
 GOALS: tuple[tuple[str, Figure, str, str, tuple[float, float]], ...] = (
@@ -156,9 +171,12 @@ def goals(results: list[Round]) -> list[str]:
     """Return the goals of this kind of processor, the medians of the rounds, and whether they are reached."""
     lines = ["| native engine | goal | measured | reached |", "| --- | ---: | ---: | :---: |"]
     for title, read, form, sign, by_processor in GOALS:
-        goal, figure = by_processor[0 if has_bf16_products() else 1], median(map(read, results))
-        reached = figure >= goal if sign == "≥" else figure <= goal
-        cells = [title, f"{sign} {goal:{form}}", f"{figure:{form}}", "yes" if reached else "**no**"]
+        goal = by_processor[0 if has_bf16_products() else 1]
+        cells = [title, f"{sign} {goal:{form}}", "", ""]
+        if figures := [figure for it in results if (figure := read(it)) is not None]:
+            figure = median(figures)
+            reached = figure >= goal if sign == "≥" else figure <= goal
+            cells[2:] = [f"{figure:{form}}", "yes" if reached else "**no**"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -168,7 +186,7 @@ def agreement(results: list[Round]) -> str:
     found = []
     for file_format in FORMATS:
         own, peer = (results[0].get(f"{engine} {file_format}") for engine in (NATIVE, LLAMA_CPP))
-        if own is not None and peer is not None:
+        if own is not None and peer is not None and "answer" in peer:
             pairs = enumerate(zip(own["answer"], peer["answer"], strict=True))
             shared = next((at for at, (one, other) in pairs if one != other), ANSWER)
             found.append(f"{shared} in {file_format}")
@@ -194,7 +212,9 @@ def report(results: list[Round]) -> list[str]:
             f"through Python, warm page cache; medians of {len(results)} round(s), in each of which every "
             f"contestant ran in a process of its own, in turns. Reading memory: {bandwidth:.1f} GB/s. 32 "
             f"prompts of 10 tokens get {BATCH_ANSWER} new tokens each, and the time includes prefill; LitGPT "
-            f"has no batches, and those of the torch engine are not measured. {versions(results)}."
+            f"has no batches, and those of the torch engine are not measured. OpenVINO reads the weights of "
+            f"the GGUF file; onnxruntime-genai (groups of 32 weights; with 4 bits, 8 for the head) and "
+            f"CTranslate2 (a scale for each row) quantize the bf16 weights. {versions(results)}."
         ),
         "",
         *table(results),

@@ -45,6 +45,10 @@ def speed_round() -> dict[str, Any]:
     return {"bandwidth": {"bytes_per_s": 20e9}, **names, **others}
 
 
+def with_unavailable(measured: dict[str, Any], *names: str) -> dict[str, Any]:
+    return measured | {name: {"unavailable": "installing it ended with status 1"} for name in names}
+
+
 def rows(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
@@ -78,6 +82,31 @@ def test_goals_are_those_of_the_processor(
     assert goals["first token, 10 tokens / the best peer"][1:] == ["1.00", "**no**"]
     assert goals["peak memory above the imported library / weights"][1] == "1.50"
     assert len(report.report([speed_round()])) > len(goals)
+
+
+def test_an_unavailable_peer_is_named_with_the_reason_and_the_others_are_compared() -> None:
+    report = import_module("speed_report")
+    lines = report.report([with_unavailable(speed_round(), "CTranslate2 Q8_0")])
+    row = next(row for row in rows(lines) if row[1].startswith("CTranslate2"))
+    assert row[1:] == ["CTranslate2 (unavailable: installing it ended with status 1)", *[""] * 8]
+    assert ["load, s", "≤ 0.20", "0.50", "**no**"] in rows(lines)
+
+
+def test_a_goal_without_its_peer_is_left_open() -> None:
+    report = import_module("speed_report")
+    names = [name for name in speed_round() if name.startswith("llama.cpp")]
+    goals = {row[0]: row[1:] for row in rows(report.goals([with_unavailable(speed_round(), *names)]))}
+    assert goals["decode, 8 bits / llama.cpp"][1:] == ["", ""]
+    assert goals["32 prompts, 4 bits / llama.cpp, the same file"][1:] == ["", ""]
+    assert goals["… / the best peer"][1] == "3.00"
+
+
+def test_weights_in_a_format_of_the_peer_have_no_share_of_the_bandwidth() -> None:
+    report = import_module("speed_report")
+    peer = speed_round()["llama.cpp Q8_0"]
+    results = [speed_round() | {"OpenVINO Q8_0": peer, "CTranslate2 Q8_0": peer}]
+    shares = {row[1]: row[6] for row in rows(report.table(results))}
+    assert (shares["OpenVINO"], shares["CTranslate2"]) == ("25%", "")
 
 
 def test_peers_are_compared_within_rounds() -> None:
@@ -122,6 +151,16 @@ def test_each_format_is_compared_with_torch() -> None:
     table = rows(perplexity.report(results))
     assert table[2][1:] == ["10.005", "10.000", "+0.05%", "± 0.1%", "yes"]
     assert table[3][-1] == "**no**"
+
+
+def test_the_plot_of_speed_leaves_out_who_is_unavailable(tmp_path: Path) -> None:
+    plots, peer = import_module("plots"), speed_round()["llama.cpp Q8_0"]
+    results = with_unavailable(speed_round() | {"OpenVINO Q8_0": peer}, "CTranslate2 Q8_0")
+    (tmp_path / "results.json").write_text(json.dumps([results]), encoding="utf-8")
+    plots.main("speed", tmp_path / "results.json", tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert "OpenVINO" in drawn
+    assert "CTranslate2" not in drawn
 
 
 @pytest.mark.parametrize("part", ["speed", "growth"])
