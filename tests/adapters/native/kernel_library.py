@@ -16,7 +16,7 @@ from native_build.shared_library import build
 FLOAT32, BFLOAT16, INT8 = 0, 1, 3
 """Formats of the elements of the KV cache."""
 PAGE = 32
-INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512vnni", "neon")
+INSTRUCTION_SETS = ("portable", "avx2", "avx512", "avx512vnni", "amx", "neon")
 VARIABLE = "LITGPT_NATIVE_ISA"
 
 _POINTERS = (

@@ -60,7 +60,7 @@ def test_the_library_loads() -> None:
     loaded = library.load_library()
     assert loaded.litgpt_api_version() == structures.API_VERSION
     assert loaded.litgpt_threads() >= 1
-    assert library.instruction_set() in {"portable", "avx2", "avx512", "avx512vnni", "neon"}
+    assert library.instruction_set() in {"portable", "avx2", "avx512", "avx512vnni", "amx", "neon"}
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="Linux on x86-64 only")
@@ -68,8 +68,10 @@ def test_the_instruction_set_is_the_best_of_the_processor(monkeypatch: pytest.Mo
     """Read from /proc/cpuinfo, because the runtime library of a compiler may not know the processor."""
     monkeypatch.delenv("LITGPT_NATIVE_ISA", raising=False)
     flags = set(re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())
+    vnni = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"}
     needed = {
-        "avx512vnni": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"},
+        "amx": vnni | {"amx_tile", "amx_bf16"},
+        "avx512vnni": vnni,
         "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq"},
         "avx2": {"avx2", "fma", "f16c"},
         "portable": set(),

@@ -33,7 +33,7 @@ def instruction_sets(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Selects one instruction set after the other."""
 
     def select() -> Iterator[str]:
-        for name in ("portable", "avx2", "avx512", "avx512vnni", "neon"):
+        for name in ("portable", "avx2", "avx512", "avx512vnni", "amx", "neon"):
             monkeypatch.setenv(VARIABLE, name)
             if is_selected(name):
                 yield name
@@ -74,7 +74,7 @@ def rounded_to_bf16(x: Floats) -> Floats:
 def as_multiplied(weight_format: Format, x: Floats, name: str) -> NDArray[np.float64]:
     if weight_format in OWN_SOURCES:
         return quantized(x)
-    if weight_format == Format.BF16 and name == "avx512vnni":
+    if weight_format == Format.BF16 and name in ("avx512vnni", "amx"):
         return rounded_to_bf16(x).astype(np.float64)
     return x.astype(np.float64)
 
@@ -89,7 +89,7 @@ def test_products_of_odd_shapes_are_numpys(weight_format: Format, instruction_se
             for cols in COLS:
                 matrix = random_matrix(rng, weight_format, rows, cols)
                 weight = matrix.unpack().astype(np.float64).T
-                for tokens in range(1, 10):
+                for tokens in (*range(1, 10), 16, 37):
                     x = random_rows(rng, tokens, matrix.cols)
                     x[:, rng.random(matrix.cols) < 0.05] *= 50  # outliers
                     used = as_multiplied(weight_format, x, name)
@@ -143,7 +143,7 @@ def test_a_token_has_the_same_bits_in_any_batch(
 ) -> None:
     rng = np.random.default_rng(2)
     matrix = random_matrix(rng, weight_format, 100, 100)
-    x = random_rows(rng, 19, matrix.cols)
+    x = random_rows(rng, 50, matrix.cols)
     library = load_library()
     threads = library.litgpt_threads()
     for name in instruction_sets:

@@ -35,7 +35,7 @@ def pe(machine: int = 0x8664) -> bytes:
     return b"MZ".ljust(0x3C, b"\0") + struct.pack("<I4sH", 0x40, b"PE\0\0", machine)
 
 
-KERNELS = b"avx2\0avx512\0avx512vnni\0neon\0"
+KERNELS = b"avx2\0avx512\0avx512vnni\0amx\0neon\0"
 
 
 def wheel(
@@ -94,7 +94,7 @@ def test_an_unexpected_file_is_found(tmp_path: Path, name: str) -> None:
 
 
 def test_missing_kernels_are_found(tmp_path: Path) -> None:
-    (found,) = problems(wheel(tmp_path, WINDOWS, pe(), kernels=b"avx2\0avx512vnni\0"))
+    (found,) = problems(wheel(tmp_path, WINDOWS, pe(), kernels=b"avx2\0avx512vnni\0amx\0"))
     assert found.endswith("does not have the kernels avx512")
 
 

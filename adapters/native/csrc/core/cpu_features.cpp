@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -20,6 +24,17 @@ unsigned saved_registers() {
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low;
 }
+
+// Asks for the tile registers, which Linux gives to processes that do (Documentation/arch/x86/xstate.rst).
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 #endif
 
 }  // namespace
@@ -35,6 +50,7 @@ CpuFeatures detect_cpu_features() {
   unsigned d = 0;
   constexpr unsigned kYmm = 0x06;
   constexpr unsigned kZmm = 0xe6;
+  constexpr unsigned kTiles = 0x60000;
   constexpr unsigned kGenuineIntel[] = {0x756e6547, 0x49656e69, 0x6c65746e};  // as text in EBX, EDX and ECX
   if (__get_cpuid(0, &a, &b, &c, &d) == 0) return found;
   found.is_intel = b == kGenuineIntel[0] && d == kGenuineIntel[1] && c == kGenuineIntel[2];
@@ -45,7 +61,9 @@ CpuFeatures detect_cpu_features() {
   found.avx2 = has(b, 5);
   found.avx512 = found.avx2 && (saved & kZmm) == kZmm && has(b, 16) && has(b, 17) && has(b, 30) && has(b, 31);
   const bool vnni = found.avx512 && has(c, 11);
+  const bool has_tiles = (saved & kTiles) == kTiles && has(d, 22) && has(d, 24);
   found.avx512vnni = vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && has(a, 5);
+  found.amx = found.avx512vnni && has_tiles && may_use_tiles();
 #elif defined(__aarch64__) && defined(__linux__)
   constexpr int kAsimdDp = 20;
   found.neon_dot = has(static_cast<unsigned>(getauxval(AT_HWCAP)), kAsimdDp);

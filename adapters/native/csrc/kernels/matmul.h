@@ -2,40 +2,19 @@
 // are read and decoded once per block. Each sum is taken in the same order, whatever the block is.
 #pragma once
 
+#include "kernels/output.h"
+#include "kernels/prefetch.h"
 #include "kernels/products.h"
+#ifdef __AMX_BF16__
+#include "kernels/tile_matmul.h"
+#endif
 
 namespace litgpt::LITGPT_ISA_NAMESPACE {
-
-struct Output {
-  const float* bias;
-  float* y;
-  int64_t stride;
-  bool add;
-  float alpha;
-};
-
-LITGPT_INLINE void write(const Output& out, int64_t token, int64_t row, reg::Float sum) {
-  if (out.bias != nullptr) sum = sum + reg::load(out.bias + row);
-  float* to = out.y + token * out.stride + row;
-  if (out.add) sum = reg::fma(reg::broadcast(out.alpha), sum, reg::load(to));
-  reg::store(to, sum);
-}
 
 // The representations that a format does not use may be null.
 template <class T>
 LITGPT_INLINE const T* at(const T* base, int64_t offset) {
   return base == nullptr ? nullptr : base + offset;
-}
-
-// Asks for the bytes that follow a group of weights at a distance that was measured: 4 KiB are too few, 16 KiB no
-// better.
-template <class Product>
-LITGPT_INLINE void prefetch_after(const uint8_t* group) {
-  constexpr int64_t kDistance = 8 << 10;
-  constexpr int64_t kLine = 64;
-  for (int64_t at = 0; at < tile_group_bytes(Product::kWeights); at += kLine) {
-    __builtin_prefetch(group + kDistance + at);
-  }
 }
 
 // 16 rows (from `row`) of `kTokens` tokens (from `token`).
@@ -61,7 +40,9 @@ __attribute__((noinline)) static void multiply_block(const uint8_t* tile, int64_
       for (int p = 0; p < kCount; ++p) sums[t][p] = reg::broadcast(0.0F);
     }
     for (int64_t g = 0; g < groups; ++g) {
-      if (kPrefetchesWeights) prefetch_after<Product>(tile + group_offset(Product::kWeights, g));
+      if (kPrefetchesWeights) {
+        prefetch_after(tile + group_offset(Product::kWeights, g), tile_group_bytes(Product::kWeights));
+      }
       Product::template accumulate<kTokens, kCount>(tile, part, rows, g, sums);
     }
     Product::template add_outliers<kTokens, kCount>(tile, part, rows, sums);
@@ -105,6 +86,11 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
 static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
                    int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha) {
   const Output out = {bias, y, stride, add, alpha};
+#ifdef __AMX_BF16__
+  if (weight.format == kBF16) {
+    return multiply_with_tiles(weight, x, first_tile, last_tile, first_token, last_token, out);
+  }
+#endif
   switch (weight.format) {
     case kF32: return multiply<ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);
     case kBF16: return multiply<ProductBF16>(weight, x, first_tile, last_tile, first_token, last_token, out);

@@ -17,6 +17,9 @@ extern const Kernels kKernels_avx512;
 #ifdef LITGPT_HAVE_AVX512VNNI
 extern const Kernels kKernels_avx512vnni;
 #endif
+#ifdef LITGPT_HAVE_AMX
+extern const Kernels kKernels_amx;
+#endif
 #ifdef LITGPT_HAVE_NEON
 extern const Kernels kKernels_neon;
 #endif
@@ -34,8 +37,11 @@ namespace {
 
 // The kernels that this processor runs, fastest first; null ends the list.
 const Kernels* runnable(int index) {
-  const Kernels* found[5] = {};
+  const Kernels* found[6] = {};
   int count = 0;
+#ifdef LITGPT_HAVE_AMX
+  if (kCpu.amx) found[count++] = &kKernels_amx;
+#endif
 #ifdef LITGPT_HAVE_AVX512VNNI
   if (kCpu.avx512vnni) found[count++] = &kKernels_avx512vnni;
 #endif

@@ -31,11 +31,13 @@ BASE_FLAGS = (
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
+_AVX512_VNNI = (*_AVX512, "-mavx512vnni", "-mavx512bf16")
 INSTRUCTION_SETS: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
     "x86_64": {
         "avx2": (_AVX2,),
         "avx512": (_AVX512,),
-        "avx512vnni": ((*_AVX512, "-mavx512vnni", "-mavx512bf16"),),
+        "avx512vnni": (_AVX512_VNNI,),
+        "amx": ((*_AVX512_VNNI, "-mamx-tile", "-mamx-bf16"),),
     },
     # GCC and clang; zig, which has its own names
     "aarch64": {"neon": (("-march=armv8.2-a+dotprod",), ("-mcpu=generic+v8_2a+dotprod",))},
