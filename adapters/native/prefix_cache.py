@@ -65,9 +65,14 @@ class NativePrefixCache:
             self.model = weakref.ref(model)
         rope, self._snapshot_length = model.rope_values(length), 0
         common, snapshot = common_prefix_length(self.tokens, prompt), self._usable_snapshot(prompt, rope)
+        can_truncate = True
         if self.sequence is not None:
             is_longest = snapshot is None or common >= len(snapshot.tokens)
-            if is_longest and self.sequence.rope == rope and _truncate(self.sequence, common):
+            if (
+                is_longest
+                and self.sequence.rope == rope
+                and (can_truncate := _truncate(self.sequence, common))
+            ):
                 self.tokens = self.tokens[:common]
                 return self.sequence
             self.sequence.close()
@@ -76,7 +81,7 @@ class NativePrefixCache:
             self.sequence, self.tokens = model.new_sequence(length), []
         else:
             self.sequence, self.tokens = snapshot.sequence.fork(), list(snapshot.tokens)
-        if common >= len(self.tokens) + MIN_SNAPSHOT:
+        if not can_truncate and common >= len(self.tokens) + MIN_SNAPSHOT:
             self._snapshot_length = common
         return self.sequence
 

@@ -255,7 +255,9 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             self._release()
             self._is_closed = True
             self._loaded.checkpoint.close()
-            if (torch := sys.modules.get("torch")) is not None:
+            if "torch" in sys.modules:
+                import torch  # waits for a thread that is importing it
+
                 torch.cuda.empty_cache()  # does nothing without CUDA
 
     def __repr__(self) -> str:

@@ -1,5 +1,8 @@
 """Tests of the prefix cache of models whose sequences cannot be truncated, through the engine."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 
 from litgpt.adapters.native.generator import NativeGenerator
@@ -25,3 +28,23 @@ def test_answers_with_a_shared_beginning_equal_those_without_a_cache(
         assert list(generator.generate([request], prefix=cache)) == with_fork
         assert list(generator.generate([request])) == with_fork
         assert len(cache.tokens) == len(prompt) + 7
+
+
+def test_a_fork_during_a_step_has_the_state_of_its_length(tmp_path_factory: pytest.TempPathFactory) -> None:
+    variant = next(each for each in VARIANTS if each.name == "qwen3_next")
+    model = native(pair(variant, tmp_path_factory.mktemp("fork")).actual)
+    ids = random_ids(1, 60)[0].tolist()
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(20):
+            sequence = model.new_sequence()
+            model.step([(sequence, ids[:8])])
+            step = pool.submit(model.step, [(sequence, ids[8:])])
+            forks = [sequence.fork()]
+            while not step.done():
+                forks.append(sequence.fork())
+            for fork in forks:
+                alone, length = model.new_sequence(), fork.length
+                assert length in (8, len(ids))
+                model.step([(alone, ids[:length])])
+                assert np.array_equal(model.step([(fork, [5])]), model.step([(alone, [5])]))
+                fork.close()

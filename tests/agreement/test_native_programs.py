@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from litgpt.adapters.native.model import NativeModel
+from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.program.instructions import Opcode, Program
 from litgpt.domain.errors import UnsupportedOperation
 from tests.agreement.models import VARIANTS, pair
@@ -92,3 +93,22 @@ def test_a_wrong_state_is_an_error(
         return
     with pytest.raises(UnsupportedOperation, match=message):
         model_with(model, program)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "value", "part"),
+    [
+        ("llama", "head_dim", 1026, "heads of more than 1,024 dimensions"),
+        ("qwen3_next", "v_head_dim", 1025, "heads of more than 1,024 dimensions"),
+        ("qwen3_next", "conv_kernel_size", 66, "a convolution over more than 65 tokens"),
+    ],
+)
+def test_sizes_that_the_library_refuses_are_missing_parts(
+    name: str, size: str, value: int, part: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    variant = next(each for each in VARIANTS if each.name == name)
+    architecture = pair(variant, tmp_path_factory.mktemp("sizes")).actual.architecture
+    assert unsupported_part(architecture) is None
+    layer = next(layer for layer in architecture.layers if hasattr(layer.mixer, size))
+    large = attrs.evolve(layer, mixer=attrs.evolve(layer.mixer, **{size: value}))
+    assert unsupported_part(attrs.evolve(architecture, layers=(large,))) == part

@@ -30,6 +30,12 @@ assert llm(torch.tensor([[1, 2]])).shape[:2] == (1, 2)
 
 USES = {
     "a class": "import torch; assert isinstance(llm, torch.nn.Module)",
+    "the methods of its class": """
+import torch
+kind = llm.__class__
+assert issubclass(kind, LLM) and kind.__name__ == "LLM" and callable(kind.load) and "generate" in dir(llm)
+assert llm.__class__.__name__ == "LLM"
+""",
     "a child of a module": """
 import torch
 outer = torch.nn.Module()

@@ -18,8 +18,9 @@ struct litgpt_model {
   litgpt::Program program;
   litgpt::Workspace workspace;
   litgpt::Batch batch;
-  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  // of the workspace and the batch
-  int32_t references = 1;                            // the caller's, and one of each sequence
+  // Of the workspace, the batch, and sequences while a step computes them.
+  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  int32_t references = 1;  // the caller's, and one of each sequence
 };
 
 struct litgpt_sequence {
@@ -254,7 +255,10 @@ int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence) {
 
 int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** sequence) {
   if (!litgpt::new_sequence(source->model, sequence).ok) return -1;
-  if ((*sequence)->tokens.share(source->tokens).ok) return 0;
+  pthread_mutex_lock(&source->model->lock);  // a step changes states in place
+  const bool is_shared = (*sequence)->tokens.share(source->tokens).ok;
+  pthread_mutex_unlock(&source->model->lock);
+  if (is_shared) return 0;
   litgpt_sequence_free(*sequence);
   *sequence = nullptr;
   return -1;

@@ -20,6 +20,8 @@ SCORING_FUNCTIONS = {"softmax": 0, "softmax_after_topk": 1, "sigmoid": 2, "spars
 """The scoring functions of csrc/model/routing.h."""
 
 MAX_EXPERTS = 1024
+MAX_HEAD_DIM = 1024
+MAX_CONV_KERNEL_SIZE = 65
 
 
 def unsupported_part(architecture: Architecture) -> str | None:
@@ -33,11 +35,19 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
-        case AttentionSpec() | MLASpec():
-            return None
+        case AttentionSpec(head_dim=size):
+            sizes: tuple[int, ...] = (size,)
+        case MLASpec():
+            sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
-            return None if activation in ACTIVATIONS else f"the activation {activation} after a convolution"
-    return f"layers of type {type(mixer).__name__}"
+            if activation not in ACTIVATIONS:
+                return f"the activation {activation} after a convolution"
+            if mixer.conv_kernel_size > MAX_CONV_KERNEL_SIZE:
+                return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
+            sizes = (mixer.k_head_dim, mixer.v_head_dim)
+        case _:
+            return f"layers of type {type(mixer).__name__}"
+    return f"heads of more than {MAX_HEAD_DIM:,} dimensions" if max(sizes) > MAX_HEAD_DIM else None
 
 
 def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:

@@ -21,7 +21,8 @@ def add_gated_delta(parts: LayerBuilder, number: int, spec: GatedDeltaSpec, x: i
     builder.caches.append(ProgramCache(spec.cache_spec, 0, chunked=False))
     qkv, kernel = builder.buffer("qkv", spec.conv_dim), builder.vector(f"{name}.conv.weight")
     builder.add(Opcode.CAUSAL_CONV, qkv, qkvz, kernel, state, ACTIVATIONS[spec.activation])
-    for offset, scale in ((0, 1 / size), (keys, size**-0.5)):  # to 1, and queries to 1 / sqrt(size)
+    # Queries get length 1 / sqrt(size), the scale of attention; keys get length 1.
+    for offset, scale in ((0, 1 / size), (keys, size**-0.5)):
         _l2_normalize(parts, qkv, offset, groups, size, scale)
     out = builder.buffer("attended", values)
     builder.add(
@@ -45,7 +46,7 @@ def add_gated_delta(parts: LayerBuilder, number: int, spec: GatedDeltaSpec, x: i
 def _l2_normalize(
     parts: LayerBuilder, buffer: int, offset: int, groups: int, size: int, weight: float
 ) -> None:
-    """Make the L2 norm of each group `weight` times the root of its size, by its RMS."""
+    """Scale each group to an L2 norm of `weight * sqrt(size)`, with an RMS norm."""
     scale = parts.builder.constant("scale", [weight] * size)
     parts.builder.add(
         Opcode.NORM,

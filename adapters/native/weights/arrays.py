@@ -84,7 +84,8 @@ class DenseTensor:
         """Return the tensor of a view: memory-mapped, or read in float32 if its bytes cannot be used."""
         dense = None if raw is None else cls.from_raw(raw)
         if dense is None:
-            values = np.asarray(checkpoint.read(view.name, "float32").numpy(), order="C")  # also of a scalar
+            # Not ascontiguousarray, which makes a scalar one-dimensional.
+            values = np.asarray(checkpoint.read(view.name, "float32").numpy(), order="C")
             dense = cls(SourceFormat.F32, values)
         check_shape(checkpoint, view, dense.values.shape)
         return dense

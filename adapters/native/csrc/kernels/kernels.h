@@ -179,7 +179,7 @@ struct Kernels {
   void (*delta_rule)(const DeltaRule& job);
 };
 
-// Whether products ask for the weights ahead. Without that, a core of a Xeon decoded at three quarters of its speed;
+// Whether products prefetch weights. Without that, a core of a Xeon decoded at three quarters of its speed;
 // AMD processors did not gain.
 extern const bool kPrefetchesWeights;
 

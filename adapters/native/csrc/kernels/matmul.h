@@ -5,7 +5,7 @@
 #include "kernels/output.h"
 #include "kernels/prefetch.h"
 #include "kernels/products.h"
-#ifdef __AMX_BF16__
+#ifdef LITGPT_ISA_HAS_TILES
 #include "kernels/tile_matmul.h"
 #endif
 
@@ -86,7 +86,7 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
 static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
                    int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha) {
   const Output out = {bias, y, stride, add, alpha};
-#ifdef __AMX_BF16__
+#ifdef LITGPT_ISA_HAS_TILES
   if (weight.format == kBF16) {
     return multiply_with_tiles(weight, x, first_tile, last_tile, first_token, last_token, out);
   }

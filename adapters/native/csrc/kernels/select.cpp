@@ -27,7 +27,7 @@ extern const Kernels kKernels_neon;
 namespace {
 
 // Detected once: a virtual machine executes CPUID in the hypervisor.
-[[maybe_unused]] const CpuFeatures kCpu = detect_cpu_features();
+const CpuFeatures kCpu = detect_cpu_features();
 
 }  // namespace
 

@@ -77,7 +77,7 @@ Status take_page(int64_t bytes, Page** page) {
   if (taken == nullptr) {
     const size_t size = static_cast<size_t>(Page::kHeaderBytes + bytes);
     void* memory = allocate_aligned(size);
-    if (memory == nullptr) return fail("Out of memory for the KV cache: %zu bytes.", size);
+    if (memory == nullptr) return fail("Out of memory for the KV cache or a recurrent state: %zu bytes.", size);
     taken = static_cast<Page*>(memory);
     taken->bytes = bytes;
     pthread_mutex_lock(&mutex);

@@ -48,7 +48,7 @@ bool is_ordered(Format format) {
   return quantized.scales < ScaleKind::kSteps && quantized.bits != 5;
 }
 
-// One field of all rows after the other: these are short loops without a decision.
+// Field by field, so that compilers vectorize the loops over rows.
 void store_ordered(Format format, uint8_t* scales, int64_t row, const uint8_t* blocks, int64_t row_bytes,
                    int64_t count) {
   const Quantization quantized = quantization(format);
