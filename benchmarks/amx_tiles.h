@@ -3,5 +3,5 @@
 // instruction is illegal.
 #if defined(__AMX_TILE__) && defined(__GNUC__)
 #include <immintrin.h>
-#define _tile_loadconfig(config) __asm__ volatile("ldtilecfg %0" : : "m"(*(const char(*)[64])(config)))
+#define _tile_loadconfig(config) __asm__ volatile("ldtilecfg %0" : : "m"(*(const char (*)[64])(config)))
 #endif

@@ -1,4 +1,5 @@
-// Reference-counted pages of the KV cache and of recurrent states, and the free pages that are reused before memory is asked for.
+// Reference-counted pages of the KV cache and of recurrent states, and the free pages that are reused before memory is
+// asked for.
 #pragma once
 
 #include <stdint.h>
