@@ -1,5 +1,7 @@
 """Tests of programs with a wrong operand: an error, or a program that runs, but never a crash."""
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -110,5 +112,6 @@ def test_sizes_that_the_library_refuses_are_missing_parts(
     architecture = pair(variant, tmp_path_factory.mktemp("sizes")).actual.architecture
     assert unsupported_part(architecture) is None
     layer = next(layer for layer in architecture.layers if hasattr(layer.mixer, size))
-    large = attrs.evolve(layer, mixer=attrs.evolve(layer.mixer, **{size: value}))
+    mixer: Any = layer.mixer
+    large = attrs.evolve(layer, mixer=attrs.evolve(mixer, **{size: value}))
     assert unsupported_part(attrs.evolve(architecture, layers=(large,))) == part

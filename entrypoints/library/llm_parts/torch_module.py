@@ -117,9 +117,11 @@ def become_module(llm: BaseLLM) -> type[Any]:
             module.register_state_dict_post_hook(llm, _hide_model_level)
             restore = LLMModule._restore_model_level  # noqa: SLF001 - of this module
             module._register_load_state_dict_pre_hook(llm, restore, with_module=True)  # noqa: SLF001
-        if not issubclass(type(llm), LLMModule):
-            _CLASS.__set__(llm, _subclass(type(llm), LLMModule))
-        return _subclass(type(llm))
+        cls: Any = type(llm)
+        if not issubclass(cls, LLMModule):
+            cls = _subclass(cls, LLMModule)
+            _CLASS.__set__(llm, cls)
+        return _subclass(cls)
 
 
 @cache
