@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from litgpt.cli import console
 
 if TYPE_CHECKING:
-    from litgpt.application.load_model import LoadedModel
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
@@ -23,7 +22,7 @@ class DistributeArguments(NamedTuple):
     devices: int | None
     generate_strategy: str | None
     engine: str | None
-    kv_cache: str | None = None
+    kv_cache: str | None
 
 
 @contextmanager
@@ -41,22 +40,16 @@ def without_garbage_collection() -> Iterator[None]:
 def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":
     """Load a model and distribute it over the devices."""
     from litgpt.container import container
-
-    with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
-        return _distribute(container.load_model()(reference), arguments, work.report)
-
-
-def _distribute(loaded: "LoadedModel[Any]", arguments: DistributeArguments, report: "Reporter") -> "LLM":
-    from litgpt.container import container
     from litgpt.llm import LLM
 
-    llm = LLM(loaded, report, container.services())
-    try:
-        llm.distribute(**_given(arguments))
-    except BaseException:
-        llm.close()
-        raise
-    return llm
+    with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
+        llm = LLM(container.load_model()(reference), work.report, container.services())
+        try:
+            llm.distribute(**_given(arguments))
+        except BaseException:
+            llm.close()
+            raise
+        return llm
 
 
 def _given(arguments: DistributeArguments) -> "dict[str, Any]":

@@ -1,9 +1,9 @@
 """`LLM`: load, distribute, save and generate with a language model."""
 
-import sys
 from collections.abc import Sequence
 from os.path import realpath
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
@@ -22,6 +22,7 @@ from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
+from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
 from litgpt.llm_parts.lora import LoraMixin
@@ -255,10 +256,19 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
             self._release()
             self._is_closed = True
             self._loaded.checkpoint.close()
-            if "torch" in sys.modules:
+            if has_torch():
                 import torch  # waits for a thread that is importing it
 
                 torch.cuda.empty_cache()  # does nothing without CUDA
+
+    def __enter__(self) -> Self:
+        """Return the model, which is closed at the end of the `with` block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         facts = {"placement": self._placed and self._placed.placement, "adapters": self.adapters}

@@ -36,6 +36,7 @@ kind = llm.__class__
 assert issubclass(kind, LLM) and kind.__name__ == "LLM" and callable(kind.load) and "generate" in dir(llm)
 assert llm.__class__.__name__ == "LLM"
 """,
+    "closing it without torch": "sys.modules['torch'] = None; llm.close(); raise SystemExit",
     "a child of a module": """
 import torch
 outer = torch.nn.Module()

@@ -10,7 +10,6 @@ from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import NotDistributed, UnsupportedOperation
 from litgpt.domain.ports import Generator, PlacedModel
 from litgpt.domain.progress import Notice, Reporter
-from litgpt.llm_parts.loaded_llm import LoadedLLM
 from litgpt.services import Services
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ else:
     Module = object
 
 
-class BaseLLM(LoadedLLM, Module):
+class BaseLLM(Module):
     """A loaded model, and the network that was built of it.
 
     It is a torch module, but importing torch takes seconds and 200 MB, which generation in the native engine
@@ -40,7 +39,7 @@ class BaseLLM(LoadedLLM, Module):
 
     def __new__(cls, *_: object, **__: object) -> Self:
         self = super().__new__(cls)
-        if _has_torch():
+        if has_torch():
             self._become_module()
         return self
 
@@ -64,16 +63,16 @@ class BaseLLM(LoadedLLM, Module):
 
     @property  # type: ignore[misc]  # read-only
     def __class__(self) -> type[Any]:
-        return self._become_module() if _has_torch() else type(self)
+        return self._become_module() if has_torch() else type(self)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") and not _has_torch():
+        if name.startswith("_") and not has_torch():
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         self._become_module()
         return getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_") or not _has_torch():
+        if name.startswith("_") or not has_torch():
             object.__setattr__(self, name, value)
         else:  # the value may be a module
             self._become_module()
@@ -191,7 +190,7 @@ class BaseLLM(LoadedLLM, Module):
         return weights_version(self._network)
 
 
-def _has_torch() -> bool:
+def has_torch() -> bool:
     """Return whether this process has imported torch."""
     return sys.modules.get("torch") is not None
 

@@ -5,7 +5,6 @@ from typing import Unpack
 from litgpt.application.benchmark import Benchmark
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import integer
-from litgpt.llm_parts.base import BaseLLM
 from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, Prompt, Prompts
 from litgpt.llm_parts.generation import GenerationMixin
 from litgpt.preprocessor import Preprocessor
@@ -13,7 +12,7 @@ from litgpt.preprocessor import Preprocessor
 _NUM_ITERATIONS_EXPECTED = "a positive integer (the prompt is passed by name: benchmark(prompt='Hi'))"
 
 
-class BenchmarkMixin(GenerationMixin, BaseLLM):
+class BenchmarkMixin(GenerationMixin):
     """Measurement of generation speed."""
 
     preprocessor: Preprocessor

@@ -9,6 +9,7 @@ from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.llm_parts.answer_format import format_answer, format_chunks
+from litgpt.llm_parts.base import BaseLLM
 from litgpt.llm_parts.generate_kwargs import (
     SHARED_OPTIONS,
     ChatKwargs,
@@ -19,7 +20,6 @@ from litgpt.llm_parts.generate_kwargs import (
     SamplingKwargs,
     split_kwargs,
 )
-from litgpt.llm_parts.loaded_llm import LoadedLLM
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ Answer: TypeAlias = "str | Tensor | Completion"
 """The result of `generate` for one prompt: text, token ids (T,), or a completion."""
 
 
-class GenerationMixin(LoadedLLM):
+class GenerationMixin(BaseLLM):
     """Text generation."""
 
     # One overload for each result type: text or token ids, complete or streamed, one prompt or several.

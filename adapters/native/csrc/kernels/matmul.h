@@ -2,8 +2,8 @@
 // are read and decoded once per block. Each sum is taken in the same order, whatever the block is.
 #pragma once
 
+#include "core/prefetch.h"
 #include "kernels/output.h"
-#include "kernels/prefetch.h"
 #include "kernels/products.h"
 #ifdef LITGPT_ISA_HAS_TILES
 #include "kernels/tile_matmul.h"
@@ -86,14 +86,13 @@ static void multiply(const Matrix& weight, const Prepared& x, int64_t first_tile
 static void matmul(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile, int64_t first_token,
                    int64_t last_token, const float* bias, float* y, int64_t stride, bool add, float alpha) {
   const Output out = {bias, y, stride, add, alpha};
-#ifdef LITGPT_ISA_HAS_TILES
-  if (weight.format == kBF16) {
-    return multiply_with_tiles(weight, x, first_tile, last_tile, first_token, last_token, out);
-  }
-#endif
   switch (weight.format) {
     case kF32: return multiply<ProductF32>(weight, x, first_tile, last_tile, first_token, last_token, out);
+#ifdef LITGPT_ISA_HAS_TILES
+    case kBF16: return multiply_with_tiles(weight, x, first_tile, last_tile, first_token, last_token, out);
+#else
     case kBF16: return multiply<ProductBF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
+#endif
     case kF16: return multiply<ProductF16>(weight, x, first_tile, last_tile, first_token, last_token, out);
     case kQ8: return multiply<QuantProduct<kQ8>>(weight, x, first_tile, last_tile, first_token, last_token, out);
     case kQ4: return multiply<QuantProduct<kQ4>>(weight, x, first_tile, last_tile, first_token, last_token, out);

@@ -29,12 +29,6 @@ namespace {
 // Detected once: a virtual machine executes CPUID in the hypervisor.
 const CpuFeatures kCpu = detect_cpu_features();
 
-}  // namespace
-
-const bool kPrefetchesWeights = kCpu.is_intel;
-
-namespace {
-
 // The kernels that this processor runs, fastest first; null ends the list.
 const Kernels* runnable(int index) {
   const Kernels* found[6] = {};
@@ -59,6 +53,8 @@ const Kernels* runnable(int index) {
 }
 
 }  // namespace
+
+const bool kPrefetchesWeights = kCpu.is_intel;
 
 const Kernels* select_kernels() {
   const char* wanted = getenv("LITGPT_NATIVE_ISA");

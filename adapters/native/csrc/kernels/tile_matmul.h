@@ -1,9 +1,9 @@
 // Products of bfloat16 with tile registers. The packed tiles of a matrix are loaded as they are.
 #pragma once
 
+#include "core/prefetch.h"
 #include "kernels/kernels.h"
 #include "kernels/output.h"
-#include "kernels/prefetch.h"
 
 namespace litgpt::LITGPT_ISA_NAMESPACE {
 
@@ -42,8 +42,10 @@ static void multiply_tile_block(const TileBlock& block, int64_t tokens, int64_t 
     if constexpr (kTokenTiles == 2) reg::load_tile<5>(x + reg::kTileTokens * block.cols, stride);
     add_row_tile<kTokenTiles, 0>(block, g);
     if constexpr (kRowTiles >= 2) add_row_tile<kTokenTiles, 1>(block, g);
-    if constexpr (kRowTiles >= 3) add_row_tile<kTokenTiles, 2>(block, g);
-    if constexpr (kRowTiles >= 4) add_row_tile<kTokenTiles, 3>(block, g);
+    if constexpr (kRowTiles == 4) {
+      add_row_tile<kTokenTiles, 2>(block, g);
+      add_row_tile<kTokenTiles, 3>(block, g);
+    }
   }
   alignas(64) float sums[4][reg::kTileTokens * kTileRows];
   reg::store_tile<0>(sums[0]);

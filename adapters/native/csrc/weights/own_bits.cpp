@@ -120,11 +120,7 @@ SourceFormat own_source(Format format) {
   }
 }
 
-void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group) {
-  store_own_rows(format, tile, g, row, group, 0, 1);
-}
-
-void store_own_rows(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes,
+void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes,
                     int64_t count) {
   uint8_t* scales = tile + group_offset(format, g);
   if (is_ordered(format)) return store_ordered(format, scales, row, group.block, row_bytes, count);

@@ -8,11 +8,9 @@ namespace litgpt {
 // The block format with the codes and scales of a weight format; kSourceFormatCount if there is none.
 SourceFormat own_source(Format format);
 
-// Writes a group of 32 columns from a block of `own_source(format)`: group `g` of row `row` of a tile.
-void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group);
-
-// The same for `count` rows of a tile; in the source, each is `row_bytes` after the one before.
-void store_own_rows(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes,
-                    int64_t count);
+// Writes a group of 32 columns from a block of `own_source(format)`: group `g` of `count` rows of a tile, from `row`
+// on. In the source, each row is `row_bytes` after the one before.
+void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes = 0,
+                    int64_t count = 1);
 
 }  // namespace litgpt

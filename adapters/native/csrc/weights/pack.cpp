@@ -114,7 +114,7 @@ Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const
       const GroupPlace place = find_group(source, g);
       const SourceGroup first{from + (row - first_row) * row_bytes + place.offset, place.index};
       if (source == own_source(matrix.format)) {
-        store_own_rows(matrix.format, tile, g, row % kTileRows, first, row_bytes, row_end - row);
+        store_own_bits(matrix.format, tile, g, row % kTileRows, first, row_bytes, row_end - row);
         continue;
       }
       for (int64_t r = row; r < row_end; ++r) {
