@@ -17,6 +17,12 @@ from litgpt.domain.model import Architecture
 
 _TILE_ROWS = 16
 
+PAGE_SIZE = 32
+"""The positions of a page of the KV cache (`csrc/model/cache.h`)."""
+
+_CACHE_BYTES = {Format.F32: 4.0, Format.BF16: 2.0, Format.Q8: 1.1}
+"""The bytes of a value in the KV cache."""
+
 _MAX_CONTEXT = 2**31 - 1
 """The most positions that the engine counts."""
 
@@ -77,6 +83,19 @@ class NativeModel:
                 size = self.weights[parameter.name].data.nbytes
                 total += size * active_share(architecture, parameter)
         return round(total)
+
+    @property
+    def page_bytes(self) -> int:
+        """The bytes of the KV cache of all layers for `PAGE_SIZE` tokens."""
+        sizes = (
+            it.spec.num_kv_heads * (it.spec.k_head_dim + it.spec.v_head_dim) for it in self.program.caches
+        )
+        return max(1, PAGE_SIZE * round(sum(sizes) * _CACHE_BYTES[self.cache_format]))
+
+    @property
+    def can_truncate(self) -> bool:
+        """Whether every sequence can be truncated to any length: no sliding windows, no recurrent states."""
+        return not self.program.states and not any(cache.window for cache in self.program.caches)
 
     def rope_values(self, length: int) -> tuple[float, ...]:
         """Return `Program.rope_values` of a sequence of `length` tokens."""

@@ -25,14 +25,16 @@ class NativePlacedModel:
     Attributes:
         build_torch: Builds the same model in the torch engine, for everything but generation.
         random_seed: Returns the seed of a request without one.
+        available_memory: Returns the bytes that can still be allocated; None: unknown.
     """
 
     model: NativeModel | None
     placement: Placement
     build_torch: Callable[[], PlacedModel[Any]]
     random_seed: Callable[[], int]
+    available_memory: Callable[[], int | None] = lambda: None
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
-    _adapted: tuple[WeightChanges[Floats], NativeModel] | None = attrs.field(default=None, init=False)
+    _generators: dict[WeightChanges[Floats] | None, NativeGenerator] = attrs.field(factory=dict, init=False)
     _building: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def __reduce__(self) -> NoReturn:
@@ -71,22 +73,24 @@ class NativePlacedModel:
         Raises:
             UnsupportedOperation: The engine does not have a part of the adapter.
         """
-        assert self.model is not None  # noqa: S101 - not closed
-        model = self.model
-        if changes is None:
-            self._adapted = None
-        else:
-            if self._adapted is None or self._adapted[0] is not changes:
-                self._adapted = changes, adapt_model(self.model, changes)
-            model = self._adapted[1]
-        return NativeGenerator(model, self.random_seed, self.placement.kv_cache_size)
+        with self._building:
+            assert self.model is not None  # noqa: S101 - not closed
+            if changes not in self._generators:
+                model = self.model if changes is None else adapt_model(self.model, changes)
+                size, memory = self.placement.kv_cache_size, self.available_memory()
+                generator = NativeGenerator(model, self.random_seed, size, memory)
+                self._generators = {changes: generator}  # streams of the others may be unfinished
+            return self._generators[changes]
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Any] | None]:
         return self.torch.weights(sources)
 
     def close(self) -> None:
         """Free the weights."""
-        self.model = self._adapted = None
+        for generator in self._generators.values():
+            generator.close()
+        self._generators.clear()
+        self.model = None
         if self._torch is not None:
             self._torch.close()
             self._torch = None

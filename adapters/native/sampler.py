@@ -37,13 +37,13 @@ def sample(logits: Logits, states: Sequence[SamplerState]) -> list[int]:
     uniforms = [0.0 if state.params.greedy else state.uniform() for state in states]
     best = logits.argmax(-1)
     largest = logits[np.arange(len(best)), best]  # NaN if any logit is, and -inf if all are
-    bad = np.flatnonzero(~np.isfinite(largest))
-    if bad.size:
-        raise NonFiniteLogits(bad.tolist(), len(states))
-    tokens: list[int] = best.tolist()
+    is_finite = np.isfinite(largest)
+    tokens: list[int] = np.where(is_finite, best, -1).tolist()
     for row, (state, uniform) in enumerate(zip(states, uniforms, strict=True)):
-        if not state.params.greedy:
+        if not state.params.greedy and is_finite[row]:
             tokens[row] = _sample_row(logits[row], largest[row], state.params, uniform)
+    if not is_finite.all():
+        raise NonFiniteLogits(np.flatnonzero(~is_finite).tolist(), len(states), tokens=tokens)
     return tokens
 
 

@@ -95,7 +95,10 @@ class NativeStrategy:
         def build_torch() -> PlacedModel[Any]:
             return self.load_torch().build(same, architecture, sources, checkpoint, null_reporter)
 
-        return NativePlacedModel(model, placement, build_torch, self.random_seed)
+        def available_memory() -> int | None:
+            return self.detect_hardware().available_host_memory
+
+        return NativePlacedModel(model, placement, build_torch, self.random_seed, available_memory)
 
 
 def _threads() -> str:

@@ -14,12 +14,14 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
 
     Attributes:
         rows: The affected prompts, counted from 0.
+        tokens: The tokens that were drawn for the other prompts, and -1 for the affected ones.
         where: The first module whose output is not finite, and the reason; None if unknown.
     """
 
     rows: Sequence[int] = ()
     num_prompts: int = 1
     where: str | None = None
+    tokens: Sequence[int] = attrs.field(default=(), repr=False)
 
     def __str__(self) -> str:
         of = f" for prompt {join_names([str(row) for row in self.rows])}" if self.num_prompts > 1 else ""

@@ -24,6 +24,7 @@ class GenerationRequest:
         sampling_params: The sampling parameters.
         stop_token_ids: Tokens that end the answer; the stop token is included in the answer's ids.
         logprobs: Whether each event has the log-probability of its token.
+        priority: Requests with lower values are computed first.
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -31,6 +32,7 @@ class GenerationRequest:
     sampling_params: SamplingParams = attrs.field(factory=SamplingParams)
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: bool = False
+    priority: int = 0
 
     __repr__ = brief_repr
 
@@ -49,12 +51,14 @@ class TokenEvent:
         logprob: The natural logarithm of its probability under the model (before top_k, temperature and
             top_p), if requested.
         finish_reason: Why the answer ends with this token; None otherwise.
+        cached_tokens: The number of tokens of the prompt whose KV cache was reused.
     """
 
     index: int
     token: int
     logprob: float | None = None
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
 
 
 @attrs.frozen(kw_only=True)

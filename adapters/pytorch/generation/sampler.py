@@ -53,7 +53,8 @@ def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:
         for row, token in zip(retried, sampled.tolist(), strict=True):
             tokens[row] = token
     if _NON_FINITE in tokens:
-        raise NonFiniteLogits([row for row, token in enumerate(tokens) if token == _NON_FINITE], len(tokens))
+        rows = [row for row, token in enumerate(tokens) if token == _NON_FINITE]
+        raise NonFiniteLogits(rows, len(tokens), tokens=tokens)
     return tokens
 
 

@@ -48,6 +48,14 @@ class FakeModel:
     sequences: list[FakeSequence] = attrs.field(factory=list)
     overrides: dict[int, float] = attrs.field(factory=dict)
 
+    @property
+    def page_bytes(self) -> int:
+        return 2**20
+
+    @property
+    def can_truncate(self) -> bool:
+        return self.window == 10**9
+
     def opened(self, tokens: list[int]) -> FakeSequence:
         self.sequences.append(FakeSequence(self, tokens))
         return self.sequences[-1]

@@ -5,14 +5,14 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.native.generator import PREFILL_CHUNK, NativeGenerator
-from litgpt.adapters.native.prefix_cache import MIN_SNAPSHOT
+from litgpt.adapters.native.generator import NativeGenerator
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import parse_config
-from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.scheduling.prefix_store import MIN_SHARED
+from litgpt.domain.scheduling.scheduler import StepLimits
 from tests.adapters.native.fake_native_model import FakeModel
 from tests.contracts.distribution_strategy import CONFIG
 from tests.contracts.generator import GREEDY, GeneratorContract, by_answer, tokens
@@ -53,26 +53,37 @@ def test_prompts_are_computed_in_chunks_over_all_of_them(long_model: FakeModel) 
     lengths = (700, 3, 400, 100)
     prompts = [request(*[5 + at] * length) for at, length in enumerate(lengths)]
     together = by_answer(native(long_model).generate(prompts))
-    assert long_model.steps[:3] == [[PREFILL_CHUNK], [188, 3, 321], [79, 100]]
-    assert long_model.steps[3:] == [[1] * 4] * 3
+    # Once answers are decoded, prompts get a smaller part of a step.
+    assert long_model.steps[:3] == [[512], [188, 3, 321], [1, 1, 32]]
     for at, prompt in enumerate(prompts):
         assert tokens(together[at]) == tokens(native(long_model).generate([prompt]))
+
+
+def test_a_running_answer_is_not_held_up_by_a_long_prompt(long_model: FakeModel) -> None:
+    generator = native(long_model)
+    running = generator.generate([request(5, max_new_tokens=200)])
+    next(running)
+    late = generator.generate([request(*[6] * 1000, max_new_tokens=1)])
+    next(late)
+    assert max(map(sum, long_model.steps)) == 1 + StepLimits().shared_step_tokens
+    assert [step[0] for step in long_model.steps] == [1] * len(long_model.steps)
 
 
 def test_finished_answers_leave_the_batch_and_free_their_cache_at_once(model: FakeModel) -> None:
     generation = native(model).generate([request(5, max_new_tokens=count) for count in (1, 2, 4)])
     closed = [[sequence.closed for sequence in model.sequences] for _ in generation]
     assert [len(step) for step in model.steps] == [3, 2, 1, 1]
-    assert closed[3] == [True, False, False]
+    assert closed[3] == [True, True, False]
     assert all(sequence.closed for sequence in model.sequences)
 
 
-def test_many_prompts_are_computed_in_groups(model: FakeModel) -> None:
-    prompts = [request(5, 6, at % 90, max_new_tokens=2) for at in range(MAX_SEQUENCES + 3)]
+def test_requests_join_as_others_finish(model: FakeModel) -> None:
+    most = StepLimits().max_sequences
+    prompts = [request(5, 6, at % 90, max_new_tokens=1 + at % 3) for at in range(most + 50)]
     answers = by_answer(native(model).generate(prompts))
-    assert [len(answers[at]) for at in range(len(prompts))] == [2] * len(prompts)
-    assert max(map(len, model.steps)) == MAX_SEQUENCES
-    assert model.steps[-1] == [1] * 3
+    assert [len(answers[at]) for at in range(len(prompts))] == [1 + at % 3 for at in range(len(prompts))]
+    assert max(map(len, model.steps)) <= most
+    assert all(sequence.closed for sequence in model.sequences)
 
 
 @pytest.mark.parametrize("started", [False, True])
@@ -81,57 +92,46 @@ def test_a_closed_generation_frees_its_caches(model: FakeModel, *, started: bool
     if started:
         next(generation)
     generation.close()
-    assert all(sequence.closed for sequence in model.sequences) is started
+    assert bool(model.sequences) is started
+    assert all(sequence.closed for sequence in model.sequences)
     assert list(generation) == []
 
 
-def test_a_prefix_is_computed_once(model: FakeModel) -> None:
-    generator = native(model)
-    cache = generator.prefix_cache()
-    list(generator.generate([request(5, 6, 7)], prefix=cache))
-    model.steps.clear()
-    list(generator.generate([request(5, 6, 7, 8, 9, max_new_tokens=1)], prefix=cache))
-    assert model.steps == [[2]]
-    assert len(model.sequences) == 1
-
-
-def test_the_cache_of_another_model_or_of_freed_pages_is_not_used(model: FakeModel) -> None:
-    cache = native(model).prefix_cache()
-    first = request(*range(1, 30))
-    list(native(model).generate([first], prefix=cache))
-    model.steps.clear()
-    other = attrs.evolve(model, steps=[], sequences=[], window=5)
-    answer = tokens(native(other).generate([first], prefix=cache))
-    assert other.steps[0] == [29]
-    other.steps.clear()
-    assert tokens(native(other).generate([request(*range(1, 11))], prefix=cache)) != answer
-    assert other.steps[0] == [10]
+def test_a_common_prefix_is_computed_once(long_model: FakeModel) -> None:
+    generator = native(long_model)
+    system = list(range(1, 1 + 2 * MIN_SHARED))
+    first = [request(*system, 90 + at, max_new_tokens=2) for at in range(3)]
+    answers = by_answer(generator.generate(first))
+    assert long_model.steps == [[len(system)], [1, 1, 1], [1, 1, 1]]
+    assert [answers[at][0].cached_tokens for at in range(3)] == [0, len(system), len(system)]
+    long_model.steps.clear()
+    later = list(generator.generate([request(*system, 80, 81, max_new_tokens=1)]))
+    assert long_model.steps == [[2]]
+    assert later[0].cached_tokens == len(system)
+    generator.close()
+    assert all(sequence.closed for sequence in long_model.sequences)
 
 
 def test_a_prefix_that_cannot_be_truncated_to_is_kept_when_it_is_needed_again(long_model: FakeModel) -> None:
     model = attrs.evolve(long_model, window=0)
     generator, alone = native(model), native(long_model)
-    cache = generator.prefix_cache()
-    system, longer = list(range(1, 1 + MIN_SNAPSHOT)), list(range(1, 1 + 2 * MIN_SNAPSHOT))
+    system, longer = list(range(1, 1 + MIN_SHARED)), list(range(1, 1 + 2 * MIN_SHARED))
     expected_steps = (
-        ([*system, 90, 91], [[MIN_SNAPSHOT + 2]]),
-        ([*system, 92, 93, 94], [[MIN_SNAPSHOT], [3]]),  # its beginning is needed for the second time
+        ([*system, 90, 91], [[MIN_SHARED + 2]]),
+        ([*system, 92, 93, 94], [[MIN_SHARED], [3]]),  # its beginning is needed for the second time
         ([*system, 95], [[1]]),
         ([7, 7, 7], [[3]]),  # shares too little
-        ([*longer, 90], [[MIN_SNAPSHOT + 1]]),
-        ([*longer, 91], [[MIN_SNAPSHOT], [1]]),
+        ([*longer, 90], [[MIN_SHARED + 1]]),
+        ([*longer, 91], [[MIN_SHARED], [1]]),
         ([*longer, 92, 93], [[2]]),
-        ([*longer[:-1], 90, 91], [[2 * MIN_SNAPSHOT - 1], [2]]),
     )
     for prompt, steps in expected_steps:
-        fork = cache.fork()
-        for prefix in (cache, fork):
-            model.steps.clear()
-            answer = tokens(generator.generate([request(*prompt, max_new_tokens=2)], prefix=prefix))
-            assert model.steps == [*steps, [1]]
-            assert answer == tokens(alone.generate([request(*prompt, max_new_tokens=2)]))
-        fork.close()
-    cache.close()
+        model.steps.clear()
+        answer = tokens(generator.generate([request(*prompt, max_new_tokens=2)]))
+        assert model.steps == [*steps, [1]]
+        assert answer == tokens(alone.generate([request(*prompt, max_new_tokens=2)]))
+    generator.close()
+    alone.close()
     assert all(sequence.closed for sequence in model.sequences)
 
 
@@ -154,19 +154,29 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_prompts(model: F
     assert list(cache.tokens) == []
 
 
-def test_an_error_of_a_step_leaves_the_prefix_cache_as_it_was(
+def test_logits_that_are_not_finite_end_no_other_request(model: FakeModel) -> None:
+    model.overrides = {9: float("nan")}
+    generator = native(model)
+    good, bad = generator.generate([request(5)]), generator.generate([request(9)])
+    first = next(good)
+    with pytest.raises(NonFiniteLogits):
+        list(bad)
+    model.overrides = {}
+    assert [first.token, *tokens(good)] == tokens(native(model).generate([request(5)]))
+
+
+def test_after_an_interrupted_step_the_requests_continue(
     model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = native(model)
-    cache = generator.prefix_cache()
-    list(generator.generate([request(5, 6, 7)], prefix=cache))
+    expected = tokens(native(model).generate([request(5, 6, 7)]))
+    generation = generator.generate([request(5, 6, 7)])
+    answer = [next(generation).token]
     with monkeypatch.context() as patch:
         patch.setattr(FakeModel, "step", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            next(generator.generate([request(5, 6, 7, 8)], prefix=cache))
-    assert tokens(generator.generate([request(5, 6, 7, 8)], prefix=cache)) == tokens(
-        generator.generate([request(5, 6, 7, 8)])
-    )
+            next(generator.generate([request(5, 6, 7, 8)]))
+    assert answer + tokens(generation) == expected
 
 
 def test_a_request_without_a_seed_takes_one_from_the_source(model: FakeModel) -> None:

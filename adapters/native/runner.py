@@ -1,0 +1,78 @@
+"""The model runner of the native engine: its sequences, steps and samples."""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from litgpt.adapters.native.model import PAGE_SIZE, NativeModel, NativeSequence
+from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.scheduling.scheduler import StepLimits
+
+_DEFAULT_CACHE_BYTES = 2**32
+_MAX_CACHED_BYTES = 2**30
+
+
+@attrs.frozen
+class NativeRunner:
+    """Implements `ModelRunner`.
+
+    Attributes:
+        random_seed: Returns the seed of a request without one.
+        available_memory: The bytes that can still be allocated; None: unknown. Half of them is for the KV
+            cache, of which an eighth, at most 1 GiB, is for cached prefixes.
+    """
+
+    model: NativeModel
+    random_seed: Callable[[], int]
+    available_memory: int | None = None
+    limits: StepLimits = attrs.field(factory=StepLimits)
+    page_size: int = PAGE_SIZE
+
+    @property
+    def num_pages(self) -> int:
+        return max(1, self._cache_bytes // self.model.page_bytes)
+
+    @property
+    def max_cached_pages(self) -> int:
+        return min(self._cache_bytes // 8, _MAX_CACHED_BYTES) // self.model.page_bytes
+
+    @property
+    def can_truncate(self) -> bool:
+        return self.model.can_truncate
+
+    @property
+    def _cache_bytes(self) -> int:
+        return _DEFAULT_CACHE_BYTES if self.available_memory is None else self.available_memory // 2
+
+    def sharing_key(self, length: int) -> tuple[float, ...]:
+        return self.model.rope_values(length)
+
+    def sampler_state(self, request: GenerationRequest) -> SamplerState:
+        return SamplerState(request.sampling_params, self.random_seed)
+
+    def new_sequence(self, length: int) -> NativeSequence:
+        return self.model.new_sequence(length)
+
+    def fork(self, sequence: NativeSequence, length: int) -> NativeSequence:
+        fork = sequence.fork()
+        if length < fork.length:
+            fork.truncate(length)
+        return fork
+
+    def step(self, batch: Sequence[tuple[NativeSequence, Sequence[int]]]) -> Logits:
+        return self.model.step(batch)
+
+    def sample(self, logits: Logits, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
+        return sample(_select(logits, rows), states)
+
+    def log_probabilities(self, logits: Logits, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        return log_probabilities(_select(logits, rows), tokens)
+
+    def release(self, sequence: NativeSequence) -> None:
+        sequence.close()
+
+
+def _select(logits: Logits, rows: Sequence[int]) -> Logits:
+    return logits if len(rows) == len(logits) else logits[rows]

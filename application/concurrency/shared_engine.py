@@ -1,0 +1,213 @@
+"""An engine that several threads use: the requests of all of them run in one batch."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from litgpt.domain.generation.cached_tokens import CachedTokens
+from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.engine import Engine, EngineEvent, FailedRequest
+
+_MAX_QUEUED = 64
+"""The requests that a stream has in the engine besides the running ones, so that none of them has to wait."""
+
+
+@attrs.define(eq=False)
+class _Mailbox:
+    """The events of one stream that were not read yet, and its unfinished requests.
+
+    Attributes:
+        indices: The engine's index of each request, by the number that it has in the stream.
+    """
+
+    events: deque[EngineEvent] = attrs.field(factory=deque)
+    indices: dict[int, int] = attrs.field(factory=dict)
+    num_unfinished: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.events) or self.num_unfinished == 0
+
+
+class SharedEngine:
+    """Adds the requests of streams to an engine, and delivers its events.
+
+    It needs no thread: one of the threads that wait for an event computes the next step for all.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Reentrant, because the garbage collector may close a stream at any time.
+        self._state = threading.Condition(threading.RLock())
+        self._inbox: deque[tuple[_Mailbox, int, tuple[GenerationRequest, int] | None]] = deque()
+        self._owners: dict[int, tuple[_Mailbox, int]] = {}
+        self._is_busy = False
+        self._process = os.getpid()
+
+    @property
+    def max_sequences(self) -> int:
+        return self._engine.scheduler.limits.max_sequences
+
+    def add(self, mailbox: _Mailbox, number: int, request: GenerationRequest, context: int) -> None:
+        mailbox.num_unfinished += 1
+        self._inbox.append((mailbox, number, (request, context)))
+
+    def cancel(self, mailbox: _Mailbox, number: int) -> None:
+        """End a request before the next step."""
+        self._inbox.append((mailbox, number, None))
+
+    def wait(self, mailbox: _Mailbox) -> None:
+        """Compute steps, or wait while another thread does, until there is an event or all are finished."""
+        while not mailbox.is_ready:
+            with self._state:
+                if self._is_busy and self._process == os.getpid():
+                    self._state.wait()
+                    continue
+                if mailbox.is_ready:
+                    return
+                self._is_busy, self._process = True, os.getpid()
+            try:
+                self._read_inbox()
+                for event in self._engine.step():
+                    self._deliver(event)
+                self._read_inbox()
+            finally:
+                self._release()
+
+    def flush(self) -> None:
+        """Free the memory of cancelled requests, unless a step is being computed, which does it."""
+        with self._state:
+            if self._is_busy:
+                return
+            self._is_busy = True
+        try:
+            self._read_inbox()
+        finally:
+            self._release()
+
+    def close(self) -> None:
+        """End all requests and free the KV cache."""
+        with self._state:
+            while self._is_busy and self._process == os.getpid():
+                self._state.wait()
+            self._is_busy = True
+        try:
+            self._read_inbox()
+            for index in list(self._owners):
+                self._finish(index)
+            self._engine.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with self._state:
+            self._is_busy = False
+            self._state.notify_all()
+
+    def _read_inbox(self) -> None:
+        while self._inbox:
+            mailbox, number, added = self._inbox.popleft()
+            if added is not None:
+                index = mailbox.indices[number] = self._engine.add(*added)
+                self._owners[index] = mailbox, number
+            elif (index := mailbox.indices.get(number, -1)) in self._owners:
+                self._engine.cancel(index)
+                self._finish(index)
+
+    def _deliver(self, event: EngineEvent) -> None:
+        owner = self._owners.get(event.index)
+        if owner is None:  # cancelled
+            return
+        mailbox, number = owner
+        mailbox.events.append(attrs.evolve(event, index=number))
+        if isinstance(event, FailedRequest) or event.finish_reason is not None:
+            self._finish(event.index)
+
+    def _finish(self, index: int) -> None:
+        mailbox, number = self._owners.pop(index)
+        del mailbox.indices[number]
+        mailbox.num_unfinished -= 1
+
+
+class EngineStream(Iterator[TokenEvent]):
+    """Implements the port `Generation`: the events of requests that run in a shared engine.
+
+    Args:
+        requests: Numbered requests, which are taken from the iterator as earlier ones finish.
+        context: The largest number of tokens of a prompt and its answer.
+        num_prompts: The number of prompts of the call, for error messages.
+        prefix: Gets the tokens of the prompt and the answer, if there is one request.
+    """
+
+    def __init__(
+        self,
+        engine: SharedEngine,
+        requests: Iterator[tuple[int, GenerationRequest]],
+        context: int,
+        num_prompts: int,
+        prefix: CachedTokens | None = None,
+    ) -> None:
+        self._engine, self._requests, self._prefix = engine, requests, prefix
+        self._context, self._num_prompts = context, num_prompts
+        # The engine does not reference this object, which ends its requests when it is garbage-collected.
+        self._mailbox = _Mailbox()
+        self._cancelled: set[int] = set()
+
+    def __next__(self) -> TokenEvent:
+        mailbox = self._mailbox
+        while True:
+            self._add_requests()
+            self._engine.wait(mailbox)
+            if not mailbox.events:
+                self.close()
+                raise StopIteration
+            event = mailbox.events.popleft()
+            if isinstance(event, FailedRequest):
+                mailbox.events.appendleft(event)
+                self._fail(event.error)
+            elif event.index not in self._cancelled:
+                if self._prefix is not None:
+                    self._prefix.tokens.append(event.token)
+                return event
+
+    def cancel(self, index: int) -> None:
+        self._cancelled.add(index)
+        self._engine.cancel(self._mailbox, index)
+
+    def close(self) -> None:
+        self._requests = iter(())
+        for number in list(self._mailbox.indices):
+            self._engine.cancel(self._mailbox, number)
+        self._mailbox.events.clear()
+        self._engine.flush()
+        if self._prefix is not None:
+            self._prefix.in_use = False  # available for the next generation
+            self._prefix = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _add_requests(self) -> None:
+        while self._mailbox.num_unfinished < self._engine.max_sequences + _MAX_QUEUED:
+            number, request = next(self._requests, (-1, None))
+            if request is None:
+                return
+            if self._prefix is not None:
+                self._prefix.tokens = list(request.prompt)
+            if number not in self._cancelled:
+                self._engine.add(self._mailbox, number, request, self._context)
+
+    def _fail(self, error: Exception) -> None:
+        """Raise the error of a request; it names all rows whose logits were not finite in that step."""
+        failed = [event for event in self._mailbox.events if isinstance(event, FailedRequest)]
+        if self._prefix is not None:
+            self._prefix.close()
+        self.close()
+        if isinstance(error, NonFiniteLogits):
+            rows = sorted(event.index for event in failed if isinstance(event.error, NonFiniteLogits))
+            error = attrs.evolve(error, rows=rows, num_prompts=self._num_prompts)
+        raise error

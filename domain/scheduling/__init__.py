@@ -1,0 +1,1 @@
+"""Continuous batching: which sequences a step computes, and what they share."""

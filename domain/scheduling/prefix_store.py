@@ -1,0 +1,128 @@
+"""The prefix cache of the engine: what running sequences share, and finished ones that are kept for later."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from litgpt.domain.scheduling.page_table import Pages, PageTable
+from litgpt.domain.scheduling.prefix_tree import PrefixTree
+from litgpt.domain.scheduling.sequence import ScheduledSequence
+
+MIN_SHARED = 32
+"""The least number of tokens to share: computing fewer takes about as long as a step."""
+
+
+@attrs.define(eq=False)
+class CachedPrefix:
+    """A finished sequence, or a copy of the beginning of one; `handle` belongs to the model runner."""
+
+    tokens: Sequence[int] = attrs.field(repr=False)
+    handle: Any = attrs.field(repr=False)
+    pages: Pages = attrs.field(repr=False)
+    key: Hashable
+
+    @property
+    def num_computed(self) -> int:
+        return len(self.tokens)
+
+
+@attrs.define(eq=False)
+class PrefixStore:
+    """Finds the longest prefix that a sequence can share; the least recently used are evicted.
+
+    Attributes:
+        max_pages: The largest number of pages of cached prefixes; 0: only running sequences are shared.
+        can_truncate: Whether a prefix of any length can be forked from a sequence. If not, as with sliding
+            windows and recurrent states, only a sequence that ends where the prefix does can be forked.
+    """
+
+    pages: PageTable
+    max_pages: int
+    can_truncate: bool = True
+    _trees: dict[Hashable, PrefixTree[Any]] = attrs.field(factory=dict, init=False, repr=False)
+    _cached: OrderedDict[int, CachedPrefix] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _running: dict[int, list[int]] = attrs.field(factory=dict, init=False, repr=False)
+    evicted: list[CachedPrefix] = attrs.field(factory=list, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self._cached)
+
+    @property
+    def num_pages(self) -> int:
+        """The pages of cached prefixes; those that several share are counted for each."""
+        return sum(len(prefix.pages.numbers) for prefix in self._cached.values())
+
+    def match(self, sequence: ScheduledSequence) -> None:
+        """Set what a sequence shares: `parent` and `fork_length`.
+
+        If a longer prefix has been computed before than can be forked now, the sequence gets a checkpoint, so
+        that it can be forked the next time.
+        """
+        sequence.parent, sequence.fork_length, sequence.snapshot_length = None, 0, 0
+        sequence.checkpoints.clear()
+        tree = self._trees.get(sequence.sharing_key)
+        if tree is None:
+            return
+        longest = len(sequence.tokens) - 1  # the logits after the last token are needed
+        known = 0
+        for length, entries in tree.matches(sequence.tokens):
+            common = min(length, longest)
+            known = max(known, common)
+            if common < MIN_SHARED:
+                break
+            entry = self._best(entries, common)
+            if entry is not None:
+                sequence.parent, sequence.fork_length = entry, common
+                if sequence.is_prefix_pending:
+                    entry.checkpoints.append(common)
+                break
+        if known - sequence.fork_length >= MIN_SHARED:
+            sequence.snapshot_length = known
+            sequence.checkpoints.append(known)
+
+    def _best(self, entries: Iterable[Any], common: int) -> Any:
+        """Return the entry from which a prefix can be forked, preferably now."""
+        best = None
+        for entry in entries:
+            computed = entry.num_computed
+            if computed == common or (computed > common and self.can_truncate):
+                if isinstance(entry, CachedPrefix):
+                    self._cached.move_to_end(id(entry))
+                return entry
+            if computed < common and best is None and not isinstance(entry, CachedPrefix):
+                best = entry  # it is computing the prefix
+        return best
+
+    def insert(self, sequence: ScheduledSequence) -> None:
+        """Share the tokens of a running sequence."""
+        if sequence.sharing_key is None:
+            return
+        tokens = self._running[sequence.index] = list(sequence.tokens)
+        self._tree(sequence.sharing_key).insert(tokens, sequence)
+
+    def remove(self, sequence: ScheduledSequence) -> None:
+        tokens = self._running.pop(sequence.index, None)
+        if tokens is not None:
+            self._trees[sequence.sharing_key].remove(tokens, sequence)
+
+    def keep(self, prefix: CachedPrefix) -> None:
+        """Keep a finished sequence or a snapshot; `evicted` gets what does not fit any more."""
+        self._tree(prefix.key).insert(prefix.tokens, prefix)
+        self._cached[id(prefix)] = prefix
+        while self.num_pages > self.max_pages:
+            self.evict()
+
+    def evict(self) -> bool:
+        """Move the least recently used prefix to `evicted`, free its pages and return whether there is one."""
+        if not self._cached:
+            return False
+        _, prefix = self._cached.popitem(last=False)
+        self._trees[prefix.key].remove(prefix.tokens, prefix)
+        self.pages.free(prefix.pages)
+        self.evicted.append(prefix)
+        return True
+
+    def _tree(self, key: Hashable) -> PrefixTree[Any]:
+        return self._trees.setdefault(key, PrefixTree())

@@ -1,0 +1,169 @@
+"""The scheduler: which tokens of which sequences the next step computes."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+
+from litgpt.domain.scheduling.page_table import PageTable
+from litgpt.domain.scheduling.prefix_store import PrefixStore
+from litgpt.domain.scheduling.sequence import ScheduledSequence, WaitingQueue
+
+
+@attrs.frozen(kw_only=True)
+class StepLimits:
+    """The size of a step.
+
+    Attributes:
+        max_sequences: The largest number of sequences (vLLM's `max_num_seqs`).
+        prefill_tokens: The tokens of prompts in one step: enough to be compute-bound, few enough to keep the
+            activations small.
+        shared_step_tokens: The same for each prompt while other sequences are decoding, which wait for the
+            step. With few prompts, decoding remains fluent; with many, prompts get most of the time.
+    """
+
+    max_sequences: int = 256
+    prefill_tokens: int = 512
+    shared_step_tokens: int = 16
+
+    def prompt_tokens(self, num_decoding: int, num_prompts: int) -> int:
+        """Return the number of tokens of prompts in a step that decodes `num_decoding` sequences."""
+        if num_decoding == 0:
+            return self.prefill_tokens
+        shared = max(self.shared_step_tokens * num_prompts, 2 * num_decoding)
+        return min(shared, self.prefill_tokens)
+
+
+@attrs.define(eq=False)
+class Scheduler:
+    """Admits waiting sequences, divides prompts over steps, and preempts sequences if pages run out.
+
+    Without torch, threads and clocks: it decides, the engine computes.
+
+    Attributes:
+        running: The admitted sequences, in order of admission.
+        prefixes: What sequences can share, and finished sequences that are kept for that.
+    """
+
+    limits: StepLimits
+    pages: PageTable
+    prefixes: PrefixStore
+    running: list[ScheduledSequence] = attrs.field(factory=list, init=False)
+    waiting: WaitingQueue = attrs.field(factory=WaitingQueue, init=False)
+
+    @property
+    def has_unfinished(self) -> bool:
+        return bool(self.running) or len(self.waiting) > 0
+
+    def add(self, sequence: ScheduledSequence) -> None:
+        self.waiting.push(sequence)
+
+    def admit(self) -> list[ScheduledSequence]:
+        """Move waiting sequences to the running ones, as many as the next step can begin to compute.
+
+        A sequence waits while a running one computes a prefix that it will share. `parent` and `fork_length`
+        of an admitted sequence say what it shares.
+        """
+        room = self._prompt_tokens() - sum(it.num_pending for it in self.running if not it.is_decoding)
+        admitted: list[ScheduledSequence] = []
+        deferred: list[ScheduledSequence] = []
+        while room > 0 and len(self.running) < self.limits.max_sequences:
+            sequence = self.waiting.pop()
+            if sequence is None:
+                break
+            if not sequence.is_prefix_pending:
+                self.prefixes.match(sequence)
+            if sequence.is_prefix_pending:
+                deferred.append(sequence)
+            elif self._can_admit(sequence):
+                sequence.is_running = True
+                self.running.append(sequence)
+                self.prefixes.insert(sequence)
+                admitted.append(sequence)
+                room -= len(sequence.tokens) - sequence.fork_length
+            else:
+                deferred.append(sequence)
+                break
+        for sequence in deferred:
+            self.waiting.push(sequence)
+        return admitted
+
+    def schedule(self) -> tuple[list[tuple[ScheduledSequence, int]], list[ScheduledSequence]]:
+        """Return the sequences of the next step with their numbers of tokens, and those that were preempted.
+
+        Decoding sequences come first, then prompts, each in order of admission.
+        """
+        budget = self._prompt_tokens()
+        step: list[tuple[ScheduledSequence, int]] = []
+        preempted: list[ScheduledSequence] = []
+        queue = deque(sorted(self.running, key=lambda it: not it.is_decoding))
+        while queue:
+            sequence = queue[0]
+            count = 1 if sequence.is_decoding else sequence.step_size(budget)
+            if count == 0:
+                break
+            victim = next((it for it in reversed(queue) if it.is_preemptible), None)
+            is_last = not step and (victim is None or len(queue) == 1)
+            if self._make_room(sequence, count) or is_last:
+                queue.popleft()
+                self.pages.grow(sequence.pages, sequence.num_computed + count)
+                step.append((sequence, count))
+                budget -= 0 if sequence.is_decoding else count
+            elif victim is None:
+                break
+            else:
+                queue.remove(victim)
+                self.preempt(victim)
+                preempted.append(victim)
+        return step, preempted
+
+    def preempt(self, sequence: ScheduledSequence) -> None:
+        """Return a running sequence to the waiting ones; its tokens will be computed again."""
+        self.running.remove(sequence)
+        self._release(sequence)
+        self.waiting.push(sequence)
+
+    def restart(self, sequences: Iterable[ScheduledSequence]) -> None:
+        """Let all unfinished sequences wait, after an error at any point."""
+        self.running.clear()
+        self.waiting = WaitingQueue()
+        for sequence in sequences:
+            self._release(sequence)
+            self.waiting.push(sequence)
+
+    def finish(self, sequence: ScheduledSequence) -> None:
+        """Remove a sequence, which may be waiting or running, and free its pages."""
+        sequence.is_finished = True
+        if sequence in self.running:
+            self.running.remove(sequence)
+        self._release(sequence)
+
+    def _release(self, sequence: ScheduledSequence) -> None:
+        self.prefixes.remove(sequence)
+        self.pages.free(sequence.pages)
+        sequence.is_running, sequence.num_computed = False, 0
+        sequence.parent, sequence.fork_length, sequence.snapshot_length = None, 0, 0
+        sequence.checkpoints.clear()
+
+    def _prompt_tokens(self) -> int:
+        num_decoding = sum(it.is_decoding for it in self.running)
+        return self.limits.prompt_tokens(num_decoding, len(self.running) - num_decoding + len(self.waiting))
+
+    def _can_admit(self, sequence: ScheduledSequence) -> bool:
+        """Take the shared pages, and return whether there are enough for all tokens of the running ones."""
+        if sequence.parent is not None:
+            sequence.pages = self.pages.fork(sequence.parent.pages, sequence.fork_length)
+        needed = sum(self.pages.num_new(it.pages, len(it.tokens) + 1) for it in (*self.running, sequence))
+        if self._evict_for(needed) or not self.running:
+            return True
+        self.pages.free(sequence.pages)
+        return False
+
+    def _make_room(self, sequence: ScheduledSequence, count: int) -> bool:
+        return self._evict_for(self.pages.num_new(sequence.pages, sequence.num_computed + count))
+
+    def _evict_for(self, needed: int) -> bool:
+        """Evict cached prefixes until a number of pages is free; return whether it is."""
+        while self.pages.num_free < needed and self.prefixes.evict():
+            pass
+        return self.pages.num_free >= needed

@@ -1,0 +1,309 @@
+"""Tests of the engine's scheduler: any interleaving gives the same answers, and no page is lost."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litgpt.domain.errors import InsufficientSpace
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.engine import Engine, FailedRequest
+from litgpt.domain.scheduling.page_table import Pages, PageTable
+from litgpt.domain.scheduling.prefix_store import MIN_SHARED
+from litgpt.domain.scheduling.prefix_tree import PrefixTree, common_length
+from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.sequence import WaitingQueue
+from tests.domain.scripted_runner import ScriptedRunner, expected_answer
+
+CONTEXT = 200
+
+
+def drain(engine: Engine, limit: int = 100_000) -> dict[int, list[TokenEvent]]:
+    """Run an engine until all requests are finished; return the events of each."""
+    answers: dict[int, list[TokenEvent]] = defaultdict(list)
+    for _ in range(limit):
+        if not engine.has_unfinished:
+            return answers
+        for event in engine.step():
+            assert isinstance(event, TokenEvent)
+            assert not answers[event.index] or answers[event.index][-1].finish_reason is None
+            answers[event.index].append(event)
+    raise AssertionError("the engine does not finish")
+
+
+def tokens(events: Sequence[TokenEvent]) -> list[int]:
+    return [event.token for event in events]
+
+
+def request(*prompt: int, max_new_tokens: int = 5, priority: int = 0) -> GenerationRequest:
+    return GenerationRequest(prompt=prompt, max_new_tokens=max_new_tokens, priority=priority)
+
+
+prompts = st.builds(
+    lambda shared, kind, own: [kind] * shared + own,
+    st.integers(0, 3 * MIN_SHARED),
+    st.integers(0, 1),
+    st.lists(st.integers(0, 6), min_size=1, max_size=40),
+)
+requests = st.builds(
+    lambda prompt, count, priority, stops: GenerationRequest(
+        prompt=prompt, max_new_tokens=count, priority=priority, stop_token_ids=frozenset(stops)
+    ),
+    prompts,
+    st.integers(1, 30),
+    st.integers(-1, 1),
+    st.sets(st.integers(0, 6), max_size=1),
+)
+actions = st.lists(
+    st.one_of(
+        requests.map(lambda it: ("add", it)),
+        st.integers(0, 30).map(lambda at: ("cancel", at)),
+        st.integers(1, 8).map(lambda count: ("step", count)),
+        st.just(("interrupt", 0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    actions=actions,
+    num_pages=st.integers(1, 60),
+    cached=st.integers(0, 40),
+    can_truncate=st.booleans(),
+    failures=st.sets(st.integers(1, 30), max_size=2),
+)
+def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C901 - a loop over actions
+    actions: list[tuple[str, object]],
+    num_pages: int,
+    cached: int,
+    failures: set[int],
+    *,
+    can_truncate: bool,
+) -> None:
+    runner = ScriptedRunner(num_pages, 4, cached, can_truncate=can_truncate, failures=failures)
+    engine = Engine(runner)
+    added: dict[int, GenerationRequest] = {}
+    answers: dict[int, list[TokenEvent]] = defaultdict(list)
+    cancelled: set[int] = set()
+    failed: set[int] = set()
+
+    def step() -> None:
+        for event in engine.step():
+            assert event.index not in cancelled | failed
+            if isinstance(event, FailedRequest):
+                assert isinstance(event.error, InsufficientSpace)
+                failed.add(event.index)
+            else:
+                answers[event.index].append(event)
+
+    for action, value in actions:
+        if action == "add":
+            assert isinstance(value, GenerationRequest)
+            added[engine.add(value, CONTEXT)] = value
+        elif action == "cancel" and value in added:
+            assert isinstance(value, int)
+            engine.cancel(value)
+            cancelled.add(value)
+        elif action == "interrupt" and engine.scheduler.has_unfinished:
+            runner.is_interrupted = True
+        for _ in range(value if action == "step" and isinstance(value, int) else 0):
+            try:
+                step()
+            except KeyboardInterrupt:
+                continue
+    runner.is_interrupted = False
+    for _ in range(20_000):
+        if not engine.has_unfinished:
+            break
+        step()
+    assert not engine.has_unfinished
+    for index, it in added.items():
+        expected = expected_answer(it, CONTEXT)
+        if index in cancelled | failed:
+            assert tokens(answers[index]) == expected[: len(answers[index])]
+        else:
+            assert tokens(answers[index]) == expected
+            assert [event.finish_reason is not None for event in answers[index]] == [False] * (
+                len(expected) - 1
+            ) + [True]
+    assert len(failed) <= len(failures)
+    assert runner.num_open == len(engine.prefixes)
+    engine.close()
+    assert runner.num_open == 0
+    assert engine.pages.num_used == 0
+
+
+def test_pages_bound_the_running_sequences() -> None:
+    runner = ScriptedRunner(num_pages=20, page_size=4, max_cached_pages=0)
+    engine = Engine(runner)
+    asked = [request(at, *[5] * 10, max_new_tokens=30) for at in range(7)]
+    for it in asked:
+        engine.add(it, CONTEXT)
+    used = 0
+    answers: dict[int, list[int]] = defaultdict(list)
+    while engine.has_unfinished:
+        for event in engine.step():
+            assert isinstance(event, TokenEvent)
+            answers[event.index].append(event.token)
+        used = max(used, engine.pages.num_used)
+    assert used <= 20
+    assert {at: expected_answer(it, CONTEXT) for at, it in enumerate(asked)} == answers
+
+
+def test_a_single_sequence_may_exceed_the_pages() -> None:
+    engine = Engine(ScriptedRunner(num_pages=2, page_size=4))
+    it = request(*[3] * 50, max_new_tokens=20)
+    engine.add(it, CONTEXT)
+    assert tokens(drain(engine)[0]) == expected_answer(it, CONTEXT)
+
+
+def test_a_long_prompt_does_not_stop_running_answers() -> None:
+    runner = ScriptedRunner()
+    engine = Engine(runner)
+    engine.add(request(1, max_new_tokens=60), CONTEXT)
+    engine.step()
+    engine.add(request(*[2] * 150, max_new_tokens=1), CONTEXT)
+    events = drain(engine)
+    assert len(events[0]) == 59
+    assert max(map(sum, runner.steps)) <= 1 + runner.limits.shared_step_tokens
+
+
+@pytest.mark.parametrize(
+    ("num_decoding", "num_prompts", "expected"),
+    [(0, 1, 512), (1, 1, 16), (1, 9, 144), (100, 1, 200), (5, 200, 512)],
+)
+def test_prompts_get_a_part_of_the_step_that_grows_with_their_number(
+    num_decoding: int, num_prompts: int, expected: int
+) -> None:
+    assert StepLimits().prompt_tokens(num_decoding, num_prompts) == expected
+
+
+def test_prompts_with_a_common_prefix_wait_for_the_first_of_them() -> None:
+    runner = ScriptedRunner()
+    engine = Engine(runner)
+    system = [1, 2] * MIN_SHARED
+    for at in range(5):
+        engine.add(request(*system, at, max_new_tokens=1), CONTEXT)
+    answers = drain(engine)
+    assert sum(map(sum, runner.steps)) == len(system) + 5
+    assert [answers[at][0].cached_tokens for at in range(5)] == [0] + [len(system)] * 4
+
+
+def test_a_conversation_continues_from_its_answer() -> None:
+    runner = ScriptedRunner(can_truncate=False)
+    engine = Engine(runner)
+    first = request(*[1] * 40, max_new_tokens=10)
+    engine.add(first, CONTEXT)
+    history = [*first.prompt, *tokens(drain(engine)[0])]
+    runner.steps.clear()
+    engine.add(request(*history, 3, 4, max_new_tokens=1), CONTEXT)
+    assert drain(engine)[1][0].cached_tokens == len(history) - 1
+    assert runner.steps == [[3]]
+
+
+def test_cached_prefixes_are_bounded_and_the_least_recently_used_go_first() -> None:
+    runner = ScriptedRunner(max_cached_pages=30)
+    engine = Engine(runner)
+    for at in (0, 1, 2, 0, 3):
+        engine.add(request(*[at] * 39, 6, max_new_tokens=1), CONTEXT)
+        drain(engine)
+        assert engine.prefixes.num_pages <= 30
+    cached = {}
+    for at in (0, 3, 1):
+        index = engine.add(request(*[at] * 39, 5, max_new_tokens=1), CONTEXT)
+        cached[at] = drain(engine)[index][0].cached_tokens
+    assert cached == {0: 39, 3: 39, 1: 0}
+
+
+def test_requests_of_lower_priority_are_overtaken_but_not_forever() -> None:
+    engine = Engine(ScriptedRunner(limits=StepLimits(max_sequences=1)))
+    late = engine.add(request(1, max_new_tokens=1, priority=1), CONTEXT)
+    finished: list[int] = []
+    for _ in range(WaitingQueue.PRIORITY_STEP + 5):
+        engine.add(request(2, max_new_tokens=1), CONTEXT)
+        finished += [event.index for event in engine.step()]
+        if late in finished:
+            break
+    assert finished[:3] == [1, 2, 3]
+    assert WaitingQueue.PRIORITY_STEP - 2 <= len(finished) <= WaitingQueue.PRIORITY_STEP + 2
+
+
+def test_ten_thousand_cancelled_requests_leave_nothing() -> None:
+    runner = ScriptedRunner()
+    engine = Engine(runner)
+    for at in range(10_000):
+        index = engine.add(request(at % 7, *[at % 5] * (at % 90), max_new_tokens=1 + at % 9), CONTEXT)
+        if at % 3:
+            engine.cancel(index - at % 4 if index >= 4 else index)
+        if at % 2:
+            engine.step()
+        runner.sequences = [sequence for sequence in runner.sequences if not sequence.is_released]
+    drain(engine)
+    engine.close()
+    assert (runner.num_open, engine.pages.num_used, len(engine.scheduler.running)) == (0, 0, 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["grow", "fork", "free"]), st.integers(0, 20), st.integers(0, 9))),
+    st.integers(1, 5),
+)
+def test_pages_are_counted_as_they_are_shared_and_copied(
+    actions: list[tuple[str, int, int]], page_size: int
+) -> None:
+    table, sequences = PageTable(1000, page_size), [Pages()]
+    for action, which, amount in actions:
+        pages = sequences[which % len(sequences)]
+        if action == "grow":
+            before, new = table.num_used, table.num_new(pages, pages.length + amount)
+            table.grow(pages, pages.length + amount)
+            assert table.num_used == before + new
+        elif action == "fork":
+            sequences.append(table.fork(pages, min(amount, pages.length)))
+        else:
+            table.free(pages)
+        assert table.num_used == len({number for it in sequences for number in it.numbers})
+        for it in sequences:
+            assert len(it.numbers) == table.count(it.length)
+    for it in sequences:
+        table.free(it)
+    assert table.num_used == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=12),
+    st.lists(st.integers(0, 2), max_size=12),
+    st.data(),
+)
+def test_the_tree_finds_the_longest_common_prefixes(
+    entries: list[list[int]], prompt: list[int], data: st.DataObject
+) -> None:
+    tree: PrefixTree[tuple[int, ...]] = PrefixTree()
+    kept = [(*entry, 9, at) for at, entry in enumerate(entries)]
+    for entry in kept:
+        tree.insert(list(entry), entry)
+    for entry in data.draw(st.lists(st.sampled_from(kept), unique=True)) if kept else []:
+        tree.remove(list(entry), entry)
+        kept.remove(entry)
+    found = [(length, set(entries)) for length, entries in tree.matches(prompt)]
+    assert all(longer[0] > shorter[0] for longer, shorter in pairwise(found))
+    for length, some in found:
+        assert some == {entry for entry in kept if list(entry[:length]) == prompt[:length]}
+    longest = max((common_length(list(entry), prompt) for entry in kept), default=0)
+    assert (found[0][0] if found else 0) == longest
+
+
+@given(st.lists(st.integers(0, 1), max_size=9), st.lists(st.integers(0, 1), max_size=9), st.integers(0, 9))
+def test_the_common_length_is_that_of_a_loop(first: list[int], other: list[int], start: int) -> None:
+    start = min(start, len(other))
+    expected = 0
+    for one, two in zip(first, other[start:], strict=False):
+        if one != two:
+            break
+        expected += 1
+    assert common_length(first, other, start) == expected
