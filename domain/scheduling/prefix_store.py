@@ -115,7 +115,7 @@ class PrefixStore:
             self.evict()
 
     def evict(self) -> bool:
-        """Move the least recently used prefix to `evicted`, free its pages and return whether there is one."""
+        """Move the least recently used prefix to `evicted`, if there is one, and free its pages."""
         if not self._cached:
             return False
         _, prefix = self._cached.popitem(last=False)
