@@ -19,7 +19,7 @@ TOKENS = 64
 
 def bytes_per_rank(llm: LLM, ranks: int) -> list[int]:
     """Return the bytes of each rank's parameters."""
-    loaded, size = llm._loaded, next(llm.parameters()).element_size()  # noqa: SLF001 - what a rank reads is no user's
+    loaded, size = llm._loaded, next(llm.parameters()).element_size()
     found = []
     for rank in range(ranks):
         part = shard_model(loaded.architecture, loaded.weight_sources, world_size=ranks, rank=rank)

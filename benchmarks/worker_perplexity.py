@@ -26,13 +26,13 @@ def native_logits(llm: LLM) -> Logits:
 
     `NativeModel.step` returns those after the last token only.
     """
-    model = llm._placed.model  # noqa: SLF001 - not public
+    model = llm._placed.model
 
     def logits(ids: list[int]) -> Any:
         found = np.empty((len(ids), model.architecture.vocab_size), dtype=np.float32)
         sequence, count = model.new_sequence(), len(ids)
-        status = model._library.litgpt_step(  # noqa: SLF001
-            model._handle,  # noqa: SLF001
+        status = model._library.litgpt_step(
+            model._handle,
             1,
             (ctypes.c_void_p * 1)(sequence.handle),
             (ctypes.c_int32 * 1)(count),

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 
 import attrs
 
@@ -20,11 +21,14 @@ class StepLimits:
             activations small.
         shared_step_tokens: The same for each prompt while other sequences are decoding, which wait for the
             step. With few prompts, decoding remains fluent; with many, prompts get most of the time.
+        context_scale: The context length at which attention takes as long as the rest of a step, so that the
+            tokens of a prompt in a shared step become fewer as the prompt grows.
     """
 
     max_sequences: int = 256
     prefill_tokens: int = 512
-    shared_step_tokens: int = 16
+    shared_step_tokens: int = 12
+    context_scale: float = inf
 
     def prompt_tokens(self, num_decoding: int, num_prompts: int) -> int:
         """Return the number of tokens of prompts in a step that decodes `num_decoding` sequences."""
@@ -93,22 +97,24 @@ class Scheduler:
 
         Decoding sequences come first, then prompts, each in order of admission.
         """
-        budget = self._prompt_tokens()
+        budget: float = self._prompt_tokens()
+        is_shared = any(it.is_decoding for it in self.running)
         step: list[tuple[ScheduledSequence, int]] = []
         preempted: list[ScheduledSequence] = []
         queue = deque(sorted(self.running, key=lambda it: not it.is_decoding))
         while queue:
             sequence = queue[0]
-            count = 1 if sequence.is_decoding else sequence.step_size(budget)
-            if count == 0:
+            cost = 1 + sequence.num_computed / self.limits.context_scale if is_shared else 1
+            if not sequence.is_decoding and budget < 1:
                 break
+            count = 1 if sequence.is_decoding else sequence.step_size(max(1, round(budget / cost)))
             victim = next((it for it in reversed(queue) if it.is_preemptible), None)
             is_last = not step and (victim is None or len(queue) == 1)
             if self._make_room(sequence, count) or is_last:
                 queue.popleft()
                 self.pages.grow(sequence.pages, sequence.num_computed + count)
                 step.append((sequence, count))
-                budget -= 0 if sequence.is_decoding else count
+                budget -= 0 if sequence.is_decoding else count * cost
             elif victim is None:
                 break
             else:

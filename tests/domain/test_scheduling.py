@@ -172,9 +172,19 @@ def test_a_long_prompt_does_not_stop_running_answers() -> None:
     assert max(map(sum, runner.steps)) <= 1 + runner.limits.shared_step_tokens
 
 
+def test_a_shared_step_has_fewer_tokens_of_a_prompt_as_it_grows() -> None:
+    runner = ScriptedRunner(limits=StepLimits(shared_step_tokens=12, context_scale=10))
+    engine = Engine(runner)
+    engine.add(request(1, max_new_tokens=100), CONTEXT)
+    engine.step()
+    engine.add(request(*[2] * 100, max_new_tokens=1), CONTEXT)
+    drain(engine)
+    assert [step[1] for step in runner.steps if len(step) > 1][:6] == [12, 5, 4, 4, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("num_decoding", "num_prompts", "expected"),
-    [(0, 1, 512), (1, 1, 16), (1, 9, 144), (100, 1, 200), (5, 200, 512)],
+    [(0, 1, 512), (1, 1, 12), (1, 9, 108), (100, 1, 200), (5, 200, 512)],
 )
 def test_prompts_get_a_part_of_the_step_that_grows_with_their_number(
     num_decoding: int, num_prompts: int, expected: int

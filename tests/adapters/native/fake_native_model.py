@@ -53,6 +53,10 @@ class FakeModel:
         return 2**20
 
     @property
+    def bytes_per_token(self) -> int:
+        return 2**40
+
+    @property
     def can_truncate(self) -> bool:
         return self.window == 10**9
 

@@ -54,7 +54,7 @@ def test_prompts_are_computed_in_chunks_over_all_of_them(long_model: FakeModel) 
     prompts = [request(*[5 + at] * length) for at, length in enumerate(lengths)]
     together = by_answer(native(long_model).generate(prompts))
     # Once answers are decoded, prompts get a smaller part of a step.
-    assert long_model.steps[:3] == [[512], [188, 3, 321], [1, 1, 32]]
+    assert long_model.steps[:3] == [[512], [188, 3, 321], [1, 1, 24]]
     for at, prompt in enumerate(prompts):
         assert tokens(together[at]) == tokens(native(long_model).generate([prompt]))
 

@@ -1,0 +1,140 @@
+"""Tests of the engine that several threads use."""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+
+from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.scheduling.engine import Engine
+from litgpt.domain.scheduling.scheduler import StepLimits
+from tests.domain.scripted_runner import ScriptedRunner, ScriptedSequence, expected_answer
+
+CONTEXT = 200
+TIMEOUT = 60
+
+
+class SlowRunner(ScriptedRunner):
+    """Steps take a millisecond, and may not overlap."""
+
+    lock = threading.Lock()
+
+    def step(self, batch: Sequence[tuple[ScriptedSequence, Sequence[int]]]) -> list[int]:
+        assert self.lock.acquire(blocking=False), "two steps at the same time"
+        try:
+            time.sleep(0.001)
+            return super().step(batch)
+        finally:
+            self.lock.release()
+
+
+def request(seed: int, count: int = 12) -> GenerationRequest:
+    random = Random(seed)  # noqa: S311 - not cryptography
+    return GenerationRequest(prompt=random.choices(range(7), k=random.randint(1, 60)), max_new_tokens=count)
+
+
+def stream(engine: SharedEngine, *requests: GenerationRequest) -> EngineStream:
+    return EngineStream(engine, iter(enumerate(requests)), CONTEXT, len(requests))
+
+
+def answer(engine: SharedEngine, it: GenerationRequest) -> list[int]:
+    return [event.token for event in stream(engine, it)]
+
+
+def test_threads_share_a_batch_and_get_their_individual_answers() -> None:
+    runner = SlowRunner(limits=StepLimits(max_sequences=16))
+    engine = SharedEngine(Engine(runner))
+    requests = [request(seed) for seed in range(48)]
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda it: answer(engine, it), requests, timeout=TIMEOUT))
+    assert answers == [expected_answer(it, CONTEXT) for it in requests]
+    assert max(map(len, runner.steps)) > 8
+    engine.close()
+    assert runner.num_open == 0
+
+
+def test_streams_that_are_closed_dropped_or_cancelled_free_their_memory_and_hold_up_no_other() -> None:
+    runner = SlowRunner(max_cached_pages=0)
+    engine = SharedEngine(Engine(runner))
+
+    def use(seed: int) -> None:
+        random, it = Random(seed), request(seed)  # noqa: S311 - not cryptography
+        events = stream(engine, it, it)
+        for number, event in enumerate(events):
+            if number == 0:
+                events.cancel(1 - event.index)
+            assert event.index >= 0
+            if random.random() < 0.2:
+                if seed % 2:
+                    events.close()
+                return
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(use, range(200), timeout=TIMEOUT))
+    gc.collect()
+    it = request(1)
+    assert answer(engine, it) == expected_answer(it, CONTEXT)
+    assert runner.num_open == 0
+
+
+def test_a_stream_that_is_not_read_holds_up_no_other() -> None:
+    engine = SharedEngine(Engine(ScriptedRunner()))
+    unread, it = stream(engine, request(1, 50)), request(2, 100)
+    first = next(unread)
+    assert answer(engine, it) == expected_answer(it, CONTEXT)
+    assert [first.token, *(event.token for event in unread)] == expected_answer(request(1, 50), CONTEXT)
+
+
+def test_requests_are_taken_as_earlier_ones_finish() -> None:
+    taken = 0
+
+    def requests() -> Iterator[tuple[int, GenerationRequest]]:
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield number, request(number, 2)
+
+    engine = SharedEngine(Engine(ScriptedRunner()))
+    events = EngineStream(engine, requests(), CONTEXT, 10_000)
+    for _ in range(100):
+        next(events)
+    assert taken < 300
+    events.close()
+
+
+def test_an_interrupt_ends_the_stream_of_its_thread_only() -> None:
+    runner = ScriptedRunner()
+    engine = SharedEngine(Engine(runner))
+    interrupted, other = stream(engine, request(1)), stream(engine, request(2))
+    first = next(other)
+    runner.is_interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        list(interrupted)
+    interrupted.close()
+    assert [first.token, *(event.token for event in other)] == expected_answer(request(2), CONTEXT)
+
+
+def test_an_error_of_a_step_is_raised_by_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SharedEngine(Engine(SlowRunner()))
+    monkeypatch.setattr(SlowRunner, "step", lambda *_: 1 / 0)
+    with ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(answer, engine, request(seed)) for seed in range(4)]:
+            with pytest.raises(ZeroDivisionError):
+                future.result(TIMEOUT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_does_not_wait_for_a_step_of_its_parent() -> None:
+    engine = SharedEngine(Engine(ScriptedRunner()))
+    it = request(3)
+    engine._is_busy = True  # as if another thread were computing a step
+    child = os.fork()
+    if child == 0:
+        os._exit(answer(engine, it) != expected_answer(it, CONTEXT))
+    assert os.waitpid(child, 0)[1] == 0
