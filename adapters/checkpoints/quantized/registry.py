@@ -44,7 +44,7 @@ def quant_format_of(model: str, config: Mapping[str, object]) -> QuantFormat | N
         )
     if method is None and ("load_in_4bit" in values or "load_in_8bit" in values):
         method = "bitsandbytes"  # early versions did not write quant_method
-    if method not in QUANT_FORMATS:
+    if method is None or method not in QUANT_FORMATS:
         known = ", ".join(QUANT_FORMATS)
         raise UnsupportedModel(
             model,
