@@ -165,11 +165,12 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if not path.is_dir():
         return _open_file(path, name)
     from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
-    from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
 
     has_safetensors = (path / SINGLE_FILE).is_file() or (path / INDEX_FILE).is_file()
     if has_safetensors and (path / "config.json").is_file():
         return open_hf_folder(path, name)
+    from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
+
     if (path / WEIGHTS_FILE).is_file():
         return open_litgpt_folder(path, name)
     ggufs = sorted(path.glob("*.gguf"))

@@ -1,6 +1,7 @@
 """Load a model for a command and show the progress."""
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,6 +44,7 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
     from litgpt.llm import LLM
 
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
+        import_numpy()
         llm = LLM(container.load_model()(reference), work.report, container.services())
         try:
             llm.distribute(**_given(arguments))
@@ -50,6 +52,24 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
             llm.close()
             raise
         return llm
+
+
+def import_numpy() -> None:
+    """Import NumPy with one thread for its matrix products, unless the user has set their number.
+
+    The threads of OpenBLAS poll for work as soon as they start, for a tenth of a second of processor time,
+    while the model is loaded on the same cores. No command multiplies large arrays in NumPy.
+    """
+    if _BLAS_THREADS in os.environ:
+        return
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        import numpy  # noqa: F401, ICN001
+    finally:
+        del os.environ[_BLAS_THREADS]  # torch has an OpenBLAS of its own on some processors
+
+
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def _given(arguments: DistributeArguments) -> "dict[str, Any]":

@@ -22,6 +22,7 @@ from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
+from litgpt.garbage_collection import rare_garbage_collection
 from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
@@ -70,6 +71,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
 
     @classmethod
     @public_function()
+    @rare_garbage_collection
     def load(
         cls,
         model: str | Path,

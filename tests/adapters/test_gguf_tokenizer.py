@@ -1,5 +1,6 @@
 """Tests of GGUF vocabularies: those of real models, and invalid ones."""
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,6 +53,13 @@ class TestSmolLM2(TokenizerContract):
     @pytest.fixture
     def tokenizer(self, smollm2: CheckpointTokenizer) -> CheckpointTokenizer:
         return smollm2
+
+
+def test_many_merges_start_no_garbage_collections(smollm2_vocabulary: GgufVocabulary) -> None:
+    gc.collect()
+    before = gc.get_stats()[0]["collections"]
+    open_tokenizer(smollm2_vocabulary, name="smollm2", vocab_size=49152)
+    assert gc.get_stats()[0]["collections"] - before < 5 < len(smollm2_vocabulary.merges) // 700
 
 
 class TestGemma3(TokenizerContract):

@@ -2,28 +2,25 @@
 
 from collections.abc import Callable, Mapping
 
-from litgpt.adapters.checkpoints.quantized.awq import Awq
-from litgpt.adapters.checkpoints.quantized.bnb import BitsAndBytes
-from litgpt.adapters.checkpoints.quantized.compressed_tensors import read_compressed_tensors
-from litgpt.adapters.checkpoints.quantized.fp8 import Fp8
-from litgpt.adapters.checkpoints.quantized.gptq import Gptq
-from litgpt.adapters.checkpoints.quantized.litgpt_int import LitGptInt
-from litgpt.adapters.checkpoints.quantized.mxfp4 import Mxfp4
 from litgpt.adapters.checkpoints.quantized.quant_format import QuantFormat
 from litgpt.adapters.checkpoints.quantized.quantization_config import QuantizationConfig
 from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.lazy_values import LazyValues
 
-QUANT_FORMATS: dict[str, Callable[[QuantizationConfig], QuantFormat]] = {
-    "awq": Awq.read,
-    "bitsandbytes": BitsAndBytes.read,
-    "compressed-tensors": read_compressed_tensors,
-    "fbgemm_fp8": Fp8.read_fbgemm,
-    "fp8": Fp8.read,
-    "gptq": Gptq.read,
-    "litgpt-int4": LitGptInt.read_int4,
-    "litgpt-int8": LitGptInt.read_int8,
-    "mxfp4": Mxfp4.read,
-}
+QUANT_FORMATS: Mapping[str, Callable[[QuantizationConfig], QuantFormat]] = LazyValues(
+    "litgpt.adapters.checkpoints.quantized",
+    {
+        "awq": "awq:Awq.read",
+        "bitsandbytes": "bnb:BitsAndBytes.read",
+        "compressed-tensors": "compressed_tensors:read_compressed_tensors",
+        "fbgemm_fp8": "fp8:Fp8.read_fbgemm",
+        "fp8": "fp8:Fp8.read",
+        "gptq": "gptq:Gptq.read",
+        "litgpt-int4": "litgpt_int:LitGptInt.read_int4",
+        "litgpt-int8": "litgpt_int:LitGptInt.read_int8",
+        "mxfp4": "mxfp4:Mxfp4.read",
+    },
+)
 """The reader of each `quant_method`."""
 
 QUANTIZATION_CONFIG = "quantization_config"
@@ -47,7 +44,7 @@ def quant_format_of(model: str, config: Mapping[str, object]) -> QuantFormat | N
         )
     if method is None and ("load_in_4bit" in values or "load_in_8bit" in values):
         method = "bitsandbytes"  # early versions did not write quant_method
-    if method not in QUANT_FORMATS:
+    if method is None or method not in QUANT_FORMATS:
         known = ", ".join(QUANT_FORMATS)
         raise UnsupportedModel(
             model,

@@ -1,7 +1,5 @@
 """Compile MLPs and mixtures of experts."""
 
-from statistics import NormalDist
-
 import attrs
 
 from litgpt.adapters.native.program.coverage import ACTIVATIONS, SCORING_FUNCTIONS
@@ -48,6 +46,8 @@ class MLPCompiler:
         self.parts.linear(f"{name}.fc_1", gate, x, bias=spec.bias)
         self.parts.linear(f"{name}.fc_2", up, x, bias=spec.bias, reuse=True)
         if spec.activation_sparsity:
+            from statistics import NormalDist  # imports fractions and decimal, for few models
+
             threshold = NormalDist().inv_cdf(spec.activation_sparsity)
             builder.add(Opcode.SPARSIFY, gate, size, parameters=(threshold,))
         if spec.clamp is None:

@@ -1,6 +1,6 @@
 """The seeds of requests without one."""
 
-import secrets
+import random
 import sys
 
 
@@ -10,7 +10,7 @@ def random_seed() -> int:
     A process that has not imported torch gets one from the operating system.
     """
     if "torch" not in sys.modules:
-        return secrets.randbits(63)
+        return random.SystemRandom().getrandbits(63)
     import torch
 
     return int(torch.randint(2**63 - 1, ()).item())

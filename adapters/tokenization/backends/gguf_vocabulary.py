@@ -1,5 +1,8 @@
 """Build a tokenizer in memory from the vocabulary in a GGUF file."""
 
+from collections.abc import Iterator, Sequence
+
+import attrs
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import pre_tokenizers as pre
 from tokenizers.models import BPE
@@ -72,14 +75,7 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
     unknown = None if vocabulary.unk_id is None else vocabulary.tokens[vocabulary.unk_id]
     by_bytes = {"unk_token": unknown, "fuse_unk": True, "byte_fallback": True} if split.metaspace else {}
     try:
-        library = Tokenizer(
-            BPE(
-                ids,
-                list(zip(halves[::2], halves[1::2], strict=True)),
-                ignore_merges=split.whole_words,
-                **by_bytes,
-            )
-        )
+        library = Tokenizer(BPE(ids, _Pairs(halves), ignore_merges=split.whole_words, **by_bytes))
     except Exception as error:  # the library raises a bare Exception for a merge of unknown tokens
         raise ValueError(error) from error
     steps = [pre.Split(Regex(pattern), behavior="isolated") for pattern in split.patterns]
@@ -98,6 +94,27 @@ def _bpe_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> Tok
     return tokenizers_backend(
         library, METASPACE_DECODER if split.metaspace else BYTE_LEVEL_DECODER, ids.values()
     )
+
+
+@attrs.frozen
+class _Pairs(Sequence[tuple[str, str]]):
+    """A list of strings as pairs, which are made when they are read.
+
+    A list of pairs, of which a vocabulary has 50,000 to 500,000, starts garbage collections at every few
+    hundred of them, which take longer than the rest of the function.
+    """
+
+    strings: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.strings) // 2
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        strings = iter(self.strings)
+        return zip(strings, strings, strict=True)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:  # type: ignore[override]  # no slices
+        return self.strings[2 * index], self.strings[2 * index + 1]
 
 
 def _sentencepiece_backend(name: str, vocabulary: GgufVocabulary, types: list[int]) -> TokenizerBackend:

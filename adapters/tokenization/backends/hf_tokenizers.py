@@ -91,12 +91,12 @@ def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFToken
     unknown = getattr(library.model, "unk_token", None)
     if unknown is not None and library.token_to_id(unknown) is None:
         raise CorruptFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")
-    last = max((*library.get_vocab(with_added_tokens=True).values(), *added.by_id), default=0)
+    vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)  # a copy, which takes long
+    last = max((*vocabulary.values(), *library.get_added_tokens_decoder(), *added.by_id), default=0)
     if last > _MAX_ID:  # the library iterates up to it when it writes the vocabulary
         raise CorruptFile(f"the tokenizer of {name}", f"it has a token with the id {last}.")
     add_tokens(library, added)
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
-    vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)
     return make_backend(library, parse_decoder(name, decoder), vocabulary.values())
 
 

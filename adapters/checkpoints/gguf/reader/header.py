@@ -109,7 +109,10 @@ def _parse(cursor: HeaderReader) -> GgufHeader:
         entries[tensor.name] = tensor
     alignment = _alignment(cursor, metadata)
     weights = -(-cursor.position // alignment) * alignment
-    tensors = tuple(attrs.evolve(tensor, start=tensor.start + weights) for tensor in entries.values())
+    tensors = tuple(
+        GgufTensor(tensor.file, tensor.name, tensor.shape, tensor.quant_type, tensor.start + weights)
+        for tensor in entries.values()
+    )
     _check_offsets(cursor, tensors, alignment)
     return GgufHeader(cursor.file, metadata, tensors)
 

@@ -1,6 +1,8 @@
 """Read the values of a GGUF header in order, with bounds checks."""
 
 import struct
+from array import array
+from collections.abc import Sequence
 from mmap import mmap
 from typing import NoReturn, TypeAlias
 
@@ -34,26 +36,29 @@ _LENGTH = struct.Struct("<Q")
 
 @attrs.frozen
 class HeaderArray:
-    """An array in a header. It is read on demand, because vocabularies are long."""
+    """An array in a header. It is read on demand, because vocabularies are long.
+
+    `ends` are the offsets from `start` at which the strings of an array of strings end.
+    """
 
     file: GgufFile
     kind: int
     count: int
     start: int
     stop: int
+    ends: Sequence[int] = attrs.field(default=(), repr=False)
 
     def __len__(self) -> int:
         return self.count
 
     def strings(self) -> tuple[str, ...]:
         data = self.file.read(self.start, self.stop)
-        length_at, position, strings = _LENGTH.unpack_from, 0, []
+        start, strings = 8, []
         try:
-            for _ in range(self.count):
-                start = position + 8
-                position = start + length_at(data, position)[0]
-                strings.append(data[start:position].decode())
-        except (UnicodeDecodeError, struct.error) as error:
+            for end in self.ends:
+                strings.append(data[start:end].decode())
+                start = end + 8
+        except UnicodeDecodeError as error:
             raise CorruptFile(
                 str(self.file.path), f"a string in its header is not UTF-8 ({error})."
             ) from error
@@ -111,9 +116,9 @@ class HeaderReader:
 
     def _array(self, key: str) -> HeaderArray:
         kind, count = self.unsigned(4), self.unsigned(8)
-        start = self.position
+        start, ends = self.position, array("Q")
         if kind == STRING:
-            self._skip_strings(key, count)
+            ends = self._skip_strings(key, count)
         elif kind in SCALARS:
             self._skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
         else:
@@ -122,19 +127,24 @@ class HeaderReader:
             self.raise_corrupt(
                 f"{key!r} is an array of {self.position - start} bytes, more than the limit of {MAX_ARRAY}."
             )
-        return HeaderArray(self.file, kind, count, start, self.position)
+        return HeaderArray(self.file, kind, count, start, self.position, ends)
 
-    def _skip_strings(self, key: str, count: int) -> None:
-        """Skip strings. This loop dominates the time for reading a header."""
+    def _skip_strings(self, key: str, count: int) -> "array[int]":
+        """Skip strings, and return where they end. This loop dominates the time for reading a header."""
         if count > (self.file.size - self.position) // _LENGTH.size:
             self._ends()
-        length_at, data, position = _LENGTH.unpack_from, self.data, self.position
+        start = position = self.position
+        length_at, data = _LENGTH.unpack_from, self.data
+        ends = array("Q")  # takes no more memory than the lengths in the file
+        append = ends.append
         try:
             for _ in range(count):
                 position += 8 + length_at(data, position)[0]
+                append(position - start)
         except (struct.error, OverflowError, IndexError):
             self.raise_corrupt(f"a string in {key!r} extends past the end of the file.")
-        self._skip(position - self.position)
+        self._skip(position - start)
+        return ends
 
     def _take(self, nbytes: int) -> bytes:
         start = self.position

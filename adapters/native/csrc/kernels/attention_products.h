@@ -49,9 +49,10 @@ LITGPT_INLINE Floats scaled(Floats x, const uint8_t* page, int64_t slot) {
   return x * load(reinterpret_cast<const float*>(page) + slot);
 }
 
-// Vectors of columns that are computed together: with few rows, more sums hide the latency of additions.
+// Vectors of columns that are computed together. More sums hide the latency of additions, and share the loads of the
+// rows' factors; 32 registers hold two vectors of them for each row.
 template <int kRows>
-inline constexpr int kColumns = kRows * kParts <= 4 ? 2 : 1;
+inline constexpr int kColumns = kParts == 1 || kRows * kParts <= 4 ? 2 : 1;
 
 // sums[row][column] += sum over k from `first` to `last` of a[k * step + row * stride] * load(k, column)
 template <int kRows, int kWidth, class Load>

@@ -1,6 +1,8 @@
 // Converts the input rows of a matrix product to the representation that a weight format multiplies with.
 #pragma once
 
+#include <math.h>
+
 #include "kernels/pointwise.h"
 #include "kernels/products.h"
 
@@ -62,6 +64,8 @@ static void take_outliers(Format format, int64_t index, uint32_t columns, int64_
 
 static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padded, const QuantRow& out) {
   const Floats threshold = broadcast(static_cast<float>(kOutlier * kOutlier) * mean_square(x, cols, 0.0F));
+  constexpr uint32_t kAllLanes = (uint32_t{1} << kLanes) - 1;
+  const Floats infinity = broadcast(INFINITY);
   const bool has_halves = x_sums(format) == 2;
   const float factor = sum_factor(format);
   out.outlier_count = 0;
@@ -84,8 +88,9 @@ static void prepare_q8(Format format, const float* x, int64_t cols, int64_t padd
     const Floats high_quants = round(high * broadcast(inverse));
     store_i8(out.q8 + c, low_quants);
     store_i8(out.q8 + c + kLanes, high_quants);
-    // The maximum may have missed a NaN, and an infinite value has no scale: the sum makes the results NaN.
-    const float scale = (inverse > 0.0F ? largest / 127.0F : 0.0F) + 0.0F * sum(low + high);
+    // The maximum may have missed a NaN, and an infinite value has no scale: the results are NaN.
+    const uint32_t finite = greater_lanes(infinity, abs(low)) & greater_lanes(infinity, abs(high));
+    const float scale = finite != kAllLanes ? NAN : inverse > 0.0F ? largest / 127.0F : 0.0F;
     const int64_t group = c / kGroup;
     out.scales[group * out.stride] = scale;
     if (has_halves) {

@@ -60,36 +60,51 @@ static void multiply_tile_block(const TileBlock& block, int64_t tokens, int64_t 
   }
 }
 
-static void multiply_with_tiles(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
-                                int64_t first_token, int64_t last_token, const Output& out) {
-  int64_t tokens = 0;
-  for (int64_t token = first_token; token < last_token; token += tokens) {
-    const int64_t left = last_token - token;
-    tokens = left >= 2 * reg::kTileTokens ? 2 * reg::kTileTokens : left < reg::kTileTokens ? left : reg::kTileTokens;
-    const reg::TileRegisters registers(static_cast<int>(tokens < reg::kTileTokens ? tokens : reg::kTileTokens));
-    TileBlock block = {x.bf16 + token * x.cols, x.cols, nullptr, weight.tile_bytes(),
-                       kPrefetchesWeights && token == first_token};
+// `tokens` are up to 16, or any number of times 16: the registers are configured for the tokens of one tile.
+static void multiply_token_tiles(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
+                                 int64_t first_token, int64_t tokens, bool prefetch, const Output& out) {
+  const reg::TileRegisters registers(static_cast<int>(tokens < reg::kTileTokens ? tokens : reg::kTileTokens));
+  int64_t at_once = 0;
+  for (int64_t done = 0; done < tokens; done += at_once) {
+    const int64_t token = first_token + done;
+    const int64_t left = tokens - done;
+    at_once = left < 2 * reg::kTileTokens ? left : 2 * reg::kTileTokens;
+    TileBlock block = {x.bf16 + token * x.cols, x.cols, nullptr, weight.tile_bytes(), prefetch && done == 0};
     int64_t count = 0;
     for (int64_t tile = first_tile; tile < last_tile; tile += count) {
       const int64_t rest = last_tile - tile;
       const int64_t row = tile * kTileRows;
       block.weights = weight.data + tile * block.tile_bytes;
-      if (tokens > reg::kTileTokens) {
+      if (at_once > reg::kTileTokens) {
         count = rest >= 2 ? 2 : 1;
         if (count == 2) {
-          multiply_tile_block<2, 2>(block, tokens, token, row, out);
+          multiply_tile_block<2, 2>(block, at_once, token, row, out);
         } else {
-          multiply_tile_block<2, 1>(block, tokens, token, row, out);
+          multiply_tile_block<2, 1>(block, at_once, token, row, out);
         }
       } else {
         count = rest >= 4 ? 4 : 1;
         if (count == 4) {
-          multiply_tile_block<1, 4>(block, tokens, token, row, out);
+          multiply_tile_block<1, 4>(block, at_once, token, row, out);
         } else {
-          multiply_tile_block<1, 1>(block, tokens, token, row, out);
+          multiply_tile_block<1, 1>(block, at_once, token, row, out);
         }
       }
     }
+  }
+}
+
+// To configure the registers takes as long as hundreds of products: once for whole tiles of tokens, once for the rest.
+static void multiply_with_tiles(const Matrix& weight, const Prepared& x, int64_t first_tile, int64_t last_tile,
+                                int64_t first_token, int64_t last_token, const Output& out) {
+  const int64_t rest = (last_token - first_token) % reg::kTileTokens;
+  const int64_t whole = last_token - first_token - rest;
+  if (whole > 0) {
+    multiply_token_tiles(weight, x, first_tile, last_tile, first_token, whole, kPrefetchesWeights, out);
+  }
+  if (rest > 0) {
+    const bool prefetch = kPrefetchesWeights && whole == 0;
+    multiply_token_tiles(weight, x, first_tile, last_tile, first_token + whole, rest, prefetch, out);
   }
 }
 
