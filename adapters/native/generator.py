@@ -1,6 +1,6 @@
 """The generation loop of the native engine: prefill, decode and sampling."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -9,7 +9,12 @@ import attrs
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.prefix_cache import NativePrefixCache
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
-from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
+from litgpt.adapters.native.sampling.candidates import Logits
+from litgpt.adapters.native.sampling.sampler import (
+    log_probabilities,
+    sample,
+    top_log_probabilities,
+)
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import MAX_SEQUENCES, batches, check_prompts
 from litgpt.domain.generation.errors import NonFiniteLogits
@@ -65,7 +70,9 @@ class NativeGenerator:
     ) -> list["GeneratedSequence"]:
         rows = []
         for index, request in group:
-            state = SamplerState(request.sampling_params, self.random_seed)
+            state = SamplerState(
+                request.sampling_params, self.random_seed, request.prompt, request.stop_token_ids
+            )
             remaining = min(request.max_new_tokens, self.context - len(request.prompt))
             length = len(request.prompt) + remaining
             if prefix is None:
@@ -177,15 +184,19 @@ def _sample(
     logprobs: Sequence[float | None] = [None] * len(rows)
     if any(row.request.logprobs for row in rows):
         logprobs = log_probabilities(logits, tokens)
-    for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+    top_logprobs = top_log_probabilities(logits, [row.request.top_logprobs for row in rows])
+    for row, token, logprob, top in zip(rows, tokens, logprobs, top_logprobs, strict=True):
         if row.index not in cancelled:
-            yield _event(row, token, logprob)
+            yield _event(row, token, logprob, top)
 
 
-def _event(row: GeneratedSequence, token: int, logprob: float | None) -> TokenEvent:
+def _event(
+    row: GeneratedSequence, token: int, logprob: float | None, top_logprobs: Mapping[int, float] | None
+) -> TokenEvent:
     row.remaining -= 1
     row.pending, row.is_decoding = [token], True
+    row.sampler_state.append(token)
     reason: FinishReason | None = "length" if row.remaining == 0 else None
     if token in row.request.stop_token_ids:
         row.remaining, reason = 0, "stop"
-    return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason)
+    return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason, top_logprobs)

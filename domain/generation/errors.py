@@ -31,6 +31,17 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
         )
 
 
+class AllTokensExcluded(LitGPTError, ValueError):
+    """The sampling parameters of a request exclude every token, or a logits processor did."""
+
+    def __str__(self) -> str:
+        return (
+            "The sampling parameters exclude every token. Allow more tokens: allowed_token_ids, bad_words "
+            "and min_tokens exclude tokens, and a logits_processor must return a finite number for at least "
+            "one token and neither NaN nor +inf for any."
+        )
+
+
 @attrs.define(eq=False)
 class WorkerLost(LitGPTError, RuntimeError):
     """A worker process is gone, so the model can no longer be used; `rank` is None under torchrun."""

@@ -1,6 +1,6 @@
 """Requests and events of a Generator, in token ids, and completions in text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -24,6 +24,7 @@ class GenerationRequest:
         sampling_params: The sampling parameters.
         stop_token_ids: Tokens that end the answer; the stop token is included in the answer's ids.
         logprobs: Whether each event has the log-probability of its token.
+        top_logprobs: The number of likeliest tokens whose log-probabilities each event has.
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -31,6 +32,7 @@ class GenerationRequest:
     sampling_params: SamplingParams = attrs.field(factory=SamplingParams)
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: bool = False
+    top_logprobs: int = integer_field(0, 0)
 
     __repr__ = brief_repr
 
@@ -46,15 +48,17 @@ class TokenEvent:
     Attributes:
         index: The index of the request.
         token: The token's id.
-        logprob: The natural logarithm of its probability under the model (before top_k, temperature and
-            top_p), if requested.
+        logprob: The natural logarithm of its probability under the model (before all sampling parameters),
+            if requested.
         finish_reason: Why the answer ends with this token; None otherwise.
+        top_logprobs: The likeliest tokens in descending order, with such logarithms, if requested.
     """
 
     index: int
     token: int
     logprob: float | None = None
     finish_reason: FinishReason | None = None
+    top_logprobs: Mapping[int, float] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +68,10 @@ class Completion:
     Attributes:
         text: The answer, without the prompt, stop token and stop string.
         token_ids: Its tokens, including the stop token.
-        logprobs: The log-probability of each token, if requested.
+        logprobs: The log-probability of each token under the model, before all sampling parameters, if
+            requested.
+        top_logprobs: For each token, the likeliest tokens at its place in descending order, with their
+            log-probabilities, if requested.
         finish_reason: `stop`, `length` or `cancelled`.
         prompt_tokens: The number of tokens of the prompt.
     """
@@ -72,6 +79,7 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[Mapping[int, float], ...] | None = None
     finish_reason: FinishReason
     prompt_tokens: int
 
@@ -92,6 +100,7 @@ class CompletionChunk:
         token: The token's id; None only if the answer has no tokens.
         logprob: Its log-probability, if requested.
         completion: The complete answer, in its last chunk; None before.
+        top_logprobs: The likeliest tokens at this place with their log-probabilities, if requested.
     """
 
     index: int
@@ -99,5 +108,6 @@ class CompletionChunk:
     token: int | None = None
     logprob: float | None = None
     completion: Completion | None = None
+    top_logprobs: Mapping[int, float] | None = None
 
     __repr__ = brief_repr

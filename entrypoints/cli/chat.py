@@ -41,7 +41,7 @@ def chat(  # noqa: PLR0913 - one per option
     quiet: options.Quiet = False,
 ) -> None:
     """Chat with a model in the terminal."""
-    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.application.generation_options import GenerationOptions
     from litgpt.chat import read_chat
     from litgpt.cli.repl.adapter_switch import AdapterSwitch
     from litgpt.cli.repl.chat_files import ChatFiles

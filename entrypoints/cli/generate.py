@@ -51,7 +51,7 @@ def generate(  # noqa: PLR0913 - one per option
     quiet: options.Quiet = False,
 ) -> None:
     """Generate text from a prompt."""
-    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.application.generation_options import GenerationOptions
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 

@@ -3,11 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from litgpt.domain.errors import InvalidArgument, WrongType
-from litgpt.domain.generation.stop_strings import StopStringMatcher, parse_stop_strings
+from litgpt.domain.generation.stop_strings import StopStringMatcher, StopStrings, parse_stop_strings
 
 
 def shown(stops: list[str], pieces: list[str]) -> list[str]:
-    stopper = StopStringMatcher(tuple(stops))
+    stopper = StopStringMatcher(StopStrings(tuple(stops)))
     return [*map(stopper.push, pieces), stopper.flush()]
 
 

@@ -1,29 +1,33 @@
 """Sample the next token with numpy: the tokens of the torch engine's sampler, for equal logits and seeds.
 
-The order is top_k, then temperature, then top_p. Sampling looks up one uniform random number in the
-cumulative probabilities (inverse transform sampling). Each request has its own random state, so its answer
-does not depend on the other requests of the batch.
+`SamplingParams` has the order in which the parameters apply. Sampling looks up one uniform random number in
+the cumulative probabilities (inverse transform sampling). Each request has its own random state, so its
+answer does not depend on the other requests of the batch.
 """
 
 # B rows, V vocabulary
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.adapters.native.sampling.candidates import (
+    MAX_CANDIDATES,
+    Logits,
+    divide,
+    filter_candidates,
+    largest_first,
+    needs_filters,
+    softmax,
+)
+from litgpt.adapters.native.sampling.logit_edits import edited
+from litgpt.domain.generation.errors import AllTokensExcluded, NonFiniteLogits
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
 
-Logits: TypeAlias = NDArray[np.float32]
-
-# The most likely tokens nearly always hold top_p of the probability; sorting all of them is slow.
-_MAX_CANDIDATES = 2048
-# Logits are divided by the temperature in float32; larger values overflow.
-_MAX_TEMPERATURE = 1e38
 # Cumulative sums of a vocabulary start with sums of blocks of this size.
 _BLOCK = 256
 
@@ -33,40 +37,75 @@ def sample(logits: Logits, states: Sequence[SamplerState]) -> list[int]:
 
     Raises:
         NonFiniteLogits: A row has a logit of NaN or +inf, or -inf for every token.
+        AllTokensExcluded: The parameters of a request exclude every token.
     """
     uniforms = [0.0 if state.params.greedy else state.uniform() for state in states]
-    best = logits.argmax(-1)
-    largest = logits[np.arange(len(best)), best]  # NaN if any logit is, and -inf if all are
+    excludes_top = [state.excludes_top_choices() for state in states]
+    best, largest = _maxima(logits)
     bad = np.flatnonzero(~np.isfinite(largest))
     if bad.size:
         raise NonFiniteLogits(bad.tolist(), len(states))
-    tokens: list[int] = best.tolist()
-    for row, (state, uniform) in enumerate(zip(states, uniforms, strict=True)):
-        if not state.params.greedy:
-            tokens[row] = _sample_row(logits[row], largest[row], state.params, uniform)
+    with edited(logits, states) as is_edited:
+        if is_edited:
+            best, largest = _maxima(logits)
+            if not np.isfinite(largest).all():
+                raise AllTokensExcluded
+        tokens: list[int] = best.tolist()
+        for row, (state, uniform) in enumerate(zip(states, uniforms, strict=True)):
+            if not state.params.greedy:
+                tokens[row] = _sample_row(
+                    logits[row], largest[row], state.params, uniform, xtc=excludes_top[row]
+                )
     return tokens
 
 
 def log_probabilities(logits: Logits, tokens: Sequence[int]) -> list[float]:
-    """Return the log-probability of a token per row of `logits` (B, V), without temperature, top_k, top_p."""
+    """Return the log-probability of a token per row of `logits` (B, V), before all sampling parameters."""
     relative = _relative_to_max(logits, logits.max(-1, keepdims=True))
     selected = relative[np.arange(len(tokens)), list(tokens)]
     totals = np.exp(relative).sum(-1, dtype=np.float64)
     return [float(logit) - math.log(total) for logit, total in zip(selected, totals, strict=True)]
 
 
-def _sample_row(logits: Logits, largest: np.float32, params: SamplingParams, uniform: float) -> int:
+def top_log_probabilities(logits: Logits, counts: Sequence[int]) -> list[dict[int, float] | None]:
+    """Return the likeliest tokens per row of `logits` (B, V) with their log-probabilities, None for 0."""
+    return [
+        _top_of_row(row, min(count, len(row))) if count else None
+        for row, count in zip(logits, counts, strict=True)
+    ]
+
+
+def _top_of_row(logits: Logits, count: int) -> dict[int, float]:
+    relative = _relative_to_max(logits, logits.max())
+    ids = largest_first(relative, count)
+    total = math.log(np.exp(relative).sum(dtype=np.float64))
+    return {int(token): float(relative[token]) - total for token in ids}
+
+
+def _maxima(logits: Logits) -> tuple[NDArray[np.intp], Logits]:
+    """Return the first likeliest token of each row, and its logit: NaN if any is, and -inf if all are."""
+    best = logits.argmax(-1)
+    return best, logits[np.arange(len(best)), best]
+
+
+def _sample_row(
+    logits: Logits, largest: np.float32, params: SamplingParams, uniform: float, *, xtc: bool
+) -> int:
     """Sample a token from finite logits (V,) whose maximum is `largest`."""
     relative = _relative_to_max(logits, largest)
+    if needs_filters(params):
+        ids, weights = filter_candidates(relative, params, xtc=xtc)
+        cumulative = weights.cumsum()
+        return int(ids[_search(cumulative, float(cumulative[-1]) * uniform, float(cumulative[-1]))])
     if params.top_k is not None and params.top_k < len(relative):
-        ids = _largest_first(relative, params.top_k)
-        return int(ids[_sample_index(_softmax(relative[ids], params), params.top_p, uniform)])
-    probabilities = _softmax(relative, params)
+        ids = largest_first(relative, params.top_k)
+        return int(ids[_sample_index(softmax(divide(relative[ids], params)), params.top_p, uniform)])
+    probabilities = softmax(divide(relative, params))
     if params.top_p == 1:
         return _sample_all(probabilities, uniform)
-    ids = _largest_first(probabilities, min(_MAX_CANDIDATES, len(probabilities)))
+    ids = largest_first(probabilities, min(MAX_CANDIDATES, len(probabilities)))
     if len(ids) < len(probabilities) and probabilities[ids].sum() < params.top_p:
-        ids = _largest_first(probabilities, len(probabilities))
+        ids = largest_first(probabilities, len(probabilities))
     return int(ids[_sample_index(probabilities[ids], params.top_p, uniform)])
 
 
@@ -74,21 +113,6 @@ def _relative_to_max(logits: Logits, largest: Any) -> Logits:
     with np.errstate(over="ignore"):  # a difference of -inf is a probability of 0
         relative: Logits = logits - largest
     return relative
-
-
-def _largest_first(values: Logits, count: int) -> NDArray[np.intp]:
-    """Return the indices of the largest values in descending order of the values."""
-    ids = np.arange(len(values)) if count == len(values) else np.argpartition(values, -count)[-count:]
-    return ids[np.argsort(-values[ids], kind="stable")]
-
-
-def _softmax(relative: Logits, params: SamplingParams) -> Logits:
-    """Return the probabilities of logits whose maximum is 0."""
-    temperature = np.float32(min(params.temperature, _MAX_TEMPERATURE))
-    with np.errstate(over="ignore"):  # a quotient of -inf is a probability of 0
-        exponentials: Logits = np.exp(relative / temperature)
-    exponentials /= exponentials.sum()
-    return exponentials
 
 
 def _sample_index(probabilities: Logits, top_p: float, uniform: float) -> int:
