@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from litgpt.domain.errors import CorruptFile, InvalidArgument
-from litgpt.domain.formatting.bounded_text import summary_repr
+from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.token_arguments import (
     LogitsProcessor,
     parse_allowed_token_ids,
@@ -96,15 +96,7 @@ class SamplingParams:
     xtc_threshold: float = real_field(0.1, 0.5)
     logits_processor: tuple[LogitsProcessor, ...] = token_field(parse_logits_processors)
 
-    def __repr__(self) -> str:
-        # The parameters that LitGPT has, and those that are not neutral.
-        values = {
-            field.name: value
-            for field in attrs.fields(SamplingParams)
-            if (value := getattr(self, field.name)) != field.default
-            or field.name in ("temperature", "top_k", "top_p", "seed")
-        }
-        return summary_repr("SamplingParams", **values)
+    __repr__ = brief_repr
 
     @property
     def greedy(self) -> bool:

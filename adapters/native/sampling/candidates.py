@@ -3,7 +3,7 @@
 # V vocabulary, K candidates in descending order of their probability
 
 import math
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,65 +65,70 @@ def filter_candidates(relative: Logits, params: SamplingParams, *, xtc: bool) ->
 
     A token that a filter excludes has a probability of 0. The probabilities do not sum to 1.
     """
-    vocabulary = len(relative)
     log_min_p = math.log(params.min_p) if params.min_p > 0 else -math.inf
-    if params.top_k is not None and params.top_k < vocabulary:
+    if params.top_k is not None and params.top_k < len(relative):
         ids = largest_first(relative, params.top_k)
-        scaled = divide(relative[ids], params)
-        probabilities = softmax(scaled).astype(np.float64)
+        scaled = divide(relative[ids], params).astype(np.float64)
+        probabilities = _softmax(scaled)
     else:
-        all_scaled = divide(relative, params)
-        all_probabilities = softmax(all_scaled)
-        # Only these parameters leave the first tokens of the order; the others may need all of them.
-        count = (
-            MAX_CANDIDATES if params.typical_p == 1 and (params.top_p < 1 or params.min_p > 0) else vocabulary
-        )
-        ids = largest_first(all_scaled, min(count, vocabulary))
-        if len(ids) < vocabulary:
-            held = all_probabilities[ids].sum(dtype=np.float64)
-            if held < params.top_p and not all_scaled[ids[-1]] < log_min_p:
-                ids = largest_first(all_scaled, vocabulary)
-        scaled, probabilities = all_scaled[ids], all_probabilities[ids].astype(np.float64)
+        ids, scaled, probabilities = _most_likely(divide(relative, params), params, log_min_p)
     if params.typical_p < 1:
         probabilities = _keep_typical(scaled, probabilities, params.typical_p)
     if params.top_p < 1:
         probabilities = _keep_top_p(probabilities, params.top_p)
     if params.min_p > 0:
-        best = scaled[np.argmax(probabilities > 0)].astype(np.float64)
+        best = scaled[np.argmax(probabilities > 0)]
         probabilities = np.where(scaled - best >= log_min_p, probabilities, 0.0)
     if xtc:
         probabilities = _exclude_top_choices(probabilities, params.xtc_threshold)
     return ids, probabilities
 
 
-def _keep_typical(scaled: Logits, probabilities: Probabilities, mass: float) -> Probabilities:
+def _most_likely(
+    scaled: Logits, params: SamplingParams, log_min_p: float
+) -> tuple[Ids, NDArray[np.float64], Probabilities]:
+    """Return the ids (K,) of all tokens that top_p or min_p may leave, their logits and probabilities."""
+    # Only these parameters leave the first tokens of the order; the others may need all of them.
+    if params.typical_p == 1 and (params.top_p < 1 or params.min_p > 0) and len(scaled) > MAX_CANDIDATES:
+        ids = largest_first(scaled, MAX_CANDIDATES)
+        first = scaled[ids].astype(np.float64)
+        probabilities = np.exp(first) / np.exp(scaled).sum(dtype=np.float64)
+        if probabilities.sum() >= params.top_p or first[-1] < log_min_p:
+            return ids, first, probabilities
+    ids = largest_first(scaled, len(scaled))
+    ordered = scaled[ids].astype(np.float64)
+    return ids, ordered, _softmax(ordered)
+
+
+def _softmax(scaled: NDArray[np.float64]) -> Probabilities:
+    exponentials = np.exp(scaled)
+    exponentials /= exponentials.sum()
+    return exponentials
+
+
+def _keep_typical(scaled: NDArray[np.float64], probabilities: Probabilities, mass: float) -> Probabilities:
     """Keep the tokens whose information is the closest to the entropy, up to a total probability."""
-    surprisal = math.log(np.exp(scaled, dtype=np.float64).sum()) - scaled.astype(np.float64)
-    entropy = _product(probabilities, surprisal).sum()
+    surprisal = math.log(np.exp(scaled).sum()) - scaled
+    with np.errstate(invalid="ignore"):  # 0 * inf is 0 here
+        entropy = np.where(probabilities > 0, probabilities * surprisal, 0.0).sum()
     distance = np.abs(surprisal - entropy)
     order = np.argsort(distance, kind="stable")
     last = min(int((probabilities[order].cumsum() < mass).sum()), len(order) - 1)
-    return np.where(distance <= distance[order[last]], probabilities, 0.0)
+    kept = np.where(distance <= distance[order[last]], probabilities, 0.0)
+    kept /= kept.sum()
+    return kept
 
 
 def _keep_top_p(probabilities: Probabilities, top_p: float) -> Probabilities:
-    """Keep the first tokens up to a fraction of the total probability; at least one stays."""
-    cumulative = probabilities.cumsum()
-    before = cumulative - probabilities
-    outside = (before >= top_p * cumulative[-1]) & (before > 0)
-    return np.where(outside, 0.0, probabilities)
+    """Keep the first tokens up to a total probability; at least one stays."""
+    before = probabilities.cumsum() - probabilities
+    return np.where((before >= top_p) & (before > 0), 0.0, probabilities)
 
 
 def _exclude_top_choices(probabilities: Probabilities, threshold: float) -> Probabilities:
     """Exclude all tokens of at least this fraction of the total probability but the last one."""
-    above = np.flatnonzero(probabilities >= threshold * probabilities.sum())
-    above = above[probabilities[above] > 0]
+    above = np.flatnonzero((probabilities >= threshold * probabilities.sum()) & (probabilities > 0))
     if len(above) > 1:
         probabilities = probabilities.copy()
         probabilities[above[:-1]] = 0.0
     return probabilities
-
-
-def _product(probabilities: Any, surprisal: Any) -> Any:
-    with np.errstate(invalid="ignore"):  # 0 * inf is 0 here
-        return np.where(probabilities > 0, probabilities * surprisal, 0.0)

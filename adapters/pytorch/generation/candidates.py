@@ -95,14 +95,13 @@ def largest_first(values: Tensor, count: int) -> Tensor:
 
 
 def filter_candidates(
-    scaled: Tensor, probabilities: Tensor, settings: RowSettings, limit: CandidateLimit
+    scaled: Tensor, settings: RowSettings, limit: CandidateLimit
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the candidates (R, K), what they are likely (R, K), and which rows (R,) have enough candidates.
 
     Args:
         scaled: Logits (R, V) or, with `top_k`, (R, K) in descending order, divided by the temperature, and 0
             at most.
-        probabilities: Their softmax.
         settings: The parameters of the rows.
         limit: Which candidates to take.
 
@@ -114,7 +113,9 @@ def filter_candidates(
     else:
         ids = largest_first(scaled, limit.max_candidates)
     complete = limit.reason != "top_p" or limit.max_candidates == scaled.shape[-1]
-    scaled, weights = scaled.gather(-1, ids).to(precise), probabilities.gather(-1, ids).to(precise)
+    total = scaled.exp().sum(-1, keepdim=True, dtype=precise)
+    scaled = scaled.gather(-1, ids).to(precise)
+    weights = scaled.softmax(-1) if complete else scaled.exp() / total
     held = weights.sum(-1, keepdim=True)
     is_enough = (held >= settings.top_p) | (scaled[:, -1:] < settings.log_min_p) | complete
     weights = _keep_typical(scaled, weights, settings.typical_p)
@@ -133,14 +134,14 @@ def _keep_typical(scaled: Tensor, weights: Tensor, mass: Tensor) -> Tensor:
     sorted_distance, order = distance.sort(stable=True)
     last = (weights.gather(-1, order).cumsum(-1) < mass).sum(-1, keepdim=True)
     furthest = sorted_distance.gather(-1, last.clamp(max=scaled.shape[-1] - 1))
-    return weights.where((distance <= furthest) | (mass >= _ALL), 0.0)
+    kept = weights.where(distance <= furthest, 0.0)
+    return torch.where(mass < _ALL, kept / kept.sum(-1, keepdim=True), weights)
 
 
 def _keep_top_p(weights: Tensor, top_p: Tensor) -> Tensor:
-    """Keep the first tokens up to a fraction of the total probability; at least one stays."""
-    cumulative = weights.cumsum(-1)
-    before = cumulative - weights
-    return weights.masked_fill((before >= top_p * cumulative[:, -1:]) & (before > 0), 0.0)
+    """Keep the first tokens up to a total probability; at least one stays."""
+    before = weights.cumsum(-1) - weights
+    return weights.masked_fill((before >= top_p) & (before > 0), 0.0)
 
 
 def _exclude_top_choices(weights: Tensor, threshold: Tensor) -> Tensor:

@@ -147,12 +147,12 @@ def _sample_rows(relative: Tensor, settings: RowSettings, limit: CandidateLimit)
         ids = largest_first(relative, limit.max_candidates)
         relative = relative.gather(-1, ids)
     scaled = relative / settings.temperature.float()
-    probabilities = scaled.softmax(-1)
     is_enough: Tensor | None = None
     if limit.is_filtered:
-        order, probabilities, is_enough = filter_candidates(scaled, probabilities, settings, limit)
+        order, probabilities, is_enough = filter_candidates(scaled, settings, limit)
         ids = order if ids is None else ids
     else:
+        probabilities = scaled.softmax(-1)
         if limit.reason == "top_p":
             ids = largest_first(probabilities, limit.max_candidates)
             probabilities = probabilities.gather(-1, ids)
