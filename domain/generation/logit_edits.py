@@ -67,11 +67,9 @@ class LogitEdits:
     def add(self, row: int, state: SamplerState, history: TokenHistory, vocab_size: int) -> None:
         """Add the changes of one row."""
         params = state.params
-        if params.logit_bias:
-            ids, values = zip(*params.logit_bias, strict=True)
-            self.bias.add(row, ids, array("f", values))
+        self.bias.add(row, *history.bias)
         if params.allowed_token_ids is not None:
-            self.allowed[row] = array("q", params.allowed_token_ids)
+            self.allowed[row] = history.allowed
         if params.bad_words:
             _exclude(self.bad_words, row, history.excluded())
         if params.repetition_penalty != 1:

@@ -21,6 +21,8 @@ class TokenHistory:
         seen: The distinct tokens of the prompt and the answer, if there is a repetition penalty.
         generated: The distinct tokens of the answer, if there is a frequency or presence penalty.
         penalties: What these add to the logits of `generated`.
+        bias: The token ids of `logit_bias` and its values.
+        allowed: `allowed_token_ids`.
     """
 
     params: SamplingParams
@@ -29,9 +31,25 @@ class TokenHistory:
     seen: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     generated: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     penalties: "array[float]" = attrs.field(factory=lambda: array("f"), init=False)
+    bias: "tuple[array[int], array[float]]" = attrs.field(init=False)
+    allowed: "array[int]" = attrs.field(init=False)
     _dry: DryPenalties | None = attrs.field(default=None, init=False)
     _seen: set[int] = attrs.field(factory=set, init=False)
     _counts: dict[int, tuple[int, int]] = attrs.field(factory=dict, init=False)
+    _bad_tokens: "array[int]" = attrs.field(init=False)
+    _bad_sequences: dict[int, list[tuple[list[int], int]]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        params = self.params
+        self.bias = (
+            array("q", (token for token, _ in params.logit_bias)),
+            array("f", (value for _, value in params.logit_bias)),
+        )
+        self.allowed = array("q", params.allowed_token_ids or ())
+        self._bad_tokens = array("q", (sequence[0] for sequence in params.bad_words if len(sequence) == 1))
+        for *before, last in params.bad_words:
+            if before:
+                self._bad_sequences.setdefault(before[-1], []).append((before, last))
 
     @classmethod
     def of_prompt(cls, params: SamplingParams, prompt: Sequence[int]) -> "TokenHistory":
@@ -40,7 +58,7 @@ class TokenHistory:
         if params.repetition_penalty != 1:
             history._seen = set(prompt)
             history.seen = array("q", history._seen)
-        if params.logits_processor or any(len(sequence) > 1 for sequence in params.bad_words):
+        if params.logits_processor or history._bad_sequences:
             history.token_ids = list(prompt)
         if params.dry_multiplier:
             history._dry = DryPenalties(
@@ -70,13 +88,11 @@ class TokenHistory:
         """Return the penalties of DRY for the next token."""
         return {} if self._dry is None else self._dry.penalties()
 
-    def excluded(self) -> list[int]:
+    def excluded(self) -> "array[int]":
         """Return the tokens that would complete one of the sequences of `bad_words`."""
-        tokens = []
-        for *before, last in self.params.bad_words:
-            if not before or self.token_ids[-len(before) :] == before:
-                tokens.append(last)
-        return tokens
+        sequences = self._bad_sequences.get(self.token_ids[-1], ()) if self.token_ids else ()
+        ends = [last for before, last in sequences if self.token_ids[-len(before) :] == before]
+        return self._bad_tokens + array("q", ends)
 
     def _count(self, token: int) -> None:
         index, count = self._counts.get(token, (len(self.generated), 0))

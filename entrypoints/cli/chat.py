@@ -22,6 +22,10 @@ def chat(  # noqa: PLR0913 - one per option
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     tools: options.Tools = None,
@@ -48,7 +52,15 @@ def chat(  # noqa: PLR0913 - one per option
     from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
 
-    settings = options.sampling_kwargs(temperature, top_k, top_p) | {
+    settings = options.sampling_kwargs(
+        temperature,
+        top_k,
+        top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+    ) | {
         "max_new_tokens": max_new_tokens,
         "seed": seed,
         "stop": stop,

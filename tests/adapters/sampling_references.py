@@ -41,9 +41,11 @@ def edited_logits(engine: str, logits: Row, states: Sequence[SamplerState]) -> R
         result: Row = changed.numpy()
         return result
     inside = logits.copy()
-    with logit_edits.edited(inside, states) as is_edited:
-        assert is_edited
+    with logit_edits.edited(inside, states) as allowed:
         result = inside.copy()
+        for row, ids in allowed.items():
+            excluded = np.setdiff1d(np.arange(result.shape[-1]), ids)
+            result[row, excluded] = -np.inf
     np.testing.assert_array_equal(inside, logits)  # they are restored
     return result
 
@@ -59,7 +61,11 @@ def filtered_probabilities(
     """Return the probabilities (V,) that one of the engines samples from, for logits (V,)."""
     relative = logits - logits.max()
     if engine == "native":
-        ids, weights = candidates.filter_candidates(relative, params, xtc=xtc)
+        is_sorted = params.top_k is not None
+        order = candidates.largest_first(relative, params.top_k) if params.top_k else np.arange(len(logits))
+        scaled = candidates.divide(relative[order], params)
+        ids, weights = candidates.filter_candidates(scaled, params, xtc=xtc, is_sorted=is_sorted)
+        ids = order[ids]
     else:
         limit = torch_candidates.candidate_limit(params, len(logits), max_candidates)
         settings = torch_candidates.row_settings([params], [0.5], [xtc], torch.device("cpu"))

@@ -60,25 +60,32 @@ def needs_filters(params: SamplingParams) -> bool:
     return params.min_p > 0 or params.typical_p < 1 or params.xtc_probability > 0
 
 
-def filter_candidates(relative: Logits, params: SamplingParams, *, xtc: bool) -> tuple[Ids, Probabilities]:
-    """Return the candidates (K,) of finite logits (V,) whose maximum is 0, and what they are likely, (K,).
+def filter_candidates(
+    scaled: Logits, params: SamplingParams, *, xtc: bool, is_sorted: bool
+) -> tuple[Ids, Probabilities]:
+    """Return the candidates (K,) and their probabilities (K,).
+
+    Args:
+        scaled: Logits (V,) divided by the temperature, whose maximum is 0.
+        params: The sampling parameters; `top_k` is not applied.
+        xtc: Whether XTC applies.
+        is_sorted: Whether all logits are candidates in descending order.
 
     A token that a filter excludes has a probability of 0. The probabilities do not sum to 1.
     """
     log_min_p = math.log(params.min_p) if params.min_p > 0 else -math.inf
-    if params.top_k is not None and params.top_k < len(relative):
-        ids = largest_first(relative, params.top_k)
-        scaled = divide(relative[ids], params).astype(np.float64)
-        probabilities = _softmax(scaled)
+    if is_sorted:
+        ids, ordered = np.arange(len(scaled)), scaled.astype(np.float64)
+        probabilities = _softmax(ordered)
     else:
-        ids, scaled, probabilities = _most_likely(divide(relative, params), params, log_min_p)
+        ids, ordered, probabilities = _most_likely(scaled, params, log_min_p)
     if params.typical_p < 1:
-        probabilities = _keep_typical(scaled, probabilities, params.typical_p)
+        probabilities = _keep_typical(ordered, probabilities, params.typical_p)
     if params.top_p < 1:
         probabilities = _keep_top_p(probabilities, params.top_p)
     if params.min_p > 0:
-        best = scaled[np.argmax(probabilities > 0)]
-        probabilities = np.where(scaled - best >= log_min_p, probabilities, 0.0)
+        best = ordered[np.argmax(probabilities > 0)]
+        probabilities = np.where(ordered - best >= log_min_p, probabilities, 0.0)
     if xtc:
         probabilities = _exclude_top_choices(probabilities, params.xtc_threshold)
     return ids, probabilities

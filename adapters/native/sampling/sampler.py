@@ -41,21 +41,30 @@ def sample(logits: Logits, states: Sequence[SamplerState]) -> list[int]:
     """
     uniforms = [0.0 if state.params.greedy else state.uniform() for state in states]
     excludes_top = [state.excludes_top_choices() for state in states]
-    best, largest = _maxima(logits)
-    bad = np.flatnonzero(~np.isfinite(largest))
-    if bad.size:
-        raise NonFiniteLogits(bad.tolist(), len(states))
-    with edited(logits, states) as is_edited:
-        if is_edited:
-            best, largest = _maxima(logits)
-            if not np.isfinite(largest).all():
-                raise AllTokensExcluded
+    logits = np.ascontiguousarray(logits)
+    with edited(logits, states) as allowed:
+        best, largest = _maxima(logits)
         tokens: list[int] = best.tolist()
+        for row, ids in allowed.items():
+            values = logits[row, ids]
+            at = values.argmax()
+            tokens[row], largest[row] = int(ids[at]), values[at]
+        is_finite = bool(np.isfinite(largest).all())
         for row, (state, uniform) in enumerate(zip(states, uniforms, strict=True)):
-            if not state.params.greedy:
-                tokens[row] = _sample_row(
-                    logits[row], largest[row], state.params, uniform, xtc=excludes_top[row]
+            if is_finite and not state.params.greedy:
+                values = logits[row, allowed[row]] if row in allowed else logits[row]
+                index = _sample_row(
+                    values,
+                    largest[row],
+                    state.params,
+                    uniform,
+                    vocab_size=logits.shape[-1],
+                    xtc=excludes_top[row],
                 )
+                tokens[row] = int(allowed[row][index]) if row in allowed else index
+    if not is_finite:
+        bad = np.flatnonzero(~np.isfinite(_maxima(logits)[1]))
+        raise NonFiniteLogits(bad.tolist(), len(states)) if bad.size else AllTokensExcluded
     return tokens
 
 
@@ -89,18 +98,28 @@ def _maxima(logits: Logits) -> tuple[NDArray[np.intp], Logits]:
 
 
 def _sample_row(
-    logits: Logits, largest: np.float32, params: SamplingParams, uniform: float, *, xtc: bool
+    logits: Logits,
+    largest: np.float32,
+    params: SamplingParams,
+    uniform: float,
+    *,
+    vocab_size: int,
+    xtc: bool,
 ) -> int:
-    """Sample a token from finite logits (V,) whose maximum is `largest`."""
-    relative = _relative_to_max(logits, largest)
+    """Sample an index of some or all of the finite logits (V,), whose maximum is `largest`."""
+    top = None
+    if params.top_k is not None and params.top_k < vocab_size:
+        top = largest_first(logits, min(params.top_k, len(logits)))
+        logits = logits[top]
+    scaled = divide(_relative_to_max(logits, largest), params)
     if needs_filters(params):
-        ids, weights = filter_candidates(relative, params, xtc=xtc)
+        ids, weights = filter_candidates(scaled, params, xtc=xtc, is_sorted=top is not None)
         cumulative = weights.cumsum()
-        return int(ids[_search(cumulative, float(cumulative[-1]) * uniform, float(cumulative[-1]))])
-    if params.top_k is not None and params.top_k < len(relative):
-        ids = largest_first(relative, params.top_k)
-        return int(ids[_sample_index(softmax(divide(relative[ids], params)), params.top_p, uniform)])
-    probabilities = softmax(divide(relative, params))
+        index = int(ids[_search(cumulative, float(cumulative[-1]) * uniform, float(cumulative[-1]))])
+        return index if top is None else int(top[index])
+    probabilities = softmax(scaled)
+    if top is not None:
+        return int(top[_sample_index(probabilities, params.top_p, uniform)])
     if params.top_p == 1:
         return _sample_all(probabilities, uniform)
     ids = largest_first(probabilities, min(MAX_CANDIDATES, len(probabilities)))

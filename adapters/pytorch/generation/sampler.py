@@ -97,7 +97,7 @@ def sample_candidates(
             [xtc[row] for row in rows],
             logits.device,
         )
-        sampled = _sample_rows(_relative_to_max(selected, top), settings, limit)
+        sampled = _sample_rows(selected, top, settings, limit)
         tokens = tokens.index_copy(0, index, sampled)
     return tokens.where(is_finite, _NON_FINITE)
 
@@ -139,14 +139,17 @@ def _relative_to_max(logits: Tensor, best: Tensor) -> Tensor:
     return relative.masked_fill(~(best > -torch.inf), 0.0)  # such a row has no valid token
 
 
-def _sample_rows(relative: Tensor, settings: RowSettings, limit: CandidateLimit) -> Tensor:
-    """Return a token for each row, (R,), or `_MORE_CANDIDATES` if the candidates have less than top_p."""
-    vocabulary, precise = relative.shape[-1], precise_dtype(relative.device)
+def _sample_rows(logits: Tensor, best: Tensor, settings: RowSettings, limit: CandidateLimit) -> Tensor:
+    """Return a token for each row of `logits` (R, V), (R,), or `_MORE_CANDIDATES`.
+
+    `best` has the maximum of each row, (R,).
+    """
+    vocabulary, precise = logits.shape[-1], precise_dtype(logits.device)
     ids: Tensor | None = None
     if limit.reason == "top_k":
-        ids = largest_first(relative, limit.max_candidates)
-        relative = relative.gather(-1, ids)
-    scaled = relative / settings.temperature.float()
+        ids = largest_first(logits.float(), limit.max_candidates)
+        logits = logits.gather(-1, ids)
+    scaled = _relative_to_max(logits, best) / settings.temperature.float()
     is_enough: Tensor | None = None
     if limit.is_filtered:
         order, probabilities, is_enough = filter_candidates(scaled, settings, limit)
