@@ -71,9 +71,11 @@ def filtered_probabilities(
         settings = torch_candidates.row_settings([params], [0.5], [xtc], torch.device("cpu"))
         row = torch.from_numpy(relative)[None]
         top = torch_candidates.largest_first(row, limit.max_candidates)
-        scaled = (row.gather(-1, top) if limit.reason == "top_k" else row) / settings.temperature.float()
-        order, kept, is_enough = torch_candidates.filter_candidates(scaled, settings, limit)
-        ids = (top.gather(-1, order) if limit.reason == "top_k" else order)[0].numpy()
+        some = row.gather(-1, top) if limit.reason == "top_k" else row
+        found, kept, is_enough = torch_candidates.filter_candidates(
+            some / settings.temperature.float(), settings, limit
+        )
+        ids = (top.gather(-1, found) if limit.reason == "top_k" else found)[0].numpy()
         if not is_enough.all():
             return filtered_probabilities(engine, logits, params, xtc=xtc, max_candidates=None)
         weights = kept[0].numpy()

@@ -54,7 +54,8 @@ def ids(llm: LLM) -> list[int]:
 def logits(llm: LLM, ids: list[int]) -> Row:
     """The logits (T, V) of a real model after each token of a text."""
     with torch.inference_mode():
-        return llm(torch.tensor(ids)[None])[0].float().numpy()
+        rows: Row = llm(torch.tensor(ids)[None])[0].float().numpy()
+    return rows
 
 
 @pytest.fixture(params=ENGINES)
@@ -175,9 +176,9 @@ def warped(row: Row, settings: dict[str, Any]) -> torch.Tensor:
         "min_p": MinPLogitsWarper,
     }
     used = [make(settings[name]) for name, make in warpers.items() if name in settings]
-    scores = LogitsProcessorList(used)(
-        torch.zeros(1, 1, dtype=torch.long), torch.from_numpy(row).double()[None]
-    )
+    no_ids: Any = torch.zeros(1, 1, dtype=torch.long)
+    scores: Any = torch.from_numpy(row).double()[None]
+    scores = LogitsProcessorList(used)(no_ids, scores)
     probabilities: torch.Tensor = scores[0].softmax(-1)
     return probabilities
 

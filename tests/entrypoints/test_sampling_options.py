@@ -78,7 +78,7 @@ def test_stop_tokens_and_stop_strings_of_a_call(llm: LLM) -> None:
 
 def test_penalties_count_tokens_of_the_prompt_or_of_the_answer(llm: LLM) -> None:
     prompt = "one two one two one two one two one"
-    options = {"apply_chat_template": False, "max_new_tokens": 6, "ignore_eos": True}
+    options: dict[str, Any] = {"apply_chat_template": False, "max_new_tokens": 6, "ignore_eos": True}
     repeated = answer(llm, prompt, **options)
     assert repeated.text.startswith(" two two two")
     assert " two" not in answer(llm, prompt, repetition_penalty=2.0, **options).text
@@ -90,14 +90,14 @@ def test_penalties_count_tokens_of_the_prompt_or_of_the_answer(llm: LLM) -> None
 
 def test_dry_stops_at_its_sequence_breakers(llm: LLM) -> None:
     prompt = "a b c\na b c\na b"
-    options = {"apply_chat_template": False, "max_new_tokens": 1, "dry_multiplier": 100.0}
+    options: dict[str, Any] = {"apply_chat_template": False, "max_new_tokens": 1, "dry_multiplier": 100.0}
     assert answer(llm, prompt, **options, dry_sequence_breakers=None).text != " c"
     assert answer(llm, prompt, **options, dry_sequence_breakers=[" b"]).text == " c"
     assert answer(llm, prompt, **options, dry_allowed_length=3).text == " c"
 
 
 def test_n_answers_have_the_seeds_that_follow(llm: LLM) -> None:
-    options = {"max_new_tokens": 8, "top_k": None, "temperature": 1.0}
+    options: dict[str, Any] = {"max_new_tokens": 8, "top_k": None, "temperature": 1.0}
     alone = [llm.generate(QUESTION, seed=seed, **options) for seed in (3, 4, 5)]
     assert llm.generate(QUESTION, seed=3, n=3, **options) == alone
     assert llm.generate(QUESTION, seed=3, n=1, **options) == alone[:1]
