@@ -54,6 +54,15 @@ def test_streamed_text_is_shown_the_same_for_any_chunking(
     assert "".join(shown(stops, pieces)) == expected
 
 
+def test_an_included_stop_string_stays_in_the_text() -> None:
+    for pieces in (["one END two"], list("one END two")):
+        stopper = StopStringMatcher(StopStrings(("END", "one E!", "<|user|>"), included=("END",)))
+        assert "".join(map(stopper.push, pieces)) + stopper.flush() == "one END"
+        assert stopper.stopped
+    stopper = StopStringMatcher(StopStrings(("END", "<|user|>"), included=("END",)))
+    assert stopper.push("one <|user|> END") == "one "
+
+
 @pytest.mark.parametrize("stop", [3, ["a", 3], {"a": 1}])
 def test_an_invalid_stop_string_is_refused(stop: object) -> None:
     with pytest.raises(WrongType, match="stop"):
