@@ -7,6 +7,7 @@ import attrs
 from litgpt.application.generate_text import GenerateText
 from litgpt.domain.benchmark import BANDWIDTH_SHARE, DECODE_SPEED, BenchmarkResult
 from litgpt.domain.generation.request import Completion, GenerationRequest
+from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
 from litgpt.domain.ports import Generator, Profiler, Tokenizer
 from litgpt.domain.progress import Progress, Reporter
 
@@ -20,7 +21,7 @@ class Benchmark:
     profiler: Profiler
 
     def __call__(
-        self, requests: Sequence[GenerationRequest], *, stop_strings: tuple[str, ...] = ()
+        self, requests: Sequence[GenerationRequest], *, stop_strings: StopStrings = NO_STOP_STRINGS
     ) -> tuple[list[Completion], BenchmarkResult]:
         """Generate once and return the answers and the measurements."""
         self.profiler.reset_peak()
@@ -50,7 +51,7 @@ class Benchmark:
         requests: Sequence[GenerationRequest],
         report: Reporter,
         *,
-        stop_strings: tuple[str, ...] = (),
+        stop_strings: StopStrings = NO_STOP_STRINGS,
     ) -> tuple[str, dict[str, list[float]]]:
         """Generate several times after a warm-up; return the last answer and the measurements by name.
 

@@ -10,6 +10,7 @@ from litgpt.domain.chat.messages import Message, Messages, parse_message, parse_
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.request import CompletionChunk, GenerationRequest
+from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
 from litgpt.domain.ports import PrefixCache
 
 
@@ -19,7 +20,7 @@ class TurnOptions:
 
     renderer: RenderPrompt
     request: Callable[[list[int]], GenerationRequest]
-    stop_strings: tuple[str, ...] = ()
+    stop_strings: StopStrings = NO_STOP_STRINGS
 
 
 @attrs.define

@@ -1,11 +1,17 @@
 """Generate text: stream tokens from a generator and decode them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from litgpt.domain.generation.request import Completion, CompletionChunk, FinishReason, GenerationRequest
-from litgpt.domain.generation.stop_strings import StopStringMatcher
+from litgpt.domain.generation.request import (
+    Completion,
+    CompletionChunk,
+    FinishReason,
+    GenerationRequest,
+    TokenEvent,
+)
+from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
 from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder, Tokenizer
 
 
@@ -17,13 +23,20 @@ class _Answer:
     chunks: list[str] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
+    top_logprobs: list[Mapping[int, float]] = attrs.field(factory=list)
 
-    def add(self, token: int, logprob: float | None, *, visible: bool) -> str:
+    def add(self, event: TokenEvent) -> str:
         """Add a token and return the text that cannot be part of a stop string."""
-        self.token_ids.append(token)
-        if logprob is not None:
-            self.logprobs.append(logprob)
-        return self._append(self.stop_matcher.push(self.decoder.push(token))) if visible else ""
+        self.token_ids.append(event.token)
+        if event.logprob is not None:
+            self.logprobs.append(event.logprob)
+        if event.top_logprobs is not None:
+            self.top_logprobs.append(event.top_logprobs)
+        if event.finish_reason == "stop":  # the stop token is part of the ids, but not of the text
+            return ""
+        text = self.decoder.push(event.token)
+        too_early = len(self.token_ids) <= self.request.sampling_params.min_tokens
+        return self._append(text if too_early else self.stop_matcher.push(text))
 
     def finish(self) -> str:
         """Return the withheld text at the end of the answer."""
@@ -38,6 +51,7 @@ class _Answer:
             text="".join(self.chunks),
             token_ids=tuple(self.token_ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
+            top_logprobs=tuple(self.top_logprobs) if self.request.top_logprobs else None,
             finish_reason=reason,
             prompt_tokens=len(self.request.prompt),
         )
@@ -54,7 +68,7 @@ class GenerateText:
         self,
         requests: Sequence[GenerationRequest],
         *,
-        stop_strings: tuple[str, ...] = (),
+        stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
     ) -> Iterator[CompletionChunk]:
         """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
@@ -73,7 +87,7 @@ class GenerateText:
         self,
         requests: Sequence[GenerationRequest],
         *,
-        stop_strings: tuple[str, ...] = (),
+        stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
     ) -> list[Completion]:
         """Return the complete answers, in the order of the requests."""
@@ -91,8 +105,7 @@ class GenerateText:
                     yield CompletionChunk(index, "", completion=answer.completion("length"))
             for event in generation:
                 answer = answers[event.index]
-                # The stop token is part of the ids, but not of the text.
-                piece = answer.add(event.token, event.logprob, visible=event.finish_reason != "stop")
+                piece = answer.add(event)
                 reason = event.finish_reason
                 if answer.stop_matcher.stopped:
                     reason = "stop"
@@ -100,6 +113,8 @@ class GenerateText:
                 elif reason is not None:
                     piece += answer.finish()
                 completion = answer.completion(reason) if reason is not None else None
-                yield CompletionChunk(event.index, piece, event.token, event.logprob, completion)
+                yield CompletionChunk(
+                    event.index, piece, event.token, event.logprob, completion, event.top_logprobs
+                )
         finally:
             generation.close()

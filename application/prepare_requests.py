@@ -1,80 +1,49 @@
-"""Validate generation options and build requests for the generator."""
+"""Build requests for the generator from prompts and generation options."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
+from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.application.render_prompt import RenderPrompt, split_prompts, to_messages
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
 from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault, SamplingParams
-from litgpt.domain.generation.stop_strings import parse_stop_strings
-from litgpt.domain.validators import flag, is_flag, is_flag_or_none
+from litgpt.domain.generation.stop_strings import StopStrings
+from litgpt.domain.validators import flag, integer
 
-
-@attrs.frozen(kw_only=True)
-class GenerationOptions:
-    """Generation options of a call, validated before any work is done.
-
-    Attributes:
-        max_new_tokens: The maximum length of each answer; None: up to the context length.
-        temperature: See `SamplingParams`, also for the next three; MODEL_DEFAULT: the model's setting.
-        parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
-            that is the whole prompt, not in messages of a chat template or prompt style.
-    """
-
-    max_new_tokens: int | None = 50
-    temperature: float | ModelDefault = MODEL_DEFAULT
-    top_k: int | ModelDefault | None = MODEL_DEFAULT
-    top_p: float | ModelDefault = MODEL_DEFAULT
-    seed: int | None = None
-    stop: str | Sequence[str] | None = None
-    logprobs: bool = attrs.field(default=False, validator=is_flag)
-    parse_special_tokens: bool | None = attrs.field(default=None, validator=is_flag_or_none)
-    stop_strings: tuple[str, ...] = attrs.field(init=False)
-
-    @stop_strings.default
-    def _stop_strings(self) -> tuple[str, ...]:
-        return parse_stop_strings(self.stop)
-
-    def __attrs_post_init__(self) -> None:
-        self.to_request([0], frozenset(), SamplingParams(), context_length=1)
-
-    def sampling_params(self, defaults: SamplingParams) -> SamplingParams:
-        """Return the sampling parameters, with the model's `defaults` for MODEL_DEFAULT."""
-        own = {field.name: getattr(self, field.name) for field in attrs.fields(SamplingParams)}
-        return attrs.evolve(
-            defaults, **{name: value for name, value in own.items() if value is not MODEL_DEFAULT}
-        )
-
-    def to_request(
-        self,
-        prompt_ids: list[int],
-        stop_token_ids: frozenset[int],
-        defaults: SamplingParams,
-        *,
-        context_length: int,
-    ) -> GenerationRequest:
-        """Return a request for a prompt of token ids, with the model's stop tokens and defaults."""
-        return GenerationRequest(
-            prompt=prompt_ids,
-            max_new_tokens=context_length if self.max_new_tokens is None else self.max_new_tokens,
-            sampling_params=self.sampling_params(defaults),
-            stop_token_ids=stop_token_ids,
-            logprobs=self.logprobs,
-        )
+T = TypeVar("T")
 
 
 @attrs.frozen
 class PreparedRequests:
-    """Requests for the generator; `is_batch` is whether the caller passed a list of prompts."""
+    """Requests for the generator.
+
+    Attributes:
+        requests: `n` consecutive ones for each prompt.
+        stop_strings: See `GenerateText.stream`.
+        is_batch: Whether the caller passed a list of prompts.
+        n: The number of answers to a prompt; None: one, which is not in a list.
+    """
 
     requests: list[GenerationRequest]
-    stop_strings: tuple[str, ...]
+    stop_strings: StopStrings
     is_batch: bool
+    n: int | None = None
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there is a list of answers."""
+        return self.is_batch or self.n is not None
+
+    def group(self, answers: Sequence[T]) -> T | list[T] | list[list[T]]:
+        """Return the answer to a prompt; or a list, for a list of prompts or with `n`; or a list of lists."""
+        if self.n is None:
+            return list(answers) if self.is_batch else answers[0]
+        groups = [list(answers[at : at + self.n]) for at in range(0, len(answers), self.n)]
+        return groups if self.is_batch else groups[0]
 
 
 def make_prompt_renderer(
@@ -104,15 +73,19 @@ def prepare_requests(
     *,
     context_length: int,
     renderer: RenderPrompt | None = None,
+    n: int | None = None,
 ) -> PreparedRequests:
     """Return the requests for one prompt (a string or a list of messages) or a list of them.
 
     Raises:
-        InvalidArgument: A prompt is empty.
+        InvalidArgument: A prompt is empty, or a token id is outside the vocabulary.
         WrongType: A prompt has another type.
         UnsupportedPrompt: The model's prompt style does not support the messages.
     """
+    if n is not None:
+        n = integer("n", n, 1, "a positive integer or None")
     renderer = renderer or make_prompt_renderer(loaded)
+    to_request = options.request_factory(loaded, context_length=context_length)
     prompts, is_batch = split_prompts(prompt)
     requests = []
     for entry in prompts:
@@ -123,9 +96,12 @@ def prepare_requests(
             parse = renderer.raw or (isinstance(entry, str) and loaded.prompt_style is PLAIN)
         parser = attrs.evolve(renderer, parse_special_tokens=parse)
         ids = parser.encode(parser.render(to_messages(entry, sys_prompt)))
-        requests.append(
-            options.to_request(
-                ids, loaded.stop_token_ids, loaded.sampling_params, context_length=context_length
-            )
-        )
-    return PreparedRequests(requests, (*options.stop_strings, *loaded.stop_strings), is_batch)
+        requests += _repeat(to_request(ids), n or 1)
+    return PreparedRequests(requests, options.all_stop_strings(loaded), is_batch, n)
+
+
+def _repeat(request: GenerationRequest, n: int) -> list[GenerationRequest]:
+    """Return a request `n` times, with the seeds that follow its seed, as in vLLM."""
+    params = request.sampling_params
+    seeds = [None if params.seed is None else params.seed + number for number in range(n)]
+    return [attrs.evolve(request, sampling_params=attrs.evolve(params, seed=seed)) for seed in seeds]

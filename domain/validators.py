@@ -66,15 +66,16 @@ def real(
     most: float = math.inf,
     *,
     below: float = math.inf,
+    above: float = -math.inf,
     more: str = "",
 ) -> float:
-    """Return an argument as a finite float from `least` to `most`, and less than `below`.
+    """Return an argument as a finite float from `least` to `most`, less than `below`, and more than `above`.
 
     Raises:
         WrongType: It is not a number, or it is a boolean or a string.
         InvalidArgument: It is NaN, infinite or out of bounds; `more` names other valid values, as " or None".
     """
-    expected = _numbers_from(least, most, below) + more
+    expected = _numbers_from(least, most, below, above) + more
     if _is_flag(value) or not hasattr(type(value), "__float__"):
         raise WrongType(name, value, expected)
     try:
@@ -83,7 +84,7 @@ def real(
         raise InvalidArgument(name, value, expected) from error
     except (TypeError, ValueError, RuntimeError) as error:  # an array of several numbers
         raise WrongType(name, value, expected) from error
-    if not (least <= number <= most and number < below and math.isfinite(number)):
+    if not (least <= number <= most and above < number < below and math.isfinite(number)):
         raise InvalidArgument(name, value, expected)
     return number
 
@@ -124,9 +125,21 @@ def integer_field(default: int | None, least: int) -> Any:
     return attrs.field(default=default, converter=as_integer(least, none=default is None))
 
 
-def real_field(default: float, most: float = math.inf, *, below: float = math.inf) -> Any:
-    """Return a field for a non-negative number."""
-    return attrs.field(default=default, converter=as_real(most, below=below))
+def real_field(
+    default: float,
+    most: float = math.inf,
+    *,
+    least: float = 0,
+    below: float = math.inf,
+    above: float = -math.inf,
+) -> Any:
+    """Return a field for a number, which is not negative by default."""
+    return attrs.field(
+        default=default,
+        converter=_converter(
+            lambda name, value: real(name, value, least, most, below=below, above=above), none=False
+        ),
+    )
 
 
 def as_integer(least: int, *, none: bool = False) -> Any:
@@ -194,7 +207,9 @@ def integers_from(least: int) -> str:
     return usual.get(least, f"an integer of at least {least}")
 
 
-def _numbers_from(least: float, most: float, below: float) -> str:
+def _numbers_from(least: float, most: float, below: float, above: float) -> str:
+    if above > -math.inf:
+        return f"a finite number above {above:g}" + (f", at most {most:g}" if most < math.inf else "")
     if below < math.inf:
         return f"a number from {least:g} to below {below:g}"
     if most < math.inf:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from litgpt.adapters.native.model import PAGE_SIZE, NativeModel, NativeSequence
-from litgpt.adapters.native.sampler import Logits, log_probabilities, sample
+from litgpt.adapters.native.sampling.candidates import Logits
+from litgpt.adapters.native.sampling.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.scheduler import StepLimits
@@ -57,7 +58,7 @@ class NativeRunner:
         return self.model.rope_values(length)
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
-        return SamplerState(request.sampling_params, self.random_seed)
+        return SamplerState(request.sampling_params, self.random_seed, request.prompt, request.stop_token_ids)
 
     def new_sequence(self, length: int) -> NativeSequence:
         return self.model.new_sequence(length)
@@ -76,6 +77,11 @@ class NativeRunner:
 
     def log_probabilities(self, logits: Logits, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
         return log_probabilities(_select(logits, rows), tokens)
+
+    def top_log_probabilities(
+        self, logits: Logits, rows: Sequence[int], counts: Sequence[int]
+    ) -> list[dict[int, float] | None]:
+        return top_log_probabilities(_select(logits, rows), counts)
 
     def release(self, sequence: NativeSequence) -> None:
         sequence.close()

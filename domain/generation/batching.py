@@ -11,7 +11,7 @@ these are finished. It bounds the memory for KV caches and logits."""
 
 
 def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_size: int) -> None:
-    """Check the prompts of one call.
+    """Check the prompts of one call, and the token ids of its sampling parameters.
 
     Raises:
         PromptTooLong: A prompt fills the context.
@@ -23,6 +23,7 @@ def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_siz
         for bad in (min(request.prompt), max(request.prompt)):
             if not 0 <= bad < vocab_size:
                 raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocab_size - 1}")
+        request.sampling_params.check_vocabulary(vocab_size)
 
 
 def batches(

@@ -14,14 +14,12 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
 
     Attributes:
         rows: The affected prompts, counted from 0.
-        tokens: The tokens that were drawn for the other prompts, and -1 for the affected ones.
         where: The first module whose output is not finite, and the reason; None if unknown.
     """
 
     rows: Sequence[int] = ()
     num_prompts: int = 1
     where: str | None = None
-    tokens: Sequence[int] = attrs.field(default=(), repr=False)
 
     def __str__(self) -> str:
         of = f" for prompt {join_names([str(row) for row in self.rows])}" if self.num_prompts > 1 else ""
@@ -30,6 +28,17 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
             f"The model's logits are not finite numbers{of} (NaN, +inf, or -inf for every token).{first} "
             "If weights are damaged, download or convert them again; if activations overflow, use another "
             "precision, such as precision='bf16-true' or '32-true'."
+        )
+
+
+class AllTokensExcluded(LitGPTError, ValueError):
+    """The sampling parameters of a request exclude every token, or a logits processor did."""
+
+    def __str__(self) -> str:
+        return (
+            "The sampling parameters exclude every token. Allow more tokens: allowed_token_ids, bad_words "
+            "and min_tokens exclude tokens, and a logits_processor must return a finite number for at least "
+            "one token and neither NaN nor +inf for any."
         )
 
 

@@ -1,6 +1,6 @@
 """Requests and events of a Generator, in token ids, and completions in text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -24,6 +24,7 @@ class GenerationRequest:
         sampling_params: The sampling parameters.
         stop_token_ids: Tokens that end the answer; the stop token is included in the answer's ids.
         logprobs: Whether each event has the log-probability of its token.
+        top_logprobs: The number of likeliest tokens whose log-probabilities each event has.
         priority: Requests with lower values are computed first.
     """
 
@@ -32,6 +33,7 @@ class GenerationRequest:
     sampling_params: SamplingParams = attrs.field(factory=SamplingParams)
     stop_token_ids: frozenset[int] = frozenset()
     logprobs: bool = False
+    top_logprobs: int = integer_field(0, 0)
     priority: int = 0
 
     __repr__ = brief_repr
@@ -48,9 +50,10 @@ class TokenEvent:
     Attributes:
         index: The index of the request.
         token: The token's id.
-        logprob: The natural logarithm of its probability under the model (before top_k, temperature and
-            top_p), if requested.
+        logprob: The natural logarithm of its probability under the model (before all sampling parameters),
+            if requested.
         finish_reason: Why the answer ends with this token; None otherwise.
+        top_logprobs: The likeliest tokens in descending order, with such logarithms, if requested.
         cached_tokens: The number of tokens of the prompt whose KV cache was reused.
     """
 
@@ -58,6 +61,7 @@ class TokenEvent:
     token: int
     logprob: float | None = None
     finish_reason: FinishReason | None = None
+    top_logprobs: Mapping[int, float] | None = None
     cached_tokens: int = 0
 
 
@@ -68,7 +72,10 @@ class Completion:
     Attributes:
         text: The answer, without the prompt, stop token and stop string.
         token_ids: Its tokens, including the stop token.
-        logprobs: The log-probability of each token, if requested.
+        logprobs: The log-probability of each token under the model, before all sampling parameters, if
+            requested.
+        top_logprobs: For each token, the likeliest tokens at its place in descending order, with their
+            log-probabilities, if requested.
         finish_reason: `stop`, `length` or `cancelled`.
         prompt_tokens: The number of tokens of the prompt.
     """
@@ -76,6 +83,7 @@ class Completion:
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[Mapping[int, float], ...] | None = None
     finish_reason: FinishReason
     prompt_tokens: int
 
@@ -96,6 +104,7 @@ class CompletionChunk:
         token: The token's id; None only if the answer has no tokens.
         logprob: Its log-probability, if requested.
         completion: The complete answer, in its last chunk; None before.
+        top_logprobs: The likeliest tokens at this place with their log-probabilities, if requested.
     """
 
     index: int
@@ -103,5 +112,6 @@ class CompletionChunk:
     token: int | None = None
     logprob: float | None = None
     completion: Completion | None = None
+    top_logprobs: Mapping[int, float] | None = None
 
     __repr__ = brief_repr

@@ -1,30 +1,62 @@
-"""The random state of one request."""
+"""The random state and the token history of one request."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.generation.token_history import TokenHistory
 
 
 @attrs.define
 class SamplerState:
-    """The sampling parameters and the random state of one request.
+    """The sampling parameters, the random state and the token history of one request.
 
-    `random_seed` returns the seed of a request that has none.
+    Attributes:
+        params: The sampling parameters.
+        random_seed: Returns the seed of a request that has none.
+        prompt: The token ids of the prompt.
+        stop_token_ids: Tokens that are not sampled before `min_tokens`.
+        history: The tokens so far; None if no parameter depends on them.
     """
 
     params: SamplingParams
     random_seed: Callable[[], int] = attrs.field(repr=False)
+    prompt: Sequence[int] = attrs.field(default=(), repr=False)
+    stop_token_ids: frozenset[int] = frozenset()
+    history: TokenHistory | None = attrs.field(default=None, init=False, repr=False)
     _uniform: random.Random = attrs.field(init=False, repr=False)
+    _draws: list[float] = attrs.field(factory=list, init=False, repr=False)
+    _next_draw: int = attrs.field(default=0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         seed = self.params.seed
         if seed is None and not self.params.greedy:
             seed = self.random_seed()
         self._uniform = random.Random(seed)  # noqa: S311 - not cryptography
+        if self.params.changes_logits:
+            self.history = TokenHistory.of_prompt(self.params, self.prompt)
 
     def uniform(self) -> float:
         """Return the next random number in [0, 1)."""
-        return self._uniform.random()
+        if self._next_draw == len(self._draws):
+            self._draws.append(self._uniform.random())
+        self._next_draw += 1
+        return self._draws[self._next_draw - 1]
+
+    def retry(self) -> None:
+        """Let sampling the next token begin again with the same random numbers, after an error."""
+        self._next_draw = 0
+
+    def excludes_top_choices(self) -> bool:
+        """Return whether XTC applies to the next token; it draws a random number only if XTC is enabled."""
+        probability = self.params.xtc_probability
+        return probability > 0 and not self.params.greedy and self.uniform() < probability
+
+    def append(self, token: int) -> None:
+        """Add a token to the answer."""
+        self._draws.clear()
+        self._next_draw = 0
+        if self.history is not None:
+            self.history.append(token)

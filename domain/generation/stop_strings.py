@@ -1,4 +1,4 @@
-"""Stop strings, which end an answer and are not part of it."""
+"""Stop strings, which end an answer and usually are not part of it."""
 
 from collections.abc import Sequence
 
@@ -19,30 +19,48 @@ def parse_stop_strings(stop: object) -> tuple[str, ...]:
     return tuple(strings)
 
 
+@attrs.frozen
+class StopStrings:
+    """Strings that end an answer.
+
+    Attributes:
+        strings: The stop strings. The match that ends first counts; among several, the longest.
+        included: Those that stay in the text.
+    """
+
+    strings: tuple[str, ...] = ()
+    included: tuple[str, ...] = ()
+
+
+NO_STOP_STRINGS = StopStrings()
+
+
 @attrs.define
 class StopStringMatcher:
     """Streams text, and withholds text that may be the beginning of a stop string.
 
     Attributes:
-        stop_strings: The stop strings. The match that ends first counts; among several, the longest.
+        stop_strings: The stop strings.
         stopped: Whether a stop string was found; no text is returned after it.
     """
 
-    stop_strings: tuple[str, ...]
+    stop_strings: StopStrings
     stopped: bool = attrs.field(default=False, init=False)
     _buffer: str = attrs.field(default="", init=False)
 
     def push(self, chunk: str) -> str:
         """Return the text that cannot be part of a stop string, after appending `chunk`."""
-        if self.stopped or not self.stop_strings:
+        strings = self.stop_strings.strings
+        if self.stopped or not strings:
             return "" if self.stopped else chunk
         text = self._buffer + chunk
-        matches = [(text.find(stop) + len(stop), -len(stop)) for stop in self.stop_strings if stop in text]
+        matches = [(text.find(stop) + len(stop), -len(stop)) for stop in strings if stop in text]
         if matches:
             end, minus_length = min(matches)
+            begin = end + minus_length
             self.stopped, self._buffer = True, ""
-            return text[: end + minus_length]
-        keep = max(self._overlap(text, stop) for stop in self.stop_strings)
+            return text[: end if text[begin:end] in self.stop_strings.included else begin]
+        keep = max(self._overlap(text, stop) for stop in strings)
         self._buffer = text[len(text) - keep :]
         return text[: len(text) - keep]
 

@@ -1,13 +1,12 @@
 """The engine: requests join and leave a running batch."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from litgpt.domain.errors import InsufficientSpace
-from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.page_table import PageTable
@@ -66,16 +65,16 @@ class ModelRunner(Protocol[LogitsT]):
         ...
 
     def sample(self, logits: LogitsT, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
-        """Return the next token of some rows of the logits.
-
-        Raises:
-            NonFiniteLogits: Its `rows` are indices into `states`, its `tokens` those of the other rows.
-        """
+        """Return the next token of some rows of the logits."""
         ...
 
     def log_probabilities(
         self, logits: LogitsT, rows: Sequence[int], tokens: Sequence[int]
     ) -> list[float]: ...
+
+    def top_log_probabilities(
+        self, logits: LogitsT, rows: Sequence[int], counts: Sequence[int]
+    ) -> Sequence[Mapping[int, float] | None]: ...
 
     def release(self, sequence: Any) -> None:
         """Free the KV cache of a sequence."""
@@ -193,35 +192,49 @@ class Engine:
             sequence.parent = None
 
     def _sample(self, logits: Any, rows: Sequence[int], sequences: Sequence[ScheduledSequence]) -> None:
-        failed: dict[int, NonFiniteLogits] = {}
+        """Append a token to each sequence whose tokens are all computed; its logits are in `rows`."""
+        runner = self._runner
         try:
-            tokens = self._runner.sample(logits, rows, [it.sampler_state for it in sequences])
-        except NonFiniteLogits as error:
-            failed = {at: attrs.evolve(error, rows=(0,), num_prompts=1) for at in error.rows}
-            tokens = list(error.tokens)
+            tokens = runner.sample(logits, rows, [it.sampler_state for it in sequences])
+        except Exception as error:  # noqa: BLE001 - of one request, perhaps of a function that it has
+            if len(sequences) == 1:
+                self._fail(sequences[0], error)
+                return
+            for row, sequence in zip(rows, sequences, strict=True):
+                sequence.sampler_state.retry()
+                self._sample(logits, [row], [sequence])
+            return
         logprobs: Sequence[float | None] = [None] * len(rows)
+        top_logprobs: Sequence[Mapping[int, float] | None] = logprobs  # type: ignore[assignment]
         if any(it.request.logprobs for it in sequences):
-            logprobs = self._runner.log_probabilities(logits, rows, [max(token, 0) for token in tokens])
-        for at, (sequence, token, logprob) in enumerate(zip(sequences, tokens, logprobs, strict=True)):
-            if at in failed:
-                self._finish(sequence, keeps_prefix=False)
-                self._events.append(FailedRequest(sequence.index, failed[at]))
-            else:
-                self._append(sequence, token, logprob)
-
-    def _append(self, sequence: ScheduledSequence, token: int, logprob: float | None) -> None:
-        request = sequence.request
-        sequence.tokens.append(token)
-        reason: FinishReason | None = "length" if len(sequence.tokens) == sequence.max_length else None
-        if token in request.stop_token_ids:
-            reason = "stop"
-        self._events.append(
-            TokenEvent(
-                sequence.index, token, logprob if request.logprobs else None, reason, sequence.num_cached
+            logprobs = runner.log_probabilities(logits, rows, tokens)
+        if any(it.request.top_logprobs for it in sequences):
+            top_logprobs = runner.top_log_probabilities(
+                logits, rows, [it.request.top_logprobs for it in sequences]
             )
-        )
+        for sequence, token, logprob, top in zip(sequences, tokens, logprobs, top_logprobs, strict=True):
+            self._append(sequence, token, logprob if sequence.request.logprobs else None, top)
+
+    def _append(
+        self,
+        sequence: ScheduledSequence,
+        token: int,
+        logprob: float | None,
+        top_logprobs: Mapping[int, float] | None,
+    ) -> None:
+        sequence.tokens.append(token)
+        sequence.sampler_state.append(token)
+        reason: FinishReason | None = "length" if len(sequence.tokens) == sequence.max_length else None
+        if token in sequence.request.stop_token_ids:
+            reason = "stop"
+        cached = sequence.num_cached
+        self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached))
         if reason is not None:
             self._finish(sequence)
+
+    def _fail(self, sequence: ScheduledSequence, error: Exception) -> None:
+        self._finish(sequence, keeps_prefix=False)
+        self._events.append(FailedRequest(sequence.index, error))
 
     def _finish(self, sequence: ScheduledSequence, *, keeps_prefix: bool = True) -> None:
         """Remove a request; its KV cache is kept as a cached prefix or freed."""
@@ -261,8 +274,7 @@ class Engine:
             self.pages.capacity = max(1, used // 2)
             return
         for sequence in running:
-            self._finish(sequence, keeps_prefix=False)
-            self._events.append(FailedRequest(sequence.index, error))
+            self._fail(sequence, error)
 
     def _evict_all(self) -> None:
         while self.prefixes.evict():

@@ -38,7 +38,7 @@ def benchmark(  # noqa: PLR0913 - one per option
     as_json: options.AsJson = False,
 ) -> None:
     """Measure generation speed and memory."""
-    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.application.generation_options import GenerationOptions
     from litgpt.domain.benchmark import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer

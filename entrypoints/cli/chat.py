@@ -22,6 +22,10 @@ def chat(  # noqa: PLR0913 - one per option
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     tools: options.Tools = None,
@@ -41,14 +45,22 @@ def chat(  # noqa: PLR0913 - one per option
     quiet: options.Quiet = False,
 ) -> None:
     """Chat with a model in the terminal."""
-    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.application.generation_options import GenerationOptions
     from litgpt.chat import read_chat
     from litgpt.cli.repl.adapter_switch import AdapterSwitch
     from litgpt.cli.repl.chat_files import ChatFiles
     from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
 
-    settings = options.sampling_kwargs(temperature, top_k, top_p) | {
+    settings = options.sampling_kwargs(
+        temperature,
+        top_k,
+        top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+    ) | {
         "max_new_tokens": max_new_tokens,
         "seed": seed,
         "stop": stop,

@@ -27,6 +27,10 @@ def generate(  # noqa: PLR0913 - one per option
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     tools: options.Tools = None,
@@ -51,7 +55,7 @@ def generate(  # noqa: PLR0913 - one per option
     quiet: options.Quiet = False,
 ) -> None:
     """Generate text from a prompt."""
-    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.application.generation_options import GenerationOptions
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
@@ -65,7 +69,15 @@ def generate(  # noqa: PLR0913 - one per option
         continue_final_message=continue_final_message,
     )
     integer("num_samples", num_samples, 1)
-    generation = options.sampling_kwargs(temperature, top_k, top_p) | {
+    generation = options.sampling_kwargs(
+        temperature,
+        top_k,
+        top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+    ) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,

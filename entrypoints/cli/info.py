@@ -172,9 +172,24 @@ def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str,
 
 def _sampling(sampling: "SamplingParams") -> list[tuple[str, ...]]:
     if sampling.greedy:
-        return [("greedy", "the most likely token")]
+        return [("greedy", "the most likely token"), *_further_sampling(sampling)]
     top_k = "disabled" if sampling.top_k is None else f"{sampling.top_k}"
-    return [("temperature", f"{sampling.temperature}"), ("top_k", top_k), ("top_p", f"{sampling.top_p}")]
+    return [
+        ("temperature", f"{sampling.temperature}"),
+        ("top_k", top_k),
+        ("top_p", f"{sampling.top_p}"),
+        *_further_sampling(sampling),
+    ]
+
+
+def _further_sampling(sampling: "SamplingParams") -> list[tuple[str, ...]]:
+    """Return the other parameters of generation_config.json that are not neutral."""
+    values = {
+        "min_p": (sampling.min_p, 0),
+        "typical_p": (sampling.typical_p, 1),
+        "repetition_penalty": (sampling.repetition_penalty, 1),
+    }
+    return [(name, f"{value}") for name, (value, neutral) in values.items() if value != neutral]
 
 
 def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
@@ -258,6 +273,9 @@ def _as_dict(
             "temperature": description.sampling_params.temperature,
             "top_k": description.sampling_params.top_k,
             "top_p": description.sampling_params.top_p,
+            "min_p": description.sampling_params.min_p,
+            "typical_p": description.sampling_params.typical_p,
+            "repetition_penalty": description.sampling_params.repetition_penalty,
         },
         "nbytes": description.nbytes,
         "stored": [attrs.asdict(group) for group in description.storage],

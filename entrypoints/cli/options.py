@@ -25,9 +25,11 @@ def _is_quiet(option: bool) -> bool:  # noqa: FBT001 - called by typer
     return option or quiet_by_environment()
 
 
-def sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
+def sampling_kwargs(
+    temperature: float | None, top_k: int | None, top_p: float | None, **further: float | None
+) -> dict[str, Any]:
     """Return the sampling options that are set, as keyword arguments of `LLM.generate`."""
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, **further}
     arguments: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if top_k == 0:
         arguments["top_k"] = None
@@ -100,6 +102,25 @@ TopP: TypeAlias = Annotated[
         "[default: the model's generation_config.json, else 1]",
         show_default=False,
     ),
+]
+MinP: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="Sample from the tokens with at least this fraction of the highest probability.",
+        show_default=False,
+    ),
+]
+RepetitionPenalty: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="Above 1: make tokens of the prompt and the answer less likely.", show_default=False),
+]
+PresencePenalty: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="Subtract this from the logits of tokens of the answer.", show_default=False),
+]
+FrequencyPenalty: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="The same, times their number in the answer.", show_default=False),
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for reproducible output.")]
 Stop: TypeAlias = Annotated[

@@ -90,6 +90,7 @@ class Chat:
         return_as_token_ids: bool = ...,
         stream: bool = ...,
         logprobs: bool = ...,
+        top_logprobs: int = ...,
         **options: Unpack[GenerateKwargs],
     ) -> Any: ...
     @public_function(_SHARED)
@@ -101,6 +102,7 @@ class Chat:
         return_as_token_ids: bool = False,
         stream: bool = False,
         logprobs: bool = False,
+        top_logprobs: int = 0,
         **options: Unpack[SamplingKwargs],
     ) -> "AnswerChunk | Completion | Iterator[AnswerChunk | CompletionChunk]":
         """Send a message and return the answer.
@@ -111,6 +113,8 @@ class Chat:
             return_as_token_ids: Return token ids, (T,), including the end token, instead of text.
             stream: Return an iterator of text chunks, each of complete characters.
             logprobs: Return a completion that includes the log-probability of each token.
+            top_logprobs: Return a completion that also includes the log-probabilities of this many likeliest
+                tokens for each token.
 
         Returns:
             The text; or token ids, a completion or an iterator, as requested by the arguments.
@@ -120,15 +124,18 @@ class Chat:
             UnsupportedPrompt: The prompt style does not support the messages.
             PromptTooLong: The conversation fills the context.
         """
-        events = self._send(message, sys_prompt, {**options, "logprobs": logprobs})
+        events = self._send(
+            message, sys_prompt, {**options, "logprobs": logprobs, "top_logprobs": top_logprobs}
+        )
+        as_completion = logprobs or top_logprobs > 0
         if stream:
             return (
                 events
-                if logprobs
+                if as_completion
                 else format_chunks(events, is_batch=False, as_token_ids=return_as_token_ids)
             )
         completion = _final_completion(events)
-        return completion if logprobs else format_answer(completion, as_token_ids=return_as_token_ids)
+        return completion if as_completion else format_answer(completion, as_token_ids=return_as_token_ids)
 
     @public_function(_SHARED)
     def stream(

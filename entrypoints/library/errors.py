@@ -29,6 +29,7 @@ LitGPTError
 │   └── InsufficientSpace                  there is not enough memory or disk space
 ├── WouldOverwrite (FileExistsError)       a folder holds another model or run
 ├── NonFiniteLogits (FloatingPointError)   logits are not finite
+├── AllTokensExcluded (ValueError)         the sampling options leave no token
 ├── ModelBusy (RuntimeError)               the model is generating and cannot be changed
 ├── WeightsReplaced (RuntimeError)         the weights changed during an answer
 ├── ModelClosed (RuntimeError)             the model of a stream was closed
@@ -60,6 +61,7 @@ from litgpt.domain.errors import (
     WrongType,
 )
 from litgpt.domain.generation.errors import (
+    AllTokensExcluded,
     ModelBusy,
     ModelClosed,
     NonFiniteLogits,
@@ -79,6 +81,7 @@ from litgpt.domain.validation.call_signatures import InvalidCall
 
 __all__ = [
     "AccessDenied",
+    "AllTokensExcluded",
     "CheckpointMismatch",
     "CorruptFile",
     "DataModuleNotConnected",

@@ -96,5 +96,5 @@ def test_tokens_are_drawn_where_the_logits_are(dtype: torch.dtype) -> None:
     ]
     with fake_cuda():
         logits = torch.zeros((len(sampling), 3000), dtype=dtype, device="cuda:0")
-        tokens = sample_candidates(logits, sampling, [0.5] * len(sampling))
+        tokens = sample_candidates(logits, sampling, [0.5] * len(sampling), [False] * len(sampling))
         assert (tokens.device, tokens.dtype, tokens.shape) == (logits.device, torch.long, (len(sampling),))

@@ -8,6 +8,7 @@ from litgpt.application.render_prompt import RenderPrompt
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.stop_strings import StopStrings
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 
 END = 257
@@ -27,7 +28,8 @@ def talk(
 
 def say(conversation: Conversation, text: str, *, stop: tuple[str, ...] = ()) -> str:
     return "".join(
-        event.text for event in conversation.send(text, TurnOptions(conversation.renderer, request, stop))
+        event.text
+        for event in conversation.send(text, TurnOptions(conversation.renderer, request, StopStrings(stop)))
     )
 
 

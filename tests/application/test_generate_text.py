@@ -7,6 +7,7 @@ import pytest
 from litgpt.application.generate_text import GenerateText
 from litgpt.domain.errors import PromptTooLong
 from litgpt.domain.generation.request import Completion, CompletionChunk, GenerationRequest
+from litgpt.domain.generation.stop_strings import StopStrings
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 
 END = 257
@@ -17,7 +18,8 @@ def events(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(script))
     return list(
         text.stream(
-            [GenerationRequest(prompt=[1], max_new_tokens=at_most, stop_token_ids=ENDS)], stop_strings=stop
+            [GenerationRequest(prompt=[1], max_new_tokens=at_most, stop_token_ids=ENDS)],
+            stop_strings=StopStrings(stop),
         )
     )
 
@@ -77,7 +79,7 @@ def test_an_answer_that_stops_does_not_end_the_others() -> None:
     generator = ScriptedGenerator(b"abcdef")
     text = GenerateText(ByteTokenizer(), generator)
     requests = [GenerationRequest(prompt=[1], max_new_tokens=at_most) for at_most in (6, 2, 0)]
-    first, two, none = text.complete(requests, stop_strings=("d",))
+    first, two, none = text.complete(requests, stop_strings=StopStrings(("d",)))
     assert (first.text, first.finish_reason) == ("abc", "stop")
     assert (two.text, two.finish_reason) == ("ab", "length")
     assert (none.text, none.token_ids, none.finish_reason) == ("", (), "length")

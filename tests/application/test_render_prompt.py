@@ -3,14 +3,16 @@ from typing import Any
 import attrs
 import pytest
 
+from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel
-from litgpt.application.prepare_requests import GenerationOptions, prepare_requests
+from litgpt.application.prepare_requests import prepare_requests
 from litgpt.application.render_prompt import RenderPrompt, split_prompts, to_messages
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.chat.styles import PromptStyle, find_style
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.families import parse_config
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, SamplingParams
+from litgpt.domain.generation.stop_strings import StopStrings
 from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint
 from tests.contracts.distribution_strategy import CONFIG
@@ -78,7 +80,7 @@ def test_requests_have_all_settings_and_end_tokens() -> None:
     style = attrs.evolve(find_style("default"), stop_sequences=("###",))
     prepared = prepare_requests(loaded(style), ["a", "bb"], None, settings, context_length=100)
     assert prepared.is_batch
-    assert prepared.stop_strings == ("END", "###")
+    assert prepared.stop_strings == StopStrings(("END", "###"))
     first, second = prepared.requests
     assert len(second.prompt) == len(first.prompt) + 1
     assert (first.max_new_tokens, first.sampling_params.seed, first.logprobs) == (7, 3, True)

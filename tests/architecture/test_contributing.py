@@ -44,7 +44,7 @@ def test_a_named_file_exists(name: str) -> None:
         ("unsupported_settings", "domain/families/schema/family.py"),
         ("WeightMapping", "domain/weights/mapping.py"),
         ("model_sampling_params", "domain/generation/sampling_params.py"),
-        ("GenerationOptions", "application/prepare_requests.py"),
+        ("GenerationOptions", "application/generation_options.py"),
         ("_sample_rows", "adapters/pytorch/generation/sampler.py"),
         ("NamedKwargs", "entrypoints/library/llm_parts/generate_kwargs.py"),
         ("ModelStoreContract", "tests/contracts/model_store.py"),
@@ -79,7 +79,8 @@ def test_a_sampling_parameter_touches_the_files_of_the_guide_alone() -> None:
     folders = ("domain", "application", "adapters", "entrypoints/library")
     library = [str(path.relative_to(ROOT)) for path in files(*folders, suffix=".py")]
     named = re.findall(r"`([\w/]+\.py)`", section("Add a sampling parameter"))
-    assert {path for path in library if "top_p" in names_in(path)} == set(named) & set(library)
+    examples = {"top_p", "repetition_penalty"}
+    assert {path for path in library if examples & names_in(path)} == set(named) & set(library)
     assert len(re.findall(r"^\d\. ", section("Add a sampling parameter"), re.MULTILINE)) == 4
 
 

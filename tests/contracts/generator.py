@@ -129,6 +129,15 @@ class GeneratorContract:
         assert all(event.logprob is not None and event.logprob <= 0 for event in answers[0])
         assert all(event.logprob is None for event in answers[1])
 
+    def test_the_likeliest_tokens_are_returned_on_request(self, generator: Generator) -> None:
+        requests = [
+            GenerationRequest(prompt=[5], max_new_tokens=2, top_logprobs=1, sampling_params=GREEDY),
+            GenerationRequest(prompt=[5], max_new_tokens=2),
+        ]
+        answers = by_answer(generator.generate(requests))
+        assert [list(event.top_logprobs or ()) for event in answers[0]] == [[at] for at in tokens(answers[0])]
+        assert all(event.top_logprobs is None for event in answers[1])
+
     def test_a_prefix_cache_changes_no_answer(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
         ids = [5, 6, 7, 8]

@@ -93,6 +93,12 @@ class ScriptedRunner:
         assert [logits[row] for row in rows] == tokens
         return [-1.0] * len(rows)
 
+    def top_log_probabilities(
+        self, logits: list[int], rows: Sequence[int], counts: Sequence[int]
+    ) -> list[None]:
+        del logits, counts
+        return [None] * len(rows)
+
     def release(self, sequence: ScriptedSequence) -> None:
         assert not sequence.is_released
         sequence.is_released = True

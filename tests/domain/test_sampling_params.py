@@ -94,7 +94,15 @@ def test_a_number_beyond_float_range_is_refused(digits: int) -> None:
     ("config", "expected"),
     [
         ({}, SamplingParams(temperature=0.8, top_k=50)),
-        ({"eos_token_id": 2, "repetition_penalty": 1.1}, SamplingParams(temperature=0.8, top_k=50)),
+        (
+            {"eos_token_id": 2, "repetition_penalty": 1.1},
+            SamplingParams(temperature=0.8, top_k=50, repetition_penalty=1.1),
+        ),
+        ({"do_sample": False, "min_p": 0.1}, SamplingParams(temperature=0, min_p=0.1)),
+        (
+            {"min_p": 0.05, "typical_p": 0.9, "top_p": 0.8},
+            SamplingParams(top_k=50, top_p=0.8, min_p=0.05, typical_p=0.9),
+        ),
         ({"temperature": 0.6, "top_p": 0.9}, SamplingParams(temperature=0.6, top_k=50, top_p=0.9)),
         ({"do_sample": True}, SamplingParams(temperature=1.0, top_k=50)),
         ({"do_sample": True, "temperature": None, "top_k": 64}, SamplingParams(top_k=64)),

@@ -3,11 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from litgpt.domain.errors import InvalidArgument, WrongType
-from litgpt.domain.generation.stop_strings import StopStringMatcher, parse_stop_strings
+from litgpt.domain.generation.stop_strings import StopStringMatcher, StopStrings, parse_stop_strings
 
 
 def shown(stops: list[str], pieces: list[str]) -> list[str]:
-    stopper = StopStringMatcher(tuple(stops))
+    stopper = StopStringMatcher(StopStrings(tuple(stops)))
     return [*map(stopper.push, pieces), stopper.flush()]
 
 
@@ -52,6 +52,15 @@ def test_streamed_text_is_shown_the_same_for_any_chunking(
         pieces.append(rest[:at])
         rest = rest[at:]
     assert "".join(shown(stops, pieces)) == expected
+
+
+def test_an_included_stop_string_stays_in_the_text() -> None:
+    for pieces in (["one END two"], list("one END two")):
+        stopper = StopStringMatcher(StopStrings(("END", "one E!", "<|user|>"), included=("END",)))
+        assert "".join(map(stopper.push, pieces)) + stopper.flush() == "one END"
+        assert stopper.stopped
+    stopper = StopStringMatcher(StopStrings(("END", "<|user|>"), included=("END",)))
+    assert stopper.push("one <|user|> END") == "one "
 
 
 @pytest.mark.parametrize("stop", [3, ["a", 3], {"a": 1}])

@@ -77,7 +77,7 @@ def test_generate_shares_its_options_with_other_functions() -> None:
     generate, described = parameters(LLM.generate), SHARED_OPTIONS.descriptions
     own = parse_docstring(inspect.getdoc(LLM.generate) or "").arguments
     for name, lines in described.items():
-        if name != "logprobs":
+        if name not in ("logprobs", "top_logprobs"):
             assert own[name] == " ".join(line.strip() for line in lines).partition(": ")[2]
     assert described.keys() <= generate.keys()
 
@@ -89,7 +89,10 @@ def test_functions_that_generate_take_the_same_options_with_the_same_defaults(
     generate, other = parameters(LLM.generate), parameters(function)
     only_of_a_chat = {"resume", "num_iterations"}
     assert other.keys() - only_of_a_chat <= generate.keys()
-    missing = {LLM.chat: {"prompt", "stream", "return_as_token_ids"}, LLM.complete: {"return_as_token_ids"}}
+    missing = {
+        LLM.chat: {"prompt", "stream", "return_as_token_ids", "n"},
+        LLM.complete: {"return_as_token_ids"},
+    }
     assert generate.keys() - other.keys() == missing.get(function, set())
     for name in generate.keys() & other.keys():
         assert other[name].annotation == generate[name].annotation
@@ -102,10 +105,10 @@ def test_a_chat_takes_the_options_of_generate_for_one_answer(function: Callable[
     generate, say = parameters(LLM.generate), parameters(function)
     assert say.keys() - generate.keys() == {"message"}
     left_out = {
-        Chat.send: {"prompt"},
-        Chat.stream: {"prompt", "stream", "return_as_token_ids", "logprobs"},
-        Chat.events: {"prompt", "stream", "return_as_token_ids"},
-        Chat.complete: {"prompt", "stream", "return_as_token_ids"},
+        Chat.send: {"prompt", "n"},
+        Chat.stream: {"prompt", "stream", "return_as_token_ids", "logprobs", "top_logprobs", "n"},
+        Chat.events: {"prompt", "stream", "return_as_token_ids", "n"},
+        Chat.complete: {"prompt", "stream", "return_as_token_ids", "n"},
     }
     assert generate.keys() - say.keys() == left_out[function]
     for name in generate.keys() & say.keys():

@@ -1,7 +1,7 @@
 """The generation loop: prefill, decode, and sampling in PyTorch."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -10,7 +10,7 @@ import attrs
 from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
 from litgpt.adapters.pytorch.generation.running_batch import GeneratedSequence, RunningBatch
-from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
@@ -70,7 +70,12 @@ class TorchGenerator:
                 index,
                 request,
                 min(request.max_new_tokens, self.context - len(request.prompt)),
-                SamplerState(self.model.synced_sampling(request.sampling_params), random_seed),
+                SamplerState(
+                    self.model.synced_sampling(request.sampling_params),
+                    random_seed,
+                    request.prompt,
+                    request.stop_token_ids,
+                ),
             )
             for index, request in group
         ]
@@ -137,9 +142,10 @@ def _steps(batch: RunningBatch, cancelled: set[int], num_prompts: int) -> Iterat
         logprobs: Sequence[float | None] = [None] * len(rows)
         if any(row.request.logprobs for row in rows):
             logprobs = log_probabilities(active_logits, tokens)
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        top_logprobs = top_log_probabilities(active_logits, [row.request.top_logprobs for row in rows])
+        for row, token, logprob, top in zip(rows, tokens, logprobs, top_logprobs, strict=True):
             if row.index not in cancelled:
-                yield _event(row, token, logprob)
+                yield _event(row, token, logprob, top)
         last = dict(zip(active, tokens, strict=True))
         active = [
             at
@@ -167,10 +173,13 @@ def _locate_non_finite(
     return NonFiniteLogits(sorted(row.index for row in bad), num_prompts, where)
 
 
-def _event(row: GeneratedSequence, token: int, logprob: float | None) -> TokenEvent:
+def _event(
+    row: GeneratedSequence, token: int, logprob: float | None, top_logprobs: Mapping[int, float] | None
+) -> TokenEvent:
     row.remaining -= 1
     row.output_ids.append(token)
+    row.sampler_state.append(token)
     reason: FinishReason | None = "length" if row.remaining == 0 else None
     if token in row.request.stop_token_ids:
         row.remaining, reason = 0, "stop"
-    return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason)
+    return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason, top_logprobs)

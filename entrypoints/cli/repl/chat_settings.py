@@ -13,6 +13,10 @@ PARAMETERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
     "top_k": int,
     "top_p": float,
+    "min_p": float,
+    "repetition_penalty": float,
+    "presence_penalty": float,
+    "frequency_penalty": float,
     "max_new_tokens": int,
     "seed": int,
 }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from litgpt.domain.chat.messages import Message
 
 HELP = '''\
-/set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none or default
+/set NAME VALUE  change temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
+                 frequency_penalty, max_new_tokens or seed; VALUE may be none or default
                  /set system TEXT is /system TEXT
 /show            show the model, the settings and the conversation
 /system TEXT     start a new conversation with TEXT as the system prompt

@@ -26,6 +26,7 @@ class BenchmarkMixin(GenerationMixin):
         sys_prompt: str | None = None,
         return_as_token_ids: bool = False,  # noqa: ARG002 - ignored
         stream: bool = False,  # noqa: ARG002 - ignored
+        n: int | None = None,
         **generate_arguments: Unpack[ChatKwargs],
     ) -> tuple[str, dict[str, list[float]]]:
         """Return the text of the last answer, and the measurements of each iteration as lists by name.
@@ -39,13 +40,14 @@ class BenchmarkMixin(GenerationMixin):
             sys_prompt: The system message of the conversation; None: no system message.
             return_as_token_ids: Accepted as in `generate`, and ignored.
             stream: Accepted as in `generate`, and ignored.
+            n: The number of answers to each prompt, which are generated together; None: one.
 
         Raises:
             InvalidArgument: An argument is not valid.
             NotDistributed: The model is not on a device yet.
         """
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
-        prepared = self._prepare(prompt, sys_prompt, generate_arguments)
+        prepared = self._prepare(prompt, sys_prompt, generate_arguments, n)
         profiler = self._services.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         with self._lock.using():  # waiting for the lock is not measured

@@ -70,10 +70,8 @@ class ConversationMixin(GenerationMixin):
                 make_prompt_renderer(
                     loaded, parse_special_tokens=settings.parse_special_tokens, **templating
                 ),
-                lambda ids: settings.to_request(
-                    ids, loaded.stop_token_ids, loaded.sampling_params, context_length=generator.context
-                ),
-                (*settings.stop_strings, *loaded.stop_strings),
+                settings.request_factory(loaded, context_length=generator.context),
+                settings.all_stop_strings(loaded),
             )
 
         if sys_prompt:

@@ -6,9 +6,11 @@ from typing import Any, TypeAlias, TypedDict
 
 import attrs
 
-from litgpt.application.prepare_requests import GenerationOptions, make_prompt_renderer
+from litgpt.application.generation_options import GenerationOptions
+from litgpt.application.prepare_requests import make_prompt_renderer
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.generation.sampling_params import ModelDefault
+from litgpt.domain.generation.token_arguments import LogitsProcessor
 from litgpt.domain.validation.call_signatures import SharedOptions, describe_typed_dict
 
 ChatMessages: TypeAlias = Sequence[Message] | Sequence[Mapping[str, Any]]
@@ -43,13 +45,62 @@ class NamedKwargs(TemplateKwargs, total=False):
     Attributes:
         seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a random
             seed.
+        min_p: Sample from the tokens with at least this fraction of the highest probability, from 0 to 1. The
+            defaults of this and the next two options are the model's, or else 0, 1 and 1, which disable them.
+        typical_p: Sample from the tokens whose information content is the closest to the entropy, with this
+            total probability (locally typical sampling).
+        repetition_penalty: Makes the tokens of the prompt and the answer less likely, if more than 1, as in
+            transformers: divides positive logits and multiplies negative ones.
+        presence_penalty: Subtracted from the logits of the tokens of the answer, from -2 to 2, as in OpenAI's
+            API.
+        frequency_penalty: Subtracted from the logits of the tokens of the answer, times their number in it,
+            from -2 to 2.
+        logit_bias: Added to logits: a dict of token ids and numbers from -100 to 100.
+        allowed_token_ids: The only tokens that can be sampled; None: all.
+        bad_words: Strings or lists of token ids that do not appear in the answer, in the tokens that the
+            tokenizer makes of a string at the beginning of a text and after a space.
+        min_tokens: The number of tokens before which neither a stop token nor a stop string ends the answer.
+        dry_multiplier: The strength of DRY, which penalizes tokens that extend a repetition of the text, by
+            `dry_multiplier * dry_base ** (n - dry_allowed_length)` after n repeated tokens; 0 disables it.
+        dry_base: See `dry_multiplier`.
+        dry_allowed_length: The number n of repeated tokens from which on DRY applies.
+        dry_sequence_breakers: Strings, of which the last token counts, and token ids, at which a repetition
+            begins anew.
+        xtc_probability: The probability with which XTC excludes the likeliest tokens: all of at least
+            `xtc_threshold` except the least likely of them; 0 disables it.
+        xtc_threshold: A probability up to 0.5; see `xtc_probability`.
+        logits_processor: A function of the token ids so far and the logits (V,) of the next token, an array
+            of numpy with the native engine and a tensor with torch, that returns new logits; or a list of
+            them.
         stop: A string, or several strings, that end the answer and are not part of it.
+        include_stop: Whether such a string is part of the answer all the same.
+        stop_token_ids: Tokens that end the answer, besides those of the model.
+        ignore_eos: Whether to continue after the stop tokens and stop strings of the model.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
     """
 
     seed: int | None
+    min_p: float | ModelDefault
+    typical_p: float | ModelDefault
+    repetition_penalty: float | ModelDefault
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float] | None
+    allowed_token_ids: Sequence[int] | None
+    bad_words: str | Sequence[str | Sequence[int]] | None
+    min_tokens: int
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_sequence_breakers: str | Sequence[str | int] | None
+    xtc_probability: float
+    xtc_threshold: float
+    logits_processor: LogitsProcessor | Sequence[LogitsProcessor] | None
     stop: str | Sequence[str] | None
+    include_stop: bool
+    stop_token_ids: Sequence[int] | None
+    ignore_eos: bool
     parse_special_tokens: bool | None
 
 
@@ -86,9 +137,12 @@ class ChatKwargs(SamplingKwargs, total=False):
 
     Attributes:
         logprobs: Whether completions include the log-probability of each token.
+        top_logprobs: The number of likeliest tokens whose log-probabilities completions include for each
+            token; more than 0 implies `logprobs`.
     """
 
     logprobs: bool
+    top_logprobs: int
 
 
 SHARED_OPTIONS = SharedOptions(

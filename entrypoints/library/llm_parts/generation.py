@@ -17,7 +17,6 @@ from litgpt.llm_parts.generate_kwargs import (
     NamedKwargs,
     Prompt,
     Prompts,
-    SamplingKwargs,
     split_kwargs,
 )
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 Answer: TypeAlias = "str | Tensor | Completion"
 """The result of `generate` for one prompt: text, token ids (T,), or a completion."""
+Completions: TypeAlias = Completion | list[Completion] | list[list[Completion]]
+Answers: TypeAlias = "Answer | Sequence[Answer] | Sequence[Sequence[Answer]]"
 
 
 class GenerationMixin(BaseLLM):
@@ -119,8 +120,10 @@ class GenerationMixin(BaseLLM):
         stream: bool = False,
         *,
         logprobs: bool = False,
+        top_logprobs: int = 0,
+        n: int | None = None,
         **how: Unpack[NamedKwargs],
-    ) -> "Answer | Sequence[Answer] | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
+    ) -> "Answers | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
         """Return the model's answer, without the prompt.
 
         Args:
@@ -130,6 +133,10 @@ class GenerationMixin(BaseLLM):
             stream: Return an iterator of text chunks, each of complete characters; for a list of prompts, of
                 (index, chunk). Closing or dropping the iterator ends the generation.
             logprobs: Return completions that include the log-probability of each token.
+            top_logprobs: Return completions that also include the log-probabilities of this many likeliest
+                tokens for each token.
+            n: Return a list of this many answers to each prompt, with the seeds `seed`, `seed + 1` and so on;
+                None: one answer, not in a list. Chunks of a stream have the index `prompt * n + answer`.
 
         Returns:
             A text, or a list for a list of prompts; or token ids, completions or an iterator, as requested.
@@ -146,18 +153,19 @@ class GenerationMixin(BaseLLM):
             "top_k": top_k,
             "top_p": top_p,
             "logprobs": logprobs,
+            "top_logprobs": top_logprobs,
             **how,
         }
-        prepared = self._prepare(prompt, sys_prompt, options)
-        if logprobs:
+        prepared = self._prepare(prompt, sys_prompt, options, n)
+        if logprobs or top_logprobs:
             return self._complete(prepared, stream=stream)
         if stream:
             return format_chunks(
-                self._stream(prepared), is_batch=prepared.is_batch, as_token_ids=return_as_token_ids
+                self._stream(prepared), is_batch=prepared.has_several, as_token_ids=return_as_token_ids
             )
         completions = self._complete_all(prepared)
         answers = [format_answer(completion, as_token_ids=return_as_token_ids) for completion in completions]
-        return answers if prepared.is_batch else answers[0]
+        return prepared.group(answers)
 
     @overload
     def complete(
@@ -166,8 +174,8 @@ class GenerationMixin(BaseLLM):
         sys_prompt: str | None = ...,
         *,
         stream: Literal[False] = ...,
-        logprobs: bool = ...,
-        **kwargs: Unpack[SamplingKwargs],
+        n: None = ...,
+        **kwargs: Unpack[ChatKwargs],
     ) -> Completion: ...
     @overload
     def complete(
@@ -176,9 +184,29 @@ class GenerationMixin(BaseLLM):
         sys_prompt: str | None = ...,
         *,
         stream: Literal[False] = ...,
-        logprobs: bool = ...,
-        **how: Unpack[SamplingKwargs],
+        n: None = ...,
+        **how: Unpack[ChatKwargs],
     ) -> list[Completion]: ...
+    @overload
+    def complete(
+        self,
+        prompt: Prompt,
+        sys_prompt: str | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        n: int,
+        **how: Unpack[ChatKwargs],
+    ) -> list[Completion]: ...
+    @overload
+    def complete(
+        self,
+        prompt: Prompts,
+        sys_prompt: str | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        n: int,
+        **how: Unpack[ChatKwargs],
+    ) -> list[list[Completion]]: ...
     @overload
     def complete(
         self,
@@ -186,8 +214,8 @@ class GenerationMixin(BaseLLM):
         sys_prompt: str | None = ...,
         *,
         stream: Literal[True],
-        logprobs: bool = ...,
-        **how: Unpack[SamplingKwargs],
+        n: int | None = ...,
+        **how: Unpack[ChatKwargs],
     ) -> Iterator[CompletionChunk]: ...
     @public_function(SHARED_OPTIONS)
     def complete(
@@ -196,20 +224,25 @@ class GenerationMixin(BaseLLM):
         sys_prompt: str | None = None,
         *,
         stream: bool = False,
+        n: int | None = None,
         **how: Unpack[ChatKwargs],
-    ) -> Completion | list[Completion] | Iterator[CompletionChunk]:
+    ) -> Completions | Iterator[CompletionChunk]:
         """Return the answer as a `Completion`: text, token ids, counts, finish reason, log-probabilities.
 
         Args:
             prompt: A text; or a conversation, as messages; or a list of texts or conversations.
             sys_prompt: The system message of the conversation; None: no system message.
-            stream: Return an iterator of `CompletionChunk`; the last chunk of each prompt has its completion.
+            stream: Return an iterator of `CompletionChunk`; the last chunk of each answer has its completion.
+            n: Return a list of this many answers to each prompt, with the seeds `seed`, `seed + 1` and so on;
+                None: one answer, not in a list. Chunks of a stream have the index `prompt * n + answer`.
 
         It raises the errors of `generate`.
         """
-        return self._complete(self._prepare(prompt, sys_prompt, how), stream=stream)
+        return self._complete(self._prepare(prompt, sys_prompt, how, n), stream=stream)
 
-    def _prepare(self, prompt: object, sys_prompt: str | None, kwargs: ChatKwargs) -> PreparedRequests:
+    def _prepare(
+        self, prompt: object, sys_prompt: str | None, kwargs: ChatKwargs, n: int | None
+    ) -> PreparedRequests:
         options, templating = split_kwargs(kwargs)
         return prepare_requests(
             self._loaded,
@@ -218,6 +251,7 @@ class GenerationMixin(BaseLLM):
             options,
             context_length=self._generator().context,
             renderer=make_prompt_renderer(self._loaded, **templating),
+            n=n,
         )
 
     def _stream(self, prepared: PreparedRequests) -> Iterator[CompletionChunk]:
@@ -231,8 +265,8 @@ class GenerationMixin(BaseLLM):
 
     def _complete(
         self, prepared: PreparedRequests, *, stream: bool
-    ) -> Completion | list[Completion] | Iterator[CompletionChunk]:
+    ) -> Completions | Iterator[CompletionChunk]:
         if stream:
             return self._stream(prepared)
         answers = self._complete_all(prepared)
-        return answers if prepared.is_batch else answers[0]
+        return prepared.group(answers)

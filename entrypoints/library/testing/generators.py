@@ -133,4 +133,5 @@ def _event(index: int, token: int, request: GenerationRequest, left: dict[int, i
     reason = "stop" if token in request.stop_token_ids else reason
     if reason is not None:
         del left[index]
-    return TokenEvent(index, token, -1.0 if request.logprobs else None, reason)
+    top = {token: -1.0} if request.top_logprobs else None
+    return TokenEvent(index, token, -1.0 if request.logprobs else None, reason, top)

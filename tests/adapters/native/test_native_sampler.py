@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.native import sampler as native
+from litgpt.adapters.native.sampling import sampler as native
 from litgpt.adapters.pytorch.generation import sampler as reference
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.sampler_state import SamplerState

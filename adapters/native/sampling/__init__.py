@@ -1,0 +1,1 @@
+"""The sampler of the native engine, in numpy."""

@@ -1,0 +1,103 @@
+"""Apply the parameters that change logits (`logit_bias`, penalties, …) with numpy, in place."""
+
+# B rows, V vocabulary, N changed logits
+
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgpt.adapters.native.sampling.candidates import Logits
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.logit_edits import LogitEdits, LogitEntries
+from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.generation.token_history import TokenHistory
+
+
+@contextmanager
+def edited(logits: Logits, states: Sequence[SamplerState]) -> Iterator[dict[int, NDArray[np.int64]]]:
+    """Change contiguous `logits` (B, V) within a context, and yield which tokens to look at.
+
+    These are the ids by row for `allowed_token_ids`, whose other tokens keep their logits: to exclude them
+    takes longer. The logits are restored afterwards, which takes less time than a copy of all of them:
+    log-probabilities are those of the unchanged logits.
+    """
+    edits = LogitEdits.of_batch(states, logits.shape[-1])
+    if edits is None:
+        yield {}
+        return
+    editor = _Editor(logits)
+    try:
+        editor.apply(edits)
+        yield {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
+    finally:
+        editor.restore()
+
+
+class _Editor:
+    def __init__(self, logits: Logits) -> None:
+        self._logits = logits
+        self._flat = logits.reshape(-1)  # one index takes less time than two
+        self._saved: list[tuple[Logits, Any, Logits]] = []
+
+    def apply(self, edits: LogitEdits) -> None:
+        self._add(edits.bias)
+        self._add(edits.bad_words)
+        self._apply_repetition(edits.repetition)
+        for penalties in edits.penalties:
+            self._add(penalties)
+        self._add(edits.min_tokens)
+        for row, history in edits.processors.items():
+            self._saved.append((self._logits, row, self._logits[row].copy()))
+            if row in edits.allowed:  # a processor sees which tokens are excluded
+                self._logits[row] = _only(self._logits[row], edits.allowed[row])
+            self._logits[row] = _process(self._logits[row], history)
+
+    def restore(self) -> None:
+        for array_, where, values in reversed(self._saved):
+            array_[where] = values
+
+    def _add(self, entries: LogitEntries) -> None:
+        if entries:
+            where, values = self._take(entries)
+            self._flat[where] = values + _floats(entries.values)
+
+    def _apply_repetition(self, entries: LogitEntries) -> None:
+        if entries:
+            where, values = self._take(entries)
+            penalty = _floats(entries.values)
+            self._flat[where] = np.where(values < 0, values * penalty, values / penalty)
+
+    def _take(self, entries: LogitEntries) -> tuple[NDArray[np.int64], Logits]:
+        """Save some logits, and return their index and values, (N,)."""
+        rows, ids = np.frombuffer(entries.rows, np.int64), np.frombuffer(entries.ids, np.int64)
+        where = rows * self._logits.shape[-1] + ids
+        values = self._flat.take(where)
+        self._saved.append((self._flat, where, values))
+        return where, values
+
+
+def _only(logits: Logits, allowed: "array[int]") -> Logits:
+    """Return logits (V,) in which all other tokens are excluded."""
+    result = np.full_like(logits, -np.inf)
+    result[allowed] = logits[allowed]
+    return result
+
+
+def _process(logits: Logits, history: TokenHistory) -> Logits:
+    """Return the logits (V,) that the processors of a request make of `logits`."""
+    for processor in history.params.logits_processor:
+        result = np.asarray(processor(list(history.token_ids), logits.copy()), np.float32)
+        if result.shape != logits.shape:
+            raise InvalidArgument(
+                "logits_processor", result.shape, f"to return logits of shape {logits.shape}"
+            )
+        logits = result
+    return logits
+
+
+def _floats(values: "array[float]") -> Logits:
+    return np.frombuffer(values, np.float32)
