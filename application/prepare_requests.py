@@ -12,6 +12,7 @@ from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault, SamplingParams
 from litgpt.domain.generation.stop_strings import parse_stop_strings
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.validators import flag, is_flag, is_flag_or_none
 
 
@@ -70,9 +71,13 @@ class GenerationOptions:
 
 @attrs.frozen
 class PreparedRequests:
-    """Requests for the generator; `is_batch` is whether the caller passed a list of prompts."""
+    """Requests for the generator, and how their answers are parsed.
+
+    `is_batch` is whether the caller passed a list of prompts.
+    """
 
     requests: list[GenerationRequest]
+    syntaxes: list[AnswerSyntax | None]
     stop_strings: tuple[str, ...]
     is_batch: bool
 
@@ -104,8 +109,11 @@ def prepare_requests(
     *,
     context_length: int,
     renderer: RenderPrompt | None = None,
+    split_reasoning: bool = True,
 ) -> PreparedRequests:
     """Return the requests for one prompt (a string or a list of messages) or a list of them.
+
+    `split_reasoning` is whether reasoning is split from the answers if there are no tools.
 
     Raises:
         InvalidArgument: A prompt is empty.
@@ -114,7 +122,7 @@ def prepare_requests(
     """
     renderer = renderer or make_prompt_renderer(loaded)
     prompts, is_batch = split_prompts(prompt)
-    requests = []
+    requests, syntaxes = [], []
     for entry in prompts:
         if isinstance(entry, str):
             renderer.warn_if_rendered(entry)
@@ -122,10 +130,12 @@ def prepare_requests(
         if parse is None:
             parse = renderer.raw or (isinstance(entry, str) and loaded.prompt_style is PLAIN)
         parser = attrs.evolve(renderer, parse_special_tokens=parse)
-        ids = parser.encode(parser.render(to_messages(entry, sys_prompt)))
+        rendered = parser.render(to_messages(entry, sys_prompt))
+        ids = parser.encode(rendered)
+        syntaxes.append(parser.answer_syntax(rendered, split_reasoning=split_reasoning))
         requests.append(
             options.to_request(
                 ids, loaded.stop_token_ids, loaded.sampling_params, context_length=context_length
             )
         )
-    return PreparedRequests(requests, (*options.stop_strings, *loaded.stop_strings), is_batch)
+    return PreparedRequests(requests, syntaxes, (*options.stop_strings, *loaded.stop_strings), is_batch)

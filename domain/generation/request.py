@@ -8,6 +8,7 @@ import attrs
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.tool_calls.deltas import Delta, ToolCall
 from litgpt.domain.validators import integer_field
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
@@ -62,18 +63,24 @@ class Completion:
     """A complete answer and its metadata.
 
     Attributes:
-        text: The answer, without the prompt, stop token and stop string.
+        text: The answer, without the prompt, stop token and stop string. Tool calls and reasoning are not
+            part of it if they were parsed: calls if tools were passed, reasoning if the chat template has it.
         token_ids: Its tokens, including the stop token.
         logprobs: The log-probability of each token, if requested.
-        finish_reason: `stop`, `length` or `cancelled`.
+        finish_reason: `stop`, `length` or `cancelled`; `tool_calls` for an answer that stops with tool calls,
+            as in OpenAI's API.
         prompt_tokens: The number of tokens of the prompt.
+        tool_calls: The tools that the model calls. A call that cannot be parsed is part of `text`.
+        reasoning: The reasoning before the answer, if the model has written any.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
-    finish_reason: FinishReason
+    finish_reason: FinishReason | Literal["tool_calls"]
     prompt_tokens: int
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
 
     __repr__ = brief_repr
 
@@ -88,10 +95,12 @@ class CompletionChunk:
 
     Attributes:
         index: The index of the prompt.
-        text: Whole characters, without any part of a stop string; often empty.
+        text: Whole characters, without any part of a stop string; often empty. The chunks join to the text
+            of the completion.
         token: The token's id; None only if the answer has no tokens.
         logprob: Its log-probability, if requested.
         completion: The complete answer, in its last chunk; None before.
+        deltas: The increments of the answer: `text`, reasoning, and the names and arguments of tool calls.
     """
 
     index: int
@@ -99,5 +108,6 @@ class CompletionChunk:
     token: int | None = None
     logprob: float | None = None
     completion: Completion | None = None
+    deltas: tuple[Delta, ...] = ()
 
     __repr__ = brief_repr

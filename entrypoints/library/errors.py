@@ -30,6 +30,7 @@ LitGPTError
 ├── WouldOverwrite (FileExistsError)       a folder holds another model or run
 ├── NonFiniteLogits (FloatingPointError)   logits are not finite
 ├── ModelBusy (RuntimeError)               the model is generating and cannot be changed
+├── TooManyToolRounds (RuntimeError)       the model went on to call tools until the limit
 ├── WeightsReplaced (RuntimeError)         the weights changed during an answer
 ├── ModelClosed (RuntimeError)             the model of a stream was closed
 ├── WorkerLost (RuntimeError)              a worker process ended
@@ -63,6 +64,7 @@ from litgpt.domain.generation.errors import (
     ModelBusy,
     ModelClosed,
     NonFiniteLogits,
+    TooManyToolRounds,
     WeightsReplaced,
     WorkerFailed,
     WorkerLost,
@@ -101,6 +103,7 @@ __all__ = [
     "NotInstalled",
     "PromptTooLong",
     "TokenizerMismatch",
+    "TooManyToolRounds",
     "TrainerCheckpointMismatch",
     "UnknownSetting",
     "UnsafeFile",

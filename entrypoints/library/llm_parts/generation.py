@@ -148,7 +148,7 @@ class GenerationMixin(BaseLLM):
             "logprobs": logprobs,
             **how,
         }
-        prepared = self._prepare(prompt, sys_prompt, options)
+        prepared = self._prepare(prompt, sys_prompt, options, split_reasoning=logprobs)
         if logprobs:
             return self._complete(prepared, stream=stream)
         if stream:
@@ -209,7 +209,9 @@ class GenerationMixin(BaseLLM):
         """
         return self._complete(self._prepare(prompt, sys_prompt, how), stream=stream)
 
-    def _prepare(self, prompt: object, sys_prompt: str | None, kwargs: ChatKwargs) -> PreparedRequests:
+    def _prepare(
+        self, prompt: object, sys_prompt: str | None, kwargs: ChatKwargs, *, split_reasoning: bool = True
+    ) -> PreparedRequests:
         options, templating = split_kwargs(kwargs)
         return prepare_requests(
             self._loaded,
@@ -218,16 +220,19 @@ class GenerationMixin(BaseLLM):
             options,
             context_length=self._generator().context,
             renderer=make_prompt_renderer(self._loaded, **templating),
+            split_reasoning=split_reasoning,
         )
 
     def _stream(self, prepared: PreparedRequests) -> Iterator[CompletionChunk]:
         return GenerateText(self._loaded.tokenizer, self._generator()).stream(
-            prepared.requests, stop_strings=prepared.stop_strings
+            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
         )
 
     def _complete_all(self, prepared: PreparedRequests) -> list[Completion]:
         generate = GenerateText(self._loaded.tokenizer, self._generator())
-        return generate.complete(prepared.requests, stop_strings=prepared.stop_strings)
+        return generate.complete(
+            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
+        )
 
     def _complete(
         self, prepared: PreparedRequests, *, stream: bool
