@@ -1,7 +1,6 @@
 """Multi-turn conversations with a prefix cache."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
@@ -152,12 +151,12 @@ class Conversation:
         syntax: AnswerSyntax | None,
     ) -> Iterator[CompletionChunk]:
         deltas: list[Delta] = []
-        calls: list[dict[str, Any]] = []
+        calls: tuple[ToolCall, ...] = ()  # of an answer that ended
         try:
             for event in chunks:
                 deltas += event.deltas
                 if event.completion is not None:
-                    calls = _call_dicts(event.completion.tool_calls, syntax)
+                    calls = event.completion.tool_calls
                     ids = list(event.completion.token_ids)
                     if renderer.raw and ids and ids[-1] in request.stop_token_ids:
                         ids.pop()  # in raw text, the user writes the end of a turn
@@ -166,17 +165,17 @@ class Conversation:
                 yield event
         finally:
             _close(chunks)
-            answer = ParsedAnswer.from_deltas(deltas)
-            if answer.text or answer.reasoning or calls:
+            answer = attrs.evolve(ParsedAnswer.from_deltas(deltas), tool_calls=calls)
+            if answer != ParsedAnswer(""):
                 continued = renderer.options.continue_final_message
-                self.messages = _with_answer(messages, answer, calls, continued)
+                self.messages = _with_answer(messages, answer, syntax, continued)
 
 
 def _with_answer(
     messages: list[Message],
     answer: ParsedAnswer,
-    calls: list[dict[str, Any]],
-    field: bool | str,  # noqa: FBT001
+    syntax: AnswerSyntax | None,
+    field: bool | str,  # noqa: FBT001 - as the argument
 ) -> list[Message]:
     """Return messages with an answer, which continues a `field` of the last one or is a new message."""
     before, message = (messages[:-1], messages[-1]) if field else (messages, Message("assistant", ""))
@@ -186,14 +185,11 @@ def _with_answer(
         message, field = message.with_continuation(answer.reasoning, reasoning), "content"
     if answer.text:
         message = message.with_continuation(answer.text, field)
-    if calls:
-        message = attrs.evolve(message, fields={**message.fields, "tool_calls": calls})
+    if answer.tool_calls and syntax is not None and (form := syntax.format.tool_calls) is not None:
+        calls = [call.as_dict(string_arguments=form.string_arguments) for call in answer.tool_calls]
+        content = None if form.null_content and not message.content else message.content
+        message = attrs.evolve(message, content=content, fields={**message.fields, "tool_calls": calls})
     return [*before, message]
-
-
-def _call_dicts(calls: Sequence[ToolCall], syntax: AnswerSyntax | None) -> list[dict[str, Any]]:
-    form = None if syntax is None else syntax.format.tool_calls
-    return [call.as_dict(string_arguments=form is not None and form.string_arguments) for call in calls]
 
 
 def _close(chunks: Iterator[CompletionChunk]) -> None:

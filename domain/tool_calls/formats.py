@@ -99,6 +99,7 @@ class ToolCallFormat:
         separator: Stands between calls.
         end: Ends the calls.
         string_arguments: Whether the template needs the arguments of earlier calls as JSON text.
+        null_content: Whether the template needs None as the content of a message that only has calls.
     """
 
     name: str
@@ -111,6 +112,7 @@ class ToolCallFormat:
     separator: str = ""
     end: str = ""
     string_arguments: bool = False
+    null_content: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -140,8 +142,11 @@ class ChannelFormat:
         message: Ends a header.
         ends: End a message.
         recipient: Stands before the name of a tool in a header.
+        call_channel: The channel of tool calls.
+        call_content_type: Stands after the name of a tool in a header.
+        call_end: Which of `ends` ends a tool call.
         reasoning: The channels of reasoning.
-        string_arguments: As in `ToolCallFormat`.
+        string_arguments: As in `ToolCallFormat`, also for `null_content`.
     """
 
     name: str
@@ -151,8 +156,12 @@ class ChannelFormat:
     message: str
     ends: tuple[str, ...]
     recipient: str
+    call_channel: str
+    call_content_type: str
+    call_end: str
     reasoning: tuple[str, ...]
     string_arguments: bool = False
+    null_content: bool = False
 
 
 @attrs.frozen

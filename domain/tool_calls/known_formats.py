@@ -84,6 +84,7 @@ DEEPSEEK_V3 = attrs.evolve(
     template_marks=("<｜tool▁calls▁begin｜>", "```json"),
     call=NamedCall(before_name="<｜tool▁call▁begin｜>function<｜tool▁sep｜>", after_name="```json"),
     call_end="```<｜tool▁call▁end｜>",
+    null_content=True,
 )
 """DeepSeek V3 and R1, and the models distilled from R1."""
 
@@ -145,6 +146,9 @@ HARMONY = ChannelFormat(
     message="<|message|>",
     ends=("<|end|>", "<|call|>", "<|return|>"),
     recipient="to=functions.",
+    call_channel="commentary",
+    call_content_type="<|constrain|>json",
+    call_end="<|call|>",
     reasoning=("analysis",),
 )
 """gpt-oss."""

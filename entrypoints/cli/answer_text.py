@@ -12,40 +12,38 @@ if TYPE_CHECKING:
 
 @attrs.define
 class AnswerText:
-    """Joins the parts of an answer: reasoning in `<think>` marks, text, and calls as the model wrote them.
+    """Joins the parts of an answer: reasoning in `<think>` marks, text, and calls as the model wrote them."""
 
-    Attributes:
-        in_reasoning: Whether the last part was reasoning.
-        separator: What stands before the next part.
-    """
-
-    in_reasoning: bool = attrs.field(default=False, init=False)
-    separator: str = attrs.field(default="", init=False)
+    _in_reasoning: bool = attrs.field(default=False, init=False)
+    _separator: str = attrs.field(default="", init=False)  # before the next part
+    _last: str = attrs.field(default="\n", init=False)
 
     def push(self, chunk: "CompletionChunk") -> str:
         """Return the text of a chunk."""
         text = ""
         for delta in chunk.deltas:
             if isinstance(delta, ReasoningDelta):
-                text += delta.text if self.in_reasoning else f"{self.separator}<think>\n{delta.text}"
-                self.in_reasoning, self.separator = True, ""
-                continue
-            if not isinstance(delta, (TextDelta, ToolCallEnd)):
-                continue
-            text += self._end_reasoning()
-            if isinstance(delta, ToolCallEnd):
-                text += f"{self.separator}{delta.call.raw_text}"
-                self.separator = "\n"
-            else:
-                text += f"{self.separator}{delta.text}"
-                self.separator = ""
+                text += delta.text if self._in_reasoning else self._part(f"<think>\n{delta.text}")
+                self._in_reasoning = True
+            elif isinstance(delta, TextDelta):
+                text += self._end_reasoning() + self._part(delta.text)
+            elif isinstance(delta, ToolCallEnd):
+                before = self._end_reasoning() + self._separator
+                line = "" if (text + before or self._last).endswith("\n") else "\n"
+                text += f"{before}{line}{delta.call.raw_text}"
+                self._separator = "\n"
         if chunk.completion is not None:
             text += self._end_reasoning()
-            self.separator = "\n"  # the next answer follows, after the results of tools
+            self._separator = "\n"  # the next answer follows, after the results of tools
+        self._last = text[-1:] or self._last
         return text
 
+    def _part(self, text: str) -> str:
+        separator, self._separator = self._separator, ""
+        return separator + text
+
     def _end_reasoning(self) -> str:
-        if not self.in_reasoning:
+        if not self._in_reasoning:
             return ""
-        self.in_reasoning, self.separator = False, "\n\n"
+        self._in_reasoning, self._separator = False, "\n\n"
         return "\n</think>"

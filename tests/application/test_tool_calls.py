@@ -37,10 +37,12 @@ class Unit(Enum):
 class Talk:
     """A conversation whose model says the given texts, one for each answer."""
 
-    def __init__(self, *answers: bytes, tools: list[Any], max_tool_rounds: int = 8) -> None:
+    def __init__(
+        self, *answers: bytes, tools: list[Any], max_tool_rounds: int = 8, template: str = TEMPLATE
+    ) -> None:
         self.generator = ScriptedGenerator(b"", context=100_000)
         self.answers = list(answers)
-        self.tokenizer = ByteTokenizer(template=TEMPLATE)
+        self.tokenizer = ByteTokenizer(template=template)
         self.renderer = RenderPrompt(self.tokenizer, None, TemplateOptions(tools=tools))
         self.turn = TurnOptions(
             self.renderer,
@@ -61,18 +63,6 @@ class Talk:
     @property
     def messages(self) -> list[Message]:
         return self.conversation.messages
-
-
-@pytest.fixture(autouse=True)
-def tool_role(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the byte tokenizer render results of tools, as messages of the user."""
-    render = ByteTokenizer.render
-
-    def with_tools(self: ByteTokenizer, messages: Any, **options: Any) -> str:
-        renamed = [Message("user", m.content) if m.role == "tool" else m for m in messages]
-        return render(self, renamed, **options)
-
-    monkeypatch.setattr(ByteTokenizer, "render", with_tools)
 
 
 def temperature(city: str, unit: Unit = Unit.CELSIUS, days: int = 1) -> dict[str, Any]:
@@ -172,6 +162,16 @@ def test_calls_of_an_answer_that_is_cut_off_are_not_run() -> None:
     completion = talk.send()[-1].completion
     assert completion is not None
     assert (completion.finish_reason, len(completion.tool_calls), len(talk.messages)) == ("length", 1, 2)
+
+
+def test_the_message_with_calls_is_as_the_template_needs_it() -> None:
+    mark, separator, end = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"  # noqa: RUF001
+    written = f'<｜tool▁calls▁begin｜>{mark}function{separator}lookup\n```json\n{{"q": "é"}}\n```{end}'  # noqa: RUF001
+    talk = Talk(written.encode(), tools=[SCHEMA], template="<｜tool▁calls▁begin｜> ```json")  # noqa: RUF001
+    talk.send()
+    message = talk.messages[-1]
+    assert message.content is None
+    assert message.fields["tool_calls"][0]["function"] == {"name": "lookup", "arguments": '{"q": "é"}'}
 
 
 def test_reasoning_is_split_off_and_remembered() -> None:

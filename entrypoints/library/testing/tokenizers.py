@@ -92,16 +92,18 @@ class ByteTokenizer:
         """Render messages as `<|role|>content<|end|>`, and `<|assistant|>` with `add_generation_prompt`.
 
         Tools and variables come first, as JSON in a system message; further fields of a message follow its
-        content as JSON.
+        content as JSON. The role `tool` is rendered as `user`.
         """
         if not self.has_chat_template:
             raise UnsupportedPrompt("of bytes", "it has no chat template.")
-        if unknown := [turn.role for turn in messages if f"<|{turn.role}|>" not in SPECIAL[2:]]:
+        roles = ["user" if turn.role == "tool" else turn.role for turn in messages]
+        if unknown := [role for role in roles if f"<|{role}|>" not in SPECIAL[2:]]:
             raise UnsupportedPrompt("of bytes", f"it does not support the role {unknown[0]!r}.")
         context = {**({"tools": options.tools} if options.tools else {}), **options.variables}
         turns = [f"<|system|>{_json(context)}"] if context else []
         turns += [
-            f"<|{turn.role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}" for turn in messages
+            f"<|{role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}"
+            for role, turn in zip(roles, messages, strict=True)
         ]
         text = "<|end|>".join(turns)
         if options.continue_final_message:
