@@ -1,8 +1,9 @@
 """How the answer to one prompt is split into text, reasoning and tool calls."""
 
-import secrets
+import hashlib
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import attrs
@@ -24,17 +25,19 @@ class AnswerSyntax:
         format: The formats of tool calls and reasoning.
         schemas: The JSON schemas of the arguments of each tool, by the tool's name.
         in_reasoning: Whether the prompt ends within reasoning.
+        prompt: The rendered prompt, from which the ids of calls are derived.
     """
 
     format: AnswerFormat
     schemas: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     in_reasoning: bool = False
+    prompt: str = attrs.field(default="", repr=False)
 
     __repr__ = brief_repr
 
     def parser(self) -> AnswerParser:
-        """Return a parser for one answer. The ids that it gives to calls are random."""
-        return AnswerParser(self.format, self.schemas, _random_id, in_reasoning=self.in_reasoning)
+        """Return a parser for one answer."""
+        return AnswerParser(self.format, self.schemas, _ids(self.prompt), in_reasoning=self.in_reasoning)
 
 
 def answer_syntax(
@@ -59,6 +62,7 @@ def answer_syntax(
         format=form,
         schemas=tool_parameters(tools or ()),
         in_reasoning=_ends_in_reasoning(form, prompt, continues=continues),
+        prompt=prompt,
     )
 
 
@@ -95,5 +99,17 @@ def _ends_in_reasoning_channel(form: ChannelFormat, prompt: str) -> bool:
     return bool(open_message) and header.split()[:1] in [[channel] for channel in form.reasoning]
 
 
-def _random_id() -> str:
-    return "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+def _ids(prompt: str) -> Callable[[], str]:
+    """Return a function that returns ids, which differ within a conversation, as its prompts do.
+
+    They are not random: answers can be reproduced, and the ranks of a model have the same.
+    """
+    numbers = count()
+
+    def new_id() -> str:
+        # An escaped special token has a lone surrogate.
+        text = f"{next(numbers)} {prompt}".encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(text).digest()[:_ID_LENGTH]
+        return "".join(_ID_CHARACTERS[byte % len(_ID_CHARACTERS)] for byte in digest)
+
+    return new_id

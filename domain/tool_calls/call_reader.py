@@ -23,10 +23,12 @@ from litgpt.domain.tool_calls.formats import (
     ToolCallFormat,
 )
 from litgpt.domain.tool_calls.json_stream import (
+    ignore,
     parse_json,
     read_bare_key_value,
     read_json,
     read_tagged_text,
+    schema_types,
     typed_value,
 )
 from litgpt.domain.tool_calls.text_stream import Reading, TextStream, UnparsableCall
@@ -98,6 +100,8 @@ class CallReader:
 
     def _write(self, text: str) -> None:
         """Emit a piece of the arguments, after the name."""
+        if not text:
+            return
         if self.started:
             self.emit(ToolCallArguments(self.index, text))
         else:
@@ -194,13 +198,27 @@ class CallReader:
             yield from stream.expect(form.key_end)
             if form.value_begin:
                 yield from stream.expect(form.value_begin)
-            text = yield from read_tagged_text(stream, form.value_end, newlines=form.newlines)
-            schema = properties.get(key, {}) if isinstance(properties, Mapping) else {}
             if key in values:
                 raise UnparsableCall
-            values[key] = typed_value(text, schema if isinstance(schema, Mapping) else {})
-            self._write(f"{', ' if len(values) > 1 else ''}{dump_json(key)}: {dump_json(values[key])}")
+            self._write(f"{', ' if values else ''}{dump_json(key)}: ")
+            schema = properties.get(key) if isinstance(properties, Mapping) else None
+            values[key] = yield from self._read_tagged_value(form, schema or {})
         if not (yield from stream.at_any(ends)):
             raise UnparsableCall
         self._arguments = values
         self._write("}")
+
+    def _read_tagged_value(self, form: TaggedArguments, schema: Mapping[str, Any]) -> Reading[Any]:
+        """Read a value; a string is written while it arrives, other values when their type is known."""
+        is_string = {*schema_types(schema)} == {"string"}
+        if is_string:
+            self._write('"')
+        text = yield from read_tagged_text(
+            self.stream,
+            form.value_end,
+            (lambda piece: self._write(dump_json(piece)[1:-1])) if is_string else ignore,
+            newlines=form.newlines,
+        )
+        value = text if is_string else typed_value(text, schema)
+        self._write('"' if is_string else dump_json(value))
+        return value

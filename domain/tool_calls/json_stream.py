@@ -167,10 +167,24 @@ def _read_until(stream: TextStream, mark: str) -> Reading[str]:
     return "".join(text)
 
 
-def read_tagged_text(stream: TextStream, end: str, *, newlines: bool) -> Reading[str]:
-    """Read text and the mark `end`; with `newlines`, one line break at each end is not part of it."""
-    text = yield from _read_until(stream, end)
-    return text.removeprefix("\n").removesuffix("\n") if newlines else text
+def read_tagged_text(
+    stream: TextStream, end: str, emit: Callable[[str], None], *, newlines: bool
+) -> Reading[str]:
+    """Read text and the mark `end`, and pass the text to `emit` in pieces.
+
+    With `newlines`, one line break at each end is not part of the text.
+    """
+    text, last = "", ""
+    if newlines:
+        yield from stream.skip("\n")
+    while piece := (yield from stream.piece((end,))):
+        piece, last = last + piece, ""
+        if newlines and piece.endswith("\n"):
+            piece, last = piece[:-1], "\n"
+        text += piece
+        emit(piece)
+    yield from stream.expect(end)
+    return text
 
 
 def typed_value(text: str, schema: Mapping[str, Any]) -> Any:
@@ -181,6 +195,7 @@ def typed_value(text: str, schema: Mapping[str, Any]) -> Any:
         schema: The JSON schema of the argument; empty if it is unknown.
     """
     types = schema_types(schema)
+    value: Any
     if text in _PYTHON_LITERALS:
         value = _PYTHON_LITERALS[text]
     else:
