@@ -1,6 +1,6 @@
 """Multi-turn conversations with a prefix cache."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from litgpt.domain.generation.request import CompletionChunk, GenerationRequest
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, ToolCall
+from litgpt.domain.tool_calls.formats import HistoryFormat
 
 
 @attrs.frozen
@@ -185,11 +186,19 @@ def _with_answer(
         message, field = message.with_continuation(answer.reasoning, reasoning), "content"
     if answer.text:
         message = message.with_continuation(answer.text, field)
-    if answer.tool_calls and syntax is not None and (form := syntax.format.tool_calls) is not None:
-        calls = [call.as_dict(string_arguments=form.string_arguments) for call in answer.tool_calls]
-        content = None if form.null_content and not message.content else message.content
-        message = attrs.evolve(message, content=content, fields={**message.fields, "tool_calls": calls})
+    if answer.tool_calls and syntax is not None and syntax.format.tool_calls is not None:
+        message = _with_calls(message, answer.tool_calls, syntax.format.tool_calls.history)
     return [*before, message]
+
+
+def _with_calls(message: Message, calls: Sequence[ToolCall], history: HistoryFormat) -> Message:
+    """Return a message with calls, as the chat template needs it."""
+    content, fields = message.content, dict(message.fields)
+    fields["tool_calls"] = [call.as_dict(string_arguments=history.string_arguments) for call in calls]
+    if history.reasoning_or_content and content and "reasoning_content" in fields:
+        fields["reasoning_content"] += f"\n\n{message.text}"
+        content = ""
+    return Message(message.role, None if history.null_content and not content else content, fields)
 
 
 def _close(chunks: Iterator[CompletionChunk]) -> None:

@@ -82,6 +82,22 @@ class NamedCall:
 
 
 @attrs.frozen(kw_only=True)
+class HistoryFormat:
+    """What a chat template needs of earlier messages with tool calls.
+
+    Attributes:
+        string_arguments: Whether the arguments are JSON text instead of objects.
+        null_content: Whether the content of a message that only has calls is None instead of empty.
+        reasoning_or_content: Whether a message with calls has no content if it has reasoning; its text is then
+            added to the reasoning.
+    """
+
+    string_arguments: bool = False
+    null_content: bool = False
+    reasoning_or_content: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ToolCallFormat:
     """A format of tool calls in the text of an answer: `begin call call_end … end`.
 
@@ -98,8 +114,7 @@ class ToolCallFormat:
         call_end: Ends each call.
         separator: Stands between calls.
         end: Ends the calls.
-        string_arguments: Whether the template needs the arguments of earlier calls as JSON text.
-        null_content: Whether the template needs None as the content of a message that only has calls.
+        history: What the template needs of earlier messages with calls.
     """
 
     name: str
@@ -111,8 +126,7 @@ class ToolCallFormat:
     call_end: str = ""
     separator: str = ""
     end: str = ""
-    string_arguments: bool = False
-    null_content: bool = False
+    history: HistoryFormat = attrs.field(factory=HistoryFormat)
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +160,7 @@ class ChannelFormat:
         call_content_type: Stands after the name of a tool in a header.
         call_end: Which of `ends` ends a tool call.
         reasoning: The channels of reasoning.
-        string_arguments: As in `ToolCallFormat`, also for `null_content`.
+        history: What the template needs of earlier messages with calls.
     """
 
     name: str
@@ -160,8 +174,7 @@ class ChannelFormat:
     call_content_type: str
     call_end: str
     reasoning: tuple[str, ...]
-    string_arguments: bool = False
-    null_content: bool = False
+    history: HistoryFormat = attrs.field(factory=HistoryFormat)
 
 
 @attrs.frozen

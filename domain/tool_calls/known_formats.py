@@ -6,6 +6,7 @@ from litgpt.domain.tool_calls.formats import (
     AnswerFormat,
     BareKeyArguments,
     ChannelFormat,
+    HistoryFormat,
     JSONCall,
     NamedCall,
     ReasoningFormat,
@@ -74,7 +75,7 @@ DEEPSEEK_V3_1 = ToolCallFormat(
     call=NamedCall(before_name="<｜tool▁call▁begin｜>", after_name="<｜tool▁sep｜>"),
     call_end="<｜tool▁call▁end｜>",
     end="<｜tool▁calls▁end｜>",
-    string_arguments=True,
+    history=HistoryFormat(string_arguments=True),
 )
 """DeepSeek V3.1."""
 
@@ -84,7 +85,7 @@ DEEPSEEK_V3 = attrs.evolve(
     template_marks=("<｜tool▁calls▁begin｜>", "```json"),
     call=NamedCall(before_name="<｜tool▁call▁begin｜>function<｜tool▁sep｜>", after_name="```json"),
     call_end="```<｜tool▁call▁end｜>",
-    null_content=True,
+    history=HistoryFormat(string_arguments=True, null_content=True),
 )
 """DeepSeek V3 and R1, and the models distilled from R1."""
 
@@ -150,6 +151,7 @@ HARMONY = ChannelFormat(
     call_content_type="<|constrain|>json",
     call_end="<|call|>",
     reasoning=("analysis",),
+    history=HistoryFormat(reasoning_or_content=True),
 )
 """gpt-oss."""
 

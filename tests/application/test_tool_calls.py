@@ -174,6 +174,21 @@ def test_the_message_with_calls_is_as_the_template_needs_it() -> None:
     assert message.fields["tool_calls"][0]["function"] == {"name": "lookup", "arguments": '{"q": "é"}'}
 
 
+def test_text_beside_reasoning_and_a_call_is_where_the_template_accepts_it() -> None:
+    parts = (
+        "<|channel|>analysis<|message|>Hm.<|end|>",
+        "<|start|>assistant<|channel|>commentary<|message|>Wait.<|end|>",
+        '<|start|>assistant to=functions.lookup<|channel|>commentary json<|message|>{"q": 1}',
+    )
+    talk = Talk("".join(parts).encode(), tools=[SCHEMA], template="<|start|><|channel|><|message|>")
+    completion = talk.send()[-1].completion
+    assert completion is not None
+    assert (completion.text, completion.reasoning) == ("Wait.", "Hm.")
+    message = talk.messages[-1]
+    assert (message.content, message.fields["reasoning_content"]) == ("", "Hm.\n\nWait.")
+    assert message.fields["tool_calls"][0]["function"] == {"name": "lookup", "arguments": {"q": 1}}
+
+
 def test_reasoning_is_split_off_and_remembered() -> None:
     talk = Talk(
         b"<think>\nHm.\n</think>\n\n" + call_text("temperature", {"city": "a"}), b"Hot.", tools=[temperature]
