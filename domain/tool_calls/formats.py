@@ -88,8 +88,8 @@ class HistoryFormat:
     Attributes:
         string_arguments: Whether the arguments are JSON text instead of objects.
         null_content: Whether the content of a message that only has calls is None instead of empty.
-        reasoning_or_content: Whether a message with calls and reasoning has no content; its text is then added
-            to the reasoning.
+        reasoning_or_content: Whether a message with calls and reasoning has no content. Its text is then part
+            of the reasoning.
     """
 
     string_arguments: bool = False
