@@ -1,26 +1,41 @@
 """Multi-turn conversations with a prefix cache."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
 from litgpt.application.generate_text import GenerateText
 from litgpt.application.render_prompt import RenderPrompt, to_messages
+from litgpt.application.tools.python_tools import PythonTools, tool_message
 from litgpt.domain.chat.messages import Message, Messages, parse_message, parse_messages
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.generation.errors import TooManyToolRounds
 from litgpt.domain.generation.request import CompletionChunk, GenerationRequest
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
 from litgpt.domain.ports import PrefixCache
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
+from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, ToolCall
+from litgpt.domain.tool_calls.formats import HistoryFormat
 
 
 @attrs.frozen
 class TurnOptions:
-    """Rendering and generation options of one turn; `request` returns the request for prompt ids."""
+    """Rendering and generation options of one turn.
+
+    Attributes:
+        request: Returns the request for prompt ids.
+        tools: The Python functions that are called when the model calls them.
+        max_tool_rounds: How many times in a row they are, before the model must answer.
+        split_reasoning: Whether reasoning is split from the answer if there are no tools.
+    """
 
     renderer: RenderPrompt
     request: Callable[[list[int]], GenerationRequest]
     stop_strings: StopStrings = NO_STOP_STRINGS
+    tools: PythonTools = attrs.field(factory=PythonTools)
+    max_tool_rounds: int = 8
+    split_reasoning: bool = False
 
 
 @attrs.define
@@ -51,16 +66,17 @@ class Conversation:
         """Send one or several messages and return an iterator over the chunks of the answer.
 
         The message and the answer are added to the conversation when the answer ends or the iterator is
-        closed. If the answer is empty, neither is added.
+        closed. If the answer is empty, neither is added. While the answer calls Python functions, their
+        results are sent in turn, and the chunks of the next answer follow; each answer has a completion.
+
+        Raises:
+            TooManyToolRounds: The model goes on to call functions; raised by the iterator.
         """
         renderer = turn.renderer
         messages = [*to_messages([*self.messages, *_user_messages(message)], sys_prompt)]
         if isinstance(message, str):
             renderer.warn_if_rendered(message)
-        rendered = renderer.render(messages)
-        request = turn.request(self._encode(rendered, renderer))
-        chunks = self.generate.stream([request], stop_strings=turn.stop_strings, prefix=self.prefix)
-        return self._remember(chunks, messages, request, rendered, renderer)
+        return self._call_tools(self._answer(messages, turn), turn)
 
     def fork(self) -> "Conversation":
         return attrs.evolve(
@@ -87,6 +103,40 @@ class Conversation:
         """Free the prefix cache; the messages are kept."""
         self.prefix.close()
 
+    def _answer(self, messages: list[Message], turn: TurnOptions) -> Iterator[CompletionChunk]:
+        renderer = turn.renderer
+        rendered = renderer.render(messages)
+        syntax = renderer.answer_syntax(rendered, split_reasoning=turn.split_reasoning)
+        request = turn.request(self._encode(rendered, renderer))
+        chunks = self.generate.stream(
+            [request], stop_strings=turn.stop_strings, prefix=self.prefix, syntaxes=[syntax]
+        )
+        return self._remember(chunks, messages, request, rendered, renderer, syntax)
+
+    def _call_tools(self, chunks: Iterator[CompletionChunk], turn: TurnOptions) -> Iterator[CompletionChunk]:
+        """Yield the chunks of an answer; while it calls Python functions, those of the next one as well."""
+        rounds = 0
+        while True:
+            calls: tuple[ToolCall, ...] = ()
+            try:
+                for chunk in chunks:
+                    # An answer that was cut off may lack calls, so its calls are not run.
+                    if chunk.completion is not None and chunk.completion.finish_reason == "tool_calls":
+                        calls = chunk.completion.tool_calls
+                    yield chunk
+            finally:
+                _close(chunks)
+            if not turn.tools.can_run(calls):
+                return
+            if rounds == turn.max_tool_rounds:
+                unanswered = [tool_message(call, "Error: not called, too many calls.") for call in calls]
+                self.messages = [*self.messages, *unanswered]
+                raise TooManyToolRounds(rounds, [call.name for call in calls])
+            self.messages = [*self.messages, *map(turn.tools.run, calls)]
+            rounds += 1
+            turn = attrs.evolve(turn, renderer=turn.renderer.without_continuation())
+            chunks = self._answer(self.messages, turn)
+
     def _encode(self, rendered: str, renderer: RenderPrompt) -> list[int]:
         seen = self._history
         if seen.text and rendered.startswith(seen.text):
@@ -100,13 +150,15 @@ class Conversation:
         request: GenerationRequest,
         rendered: str,
         renderer: RenderPrompt,
+        syntax: AnswerSyntax | None,
     ) -> Iterator[CompletionChunk]:
-        answer: list[str] = []
-        continued = renderer.options.continue_final_message
+        deltas: list[Delta] = []
+        calls: tuple[ToolCall, ...] = ()  # of an answer that ended
         try:
             for event in chunks:
-                answer.append(event.text)
+                deltas += event.deltas
                 if event.completion is not None:
+                    calls = event.completion.tool_calls
                     ids = list(event.completion.token_ids)
                     if renderer.raw and ids and ids[-1] in request.stop_token_ids:
                         ids.pop()  # in raw text, the user writes the end of a turn
@@ -114,14 +166,46 @@ class Conversation:
                     self._history = EncodedHistory(rendered + decoded, [*request.prompt, *ids])
                 yield event
         finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
-            text = "".join(answer)
-            if text and continued:
-                self.messages = [*messages[:-1], messages[-1].with_continuation(text, continued)]
-            elif text:
-                self.messages = [*messages, Message("assistant", text)]
+            _close(chunks)
+            answer = attrs.evolve(ParsedAnswer.from_deltas(deltas), tool_calls=calls)
+            if answer != ParsedAnswer(""):
+                continued = renderer.options.continue_final_message
+                self.messages = _with_answer(messages, answer, syntax, continued)
+
+
+def _with_answer(
+    messages: list[Message],
+    answer: ParsedAnswer,
+    syntax: AnswerSyntax | None,
+    field: bool | str,  # noqa: FBT001 - as the argument
+) -> list[Message]:
+    """Return messages with an answer, which continues a `field` of the last one or is a new message."""
+    before, message = (messages[:-1], messages[-1]) if field else (messages, Message("assistant", ""))
+    field = field if isinstance(field, str) else "content"
+    if answer.reasoning is not None:
+        reasoning = field if field != "content" else "reasoning_content"
+        message, field = message.with_continuation(answer.reasoning, reasoning), "content"
+    if answer.text:
+        message = message.with_continuation(answer.text, field)
+    if answer.tool_calls and syntax is not None and syntax.format.tool_calls is not None:
+        message = _with_calls(message, answer.tool_calls, syntax.format.tool_calls.history)
+    return [*before, message]
+
+
+def _with_calls(message: Message, calls: Sequence[ToolCall], history: HistoryFormat) -> Message:
+    """Return a message with calls, as the chat template needs it."""
+    content, fields = message.content, dict(message.fields)
+    fields["tool_calls"] = [call.as_dict(string_arguments=history.string_arguments) for call in calls]
+    if history.reasoning_or_content and content and "reasoning_content" in fields:
+        fields["reasoning_content"] += f"\n\n{message.text}"
+        content = ""
+    return Message(message.role, None if history.null_content and not content else content, fields)
+
+
+def _close(chunks: Iterator[CompletionChunk]) -> None:
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
 
 
 def _user_messages(prompt: object) -> Messages:

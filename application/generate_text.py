@@ -13,6 +13,9 @@ from litgpt.domain.generation.request import (
 )
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
 from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder, Tokenizer
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
+from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
+from litgpt.domain.tool_calls.parser import AnswerParser
 
 
 @attrs.define
@@ -20,40 +23,56 @@ class _Answer:
     request: GenerationRequest
     decoder: TextDecoder
     stop_matcher: StopStringMatcher
-    chunks: list[str] = attrs.field(factory=list)
+    parser: AnswerParser | None = None
+    deltas: list[Delta] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
     top_logprobs: list[Mapping[int, float]] = attrs.field(factory=list)
+    cached_tokens: int = 0
 
-    def add(self, event: TokenEvent) -> str:
-        """Add a token and return the text that cannot be part of a stop string."""
+    def add(self, event: TokenEvent) -> list[Delta]:
+        """Add a token and return what cannot be part of a stop string."""
         self.token_ids.append(event.token)
+        self.cached_tokens = event.cached_tokens
         if event.logprob is not None:
             self.logprobs.append(event.logprob)
         if event.top_logprobs is not None:
             self.top_logprobs.append(event.top_logprobs)
         if event.finish_reason == "stop":  # the stop token is part of the ids, but not of the text
-            return ""
+            return []
         text = self.decoder.push(event.token)
         too_early = len(self.token_ids) <= self.request.sampling_params.min_tokens
-        return self._append(text if too_early else self.stop_matcher.push(text))
+        return self._parse(text if too_early else self.stop_matcher.push(text))
 
-    def finish(self) -> str:
-        """Return the withheld text at the end of the answer."""
-        return self._append(self.stop_matcher.push(self.decoder.finish()) + self.stop_matcher.flush())
+    def finish(self) -> list[Delta]:
+        """Return what was withheld, at the end of the answer."""
+        text = self.stop_matcher.push(self.decoder.finish()) + self.stop_matcher.flush()
+        deltas = self._parse(text)
+        if self.parser is not None:
+            rest = self.parser.finish()
+            self.deltas += rest
+            deltas = [*deltas, *rest]
+        return deltas
 
-    def _append(self, text: str) -> str:
-        self.chunks.append(text)
-        return text
+    def _parse(self, text: str) -> list[Delta]:
+        deltas: list[Delta] = [TextDelta(text)] if text else []
+        if self.parser is not None:
+            deltas = self.parser.push(text)
+        self.deltas += deltas
+        return deltas
 
     def completion(self, reason: FinishReason) -> Completion:
+        answer = ParsedAnswer.from_deltas(self.deltas)
         return Completion(
-            text="".join(self.chunks),
+            text=answer.text,
             token_ids=tuple(self.token_ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
             top_logprobs=tuple(self.top_logprobs) if self.request.top_logprobs else None,
-            finish_reason=reason,
+            finish_reason="tool_calls" if answer.tool_calls and reason == "stop" else reason,
             prompt_tokens=len(self.request.prompt),
+            cached_tokens=self.cached_tokens,
+            tool_calls=answer.tool_calls,
+            reasoning=answer.reasoning,
         )
 
 
@@ -70,16 +89,18 @@ class GenerateText:
         *,
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
+        syntaxes: Sequence[AnswerSyntax | None] | None = None,
     ) -> Iterator[CompletionChunk]:
         """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
 
         The requests are checked by the call; computation starts with the first chunk. To stop early, close or
-        drop the iterator.
+        drop the iterator. `syntaxes` has, for each request, how its answer is split into text, reasoning and
+        tool calls; None leaves it as it is.
         """
         generation = self.generator.generate(requests, prefix=prefix)
         answers = [
-            _Answer(request, self.tokenizer.decoder(), StopStringMatcher(stop_strings))
-            for request in requests
+            self._answer(request, stop_strings, syntax)
+            for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True)
         ]
         return self._completion_chunks(generation, answers)
 
@@ -89,14 +110,21 @@ class GenerateText:
         *,
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
+        syntaxes: Sequence[AnswerSyntax | None] | None = None,
     ) -> list[Completion]:
         """Return the complete answers, in the order of the requests."""
-        completions = {
-            event.index: event.completion
-            for event in self.stream(requests, stop_strings=stop_strings, prefix=prefix)
-            if event.completion is not None
-        }
+        chunks = self.stream(requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes)
+        completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
+
+    def _answer(
+        self, request: GenerationRequest, stop_strings: StopStrings, syntax: AnswerSyntax | None
+    ) -> _Answer:
+        matcher = StopStringMatcher(stop_strings)
+        if syntax is None:
+            return _Answer(request, self.tokenizer.decoder(), matcher)
+        decoder = self.tokenizer.decoder(visible=syntax.format.special_tokens)
+        return _Answer(request, decoder, matcher, syntax.parser())
 
     def _completion_chunks(self, generation: Generation, answers: list[_Answer]) -> Iterator[CompletionChunk]:
         try:
@@ -105,16 +133,22 @@ class GenerateText:
                     yield CompletionChunk(index, "", completion=answer.completion("length"))
             for event in generation:
                 answer = answers[event.index]
-                piece = answer.add(event)
+                deltas = answer.add(event)
                 reason = event.finish_reason
                 if answer.stop_matcher.stopped:
                     reason = "stop"
                     generation.cancel(event.index)
-                elif reason is not None:
-                    piece += answer.finish()
+                if reason is not None:
+                    deltas = [*deltas, *answer.finish()]
                 completion = answer.completion(reason) if reason is not None else None
                 yield CompletionChunk(
-                    event.index, piece, event.token, event.logprob, completion, event.top_logprobs
+                    event.index,
+                    join_text(deltas),
+                    event.token,
+                    event.logprob,
+                    completion,
+                    event.top_logprobs,
+                    tuple(deltas),
                 )
         finally:
             generation.close()

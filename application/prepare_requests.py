@@ -12,6 +12,7 @@ from litgpt.domain.chat.styles.single_turn_styles import PLAIN
 from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.stop_strings import StopStrings
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.validators import flag, integer
 
 T = TypeVar("T")
@@ -19,16 +20,18 @@ T = TypeVar("T")
 
 @attrs.frozen
 class PreparedRequests:
-    """Requests for the generator.
+    """Requests for the generator, and how their answers are parsed.
 
     Attributes:
         requests: `n` consecutive ones for each prompt.
+        syntaxes: For each request; None: the answer is not parsed.
         stop_strings: See `GenerateText.stream`.
         is_batch: Whether the caller passed a list of prompts.
         n: The number of answers to a prompt; None: one, which is not in a list.
     """
 
     requests: list[GenerationRequest]
+    syntaxes: list[AnswerSyntax | None]
     stop_strings: StopStrings
     is_batch: bool
     n: int | None = None
@@ -74,8 +77,11 @@ def prepare_requests(
     context_length: int,
     renderer: RenderPrompt | None = None,
     n: int | None = None,
+    split_reasoning: bool = True,
 ) -> PreparedRequests:
     """Return the requests for one prompt (a string or a list of messages) or a list of them.
+
+    `split_reasoning` is whether reasoning is split from the answers if there are no tools.
 
     Raises:
         InvalidArgument: A prompt is empty, or a token id is outside the vocabulary.
@@ -87,7 +93,7 @@ def prepare_requests(
     renderer = renderer or make_prompt_renderer(loaded)
     to_request = options.request_factory(loaded, context_length=context_length)
     prompts, is_batch = split_prompts(prompt)
-    requests = []
+    requests, syntaxes = [], []
     for entry in prompts:
         if isinstance(entry, str):
             renderer.warn_if_rendered(entry)
@@ -95,9 +101,10 @@ def prepare_requests(
         if parse is None:
             parse = renderer.raw or (isinstance(entry, str) and loaded.prompt_style is PLAIN)
         parser = attrs.evolve(renderer, parse_special_tokens=parse)
-        ids = parser.encode(parser.render(to_messages(entry, sys_prompt)))
-        requests += _repeat(to_request(ids), n or 1)
-    return PreparedRequests(requests, options.all_stop_strings(loaded), is_batch, n)
+        rendered = parser.render(to_messages(entry, sys_prompt))
+        requests += _repeat(to_request(parser.encode(rendered)), n or 1)
+        syntaxes += [parser.answer_syntax(rendered, split_reasoning=split_reasoning)] * (n or 1)
+    return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n)
 
 
 def _repeat(request: GenerationRequest, n: int) -> list[GenerationRequest]:

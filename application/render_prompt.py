@@ -12,6 +12,7 @@ from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax, answer_syntax
 
 
 class PromptWarning(UserWarning):
@@ -60,6 +61,26 @@ class RenderPrompt:
         if self.parse_special_tokens or ESCAPE not in rendered:
             return self.tokenizer.encode(rendered, bos=bos)
         return self.tokenizer.encode(rendered, bos=bos, escaped=True)
+
+    def without_continuation(self) -> "RenderPrompt":
+        """Return the renderer of a new answer, if this one continues the last message."""
+        return attrs.evolve(self, options=attrs.evolve(self.options, continue_final_message=False))
+
+    def answer_syntax(self, rendered: str, *, split_reasoning: bool) -> AnswerSyntax | None:
+        """Return how the answer to a rendered prompt is parsed; None: it is all text.
+
+        Args:
+            rendered: The prompt.
+            split_reasoning: Whether reasoning is split off if there are no tools. With tools, it always is.
+        """
+        if self.raw or self.style is not None or not (self.options.tools or split_reasoning):
+            return None
+        return answer_syntax(
+            self.tokenizer.template_source(self.options) or "",
+            rendered,
+            self.options.tools,
+            continues=bool(self.options.continue_final_message),
+        )
 
     def warn_if_rendered(self, prompt: str) -> None:
         """Warn if a prompt appears to be rendered with the chat template already."""

@@ -1,6 +1,6 @@
 """The Tokenizer port over any backend: BOS and EOS tokens, and chat templates."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 import attrs
@@ -60,6 +60,9 @@ class CheckpointTokenizer:
     def has_chat_template(self) -> bool:
         return self.chat_template is not None
 
+    def template_source(self, options: TemplateOptions = NO_TEMPLATE_OPTIONS) -> str | None:
+        return None if self.chat_template is None else self.chat_template.select(options)
+
     def escape(self, text: str) -> str:
         _check(text)
         return self._splitter.escape(text)
@@ -81,8 +84,15 @@ class CheckpointTokenizer:
         spell = self._token_bytes if include_special_tokens else self._visible_token_bytes
         return decode(spell, ids, leading_spaces=self.backend.leading_spaces)
 
-    def decoder(self) -> TextDecoder:
-        return IncrementalDetokenizer(self._visible_token_bytes, self.backend.leading_spaces)
+    def decoder(self, *, visible: Collection[str] = ()) -> TextDecoder:
+        shown = self.backend.skipped_ids & {self.token_to_id(token) for token in visible}
+
+        def to_bytes(token: int) -> bytes:
+            return self._token_bytes(token) if token in shown else self._visible_token_bytes(token)
+
+        return IncrementalDetokenizer(
+            to_bytes if shown else self._visible_token_bytes, self.backend.leading_spaces
+        )
 
     def token_to_id(self, token: str) -> int | None:
         token_id = self.backend.token_to_id(token)

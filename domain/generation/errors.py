@@ -82,6 +82,21 @@ class ModelBusy(LitGPTError, RuntimeError):
         return f"{self.operation} would change a model that is generating: {self.reason}"
 
 
+@attrs.define(eq=False)
+class TooManyToolRounds(LitGPTError, RuntimeError):
+    """The model went on to call tools until the limit of rounds; `calls` are the last ones, not run."""
+
+    rounds: int
+    calls: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"The model has called tools {self.rounds} times in a row without answering, last "
+            f"{join_names(self.calls)}. The conversation has the results so far. Pass a larger "
+            "max_tool_rounds to LLM.chat, or send a message that asks for an answer."
+        )
+
+
 class WeightsReplaced(LitGPTError, RuntimeError):
     """The weights changed during generation, so the answer cannot be finished."""
 

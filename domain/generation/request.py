@@ -8,6 +8,7 @@ import attrs
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.tool_calls.deltas import Delta, ToolCall
 from litgpt.domain.validators import integer_field
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
@@ -70,22 +71,30 @@ class Completion:
     """A complete answer and its metadata.
 
     Attributes:
-        text: The answer, without the prompt, stop token and stop string.
+        text: The answer, without the prompt, stop token and stop string. Tool calls and reasoning are not
+            part of it if they were parsed: calls if tools were passed, reasoning if the chat template has it.
         token_ids: Its tokens, including the stop token.
         logprobs: The log-probability of each token under the model, before all sampling parameters, if
             requested.
         top_logprobs: For each token, the likeliest tokens at its place in descending order, with their
             log-probabilities, if requested.
-        finish_reason: `stop`, `length` or `cancelled`.
+        finish_reason: `stop`, `length` or `cancelled`; `tool_calls` for an answer that stops with tool calls,
+            as in OpenAI's API.
         prompt_tokens: The number of tokens of the prompt.
+        cached_tokens: The number of these whose KV cache was reused.
+        tool_calls: The tools that the model calls. A call that cannot be parsed is part of `text`.
+        reasoning: The reasoning before the answer, if the model has written any.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[Mapping[int, float], ...] | None = None
-    finish_reason: FinishReason
+    finish_reason: FinishReason | Literal["tool_calls"]
     prompt_tokens: int
+    cached_tokens: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
 
     __repr__ = brief_repr
 
@@ -100,11 +109,13 @@ class CompletionChunk:
 
     Attributes:
         index: The index of the prompt.
-        text: Whole characters, without any part of a stop string; often empty.
+        text: Whole characters, without any part of a stop string; often empty. The chunks join to the text
+            of the completion.
         token: The token's id; None only if the answer has no tokens.
         logprob: Its log-probability, if requested.
         completion: The complete answer, in its last chunk; None before.
         top_logprobs: The likeliest tokens at this place with their log-probabilities, if requested.
+        deltas: The increments of the answer: `text`, reasoning, and the names and arguments of tool calls.
     """
 
     index: int
@@ -113,5 +124,6 @@ class CompletionChunk:
     logprob: float | None = None
     completion: Completion | None = None
     top_logprobs: Mapping[int, float] | None = None
+    deltas: tuple[Delta, ...] = ()
 
     __repr__ = brief_repr

@@ -1,6 +1,6 @@
 """The port Tokenizer: encode and decode text, and render messages with a chat template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from litgpt.domain.chat.messages import Messages
@@ -51,6 +51,10 @@ class Tokenizer(Protocol):
     @property
     def has_chat_template(self) -> bool: ...
 
+    def template_source(self, options: TemplateOptions = NO_TEMPLATE_OPTIONS) -> str | None:
+        """Return the source of the chat template that `render` uses with `options`; None without one."""
+        ...
+
     def escape(self, text: str) -> str:
         """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` treats them as text.
 
@@ -78,8 +82,12 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def decoder(self) -> TextDecoder:
-        """Return a streaming decoder, whose pieces concatenate to `decode` of all ids."""
+    def decoder(self, *, visible: Collection[str] = ()) -> TextDecoder:
+        """Return a streaming decoder, whose pieces concatenate to `decode` of all ids.
+
+        Args:
+            visible: Special tokens that are part of the text, such as the marks of tool calls.
+        """
         ...
 
     def token_to_id(self, token: str) -> int | None:

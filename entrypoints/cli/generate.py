@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgpt.cli import console, options
+from litgpt.cli.answer_text import AnswerText
 from litgpt.cli.arguments import one_prompt
 from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
 from litgpt.cli.model_loading import DistributeArguments, load_model
@@ -106,15 +107,17 @@ def generate(  # noqa: PLR0913 - one per option
 
 def write_answer(chunks: "Iterator[CompletionChunk]", *, streamed: bool) -> "Completion":
     """Write a completion to stdout, and return it."""
-    completion = None
+    answer, whole, completion = AnswerText(), "", None
     try:
         for chunk in chunks:
-            if streamed and chunk.text:
-                console.show(chunk.text, end="")
+            text = answer.push(chunk)
+            whole += text
+            if streamed and text:
+                console.show(text, end="")
             completion = chunk.completion or completion
     except KeyboardInterrupt:
         console.show("")  # later output starts on a new line
         raise
     assert completion is not None  # noqa: S101 - the last chunk always has it
-    console.show("" if streamed else completion.text)
+    console.show("" if streamed else whole)
     return completion

@@ -48,6 +48,11 @@ class Chat:
     in the conversation. Messages of other roles are sent as dicts:
     `chat.send({"role": "tool", "content": "22"})`. `send` takes the options of `LLM.generate`, for one
     answer; their defaults are the options of the chat.
+
+    Python functions among `tools` are called when the model calls them, and their results are sent to it,
+    until it answers. A call with arguments that do not match the type hints is not run; the model gets an
+    error message, as it does if the function raises. Calls of tools that are JSON schemas are not run: they
+    are `tool_calls` of the completion and of the last message.
     """
 
     _conversation: Conversation
@@ -123,9 +128,13 @@ class Chat:
             InvalidArgument: An argument is not valid, or the message is empty.
             UnsupportedPrompt: The prompt style does not support the messages.
             PromptTooLong: The conversation fills the context.
+            TooManyToolRounds: The model goes on to call Python functions.
         """
         events = self._send(
-            message, sys_prompt, {**options, "logprobs": logprobs, "top_logprobs": top_logprobs}
+            message,
+            sys_prompt,
+            {**options, "logprobs": logprobs, "top_logprobs": top_logprobs},
+            split_reasoning=logprobs is True or top_logprobs > 0,
         )
         as_completion = logprobs or top_logprobs > 0
         if stream:
@@ -147,13 +156,16 @@ class Chat:
             message: The text of a user message, a message of any role, or several messages.
             sys_prompt: The system message, if the conversation does not have one yet.
         """
-        return format_chunks(self._send(message, sys_prompt, options), is_batch=False, as_token_ids=False)
+        events = self._send(message, sys_prompt, options, split_reasoning=False)
+        return format_chunks(events, is_batch=False, as_token_ids=False)
 
     @public_function(_SHARED)
     def events(
         self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[ChatKwargs]
     ) -> Iterator[CompletionChunk]:
         """Send a message and stream the answer as chunks, the last of which has the completion.
+
+        Each answer that calls Python functions ends with a chunk that has its completion, too.
 
         Args:
             message: The text of a user message, a message of any role, or several messages.
@@ -232,10 +244,16 @@ class Chat:
         self.close()
 
     def _send(
-        self, message: Said, sys_prompt: str | None, options: Mapping[str, Any]
+        self,
+        message: Said,
+        sys_prompt: str | None,
+        options: Mapping[str, Any],
+        *,
+        split_reasoning: bool = True,
     ) -> Iterator[CompletionChunk]:
         changes = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
-        return self._conversation.send(message, self._make_turn(changes), sys_prompt=sys_prompt)
+        turn = attrs.evolve(self._make_turn(changes), split_reasoning=split_reasoning)
+        return self._conversation.send(message, turn, sys_prompt=sys_prompt)
 
 
 def _final_completion(events: Iterator[CompletionChunk]) -> Completion:

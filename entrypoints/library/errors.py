@@ -31,6 +31,7 @@ LitGPTError
 ├── NonFiniteLogits (FloatingPointError)   logits are not finite
 ├── AllTokensExcluded (ValueError)         the sampling options leave no token
 ├── ModelBusy (RuntimeError)               the model is generating and cannot be changed
+├── TooManyToolRounds (RuntimeError)       the model went on to call tools until the limit
 ├── WeightsReplaced (RuntimeError)         the weights changed during an answer
 ├── ModelClosed (RuntimeError)             the model of a stream was closed
 ├── WorkerLost (RuntimeError)              a worker process ended
@@ -65,6 +66,7 @@ from litgpt.domain.generation.errors import (
     ModelBusy,
     ModelClosed,
     NonFiniteLogits,
+    TooManyToolRounds,
     WeightsReplaced,
     WorkerFailed,
     WorkerLost,
@@ -104,6 +106,7 @@ __all__ = [
     "NotInstalled",
     "PromptTooLong",
     "TokenizerMismatch",
+    "TooManyToolRounds",
     "TrainerCheckpointMismatch",
     "UnknownSetting",
     "UnsafeFile",

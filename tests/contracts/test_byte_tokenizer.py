@@ -29,5 +29,5 @@ def test_it_fills_the_vocabulary_of_any_model() -> None:
 
 
 def test_an_unknown_role_is_named() -> None:
-    with pytest.raises(UnsupportedPrompt, match="'tool'"):
-        ByteTokenizer().render([Message("tool", "42")])
+    with pytest.raises(UnsupportedPrompt, match="'robot'"):
+        ByteTokenizer().render([Message("robot", "42")])

@@ -128,6 +128,13 @@ class TokenizerContract:
         with pytest.raises(WrongType, match="text must be a string"):
             tokenizer.escape(b"bytes")  # type: ignore[arg-type]
 
+    def test_a_decoder_shows_the_special_tokens_that_it_is_asked_for(self, tokenizer: Tokenizer) -> None:
+        ids = tokenizer.encode(f"a{self.special}b", bos=False)
+        for visible in ((self.special, "<not a token>"), ("<not a token>",)):
+            decoder = tokenizer.decoder(visible=visible)
+            text = "".join([*map(decoder.push, ids), decoder.finish()])
+            assert text.replace(" ", "") == (f"a{self.special}b" if self.special in visible else "ab")
+
     def test_special_tokens_are_hidden_by_default(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(f"a{self.special}b", bos=False)
         assert tokenizer.decode(ids).replace(" ", "") == "ab"

@@ -87,7 +87,7 @@ def test_functions_that_generate_take_the_same_options_with_the_same_defaults(
     function: Callable[..., Any],
 ) -> None:
     generate, other = parameters(LLM.generate), parameters(function)
-    only_of_a_chat = {"resume", "num_iterations"}
+    only_of_a_chat = {"resume", "num_iterations", "max_tool_rounds"}
     assert other.keys() - only_of_a_chat <= generate.keys()
     missing = {
         LLM.chat: {"prompt", "stream", "return_as_token_ids", "n"},

@@ -48,7 +48,7 @@ class ChatTemplate:
             template_message,
         )
 
-        source = self._select_template(options.tools)
+        source = self.select(options)
         dicts = [_with_reasoning(message.as_dict()) for message in messages]
         field = "content" if options.continue_final_message is True else options.continue_final_message
         unfinished = self._mark(dicts, field, source) if field else None
@@ -70,8 +70,13 @@ class ChatTemplate:
             raise self._unsupported(template_message(error)) from error
         return text if unfinished is None else self._up_to_mark(text, unfinished)
 
-    def _select_template(self, tools: object) -> str:
-        if tools is not None and _TOOL_USE in self.named_templates:
+    def select(self, options: TemplateOptions) -> str:
+        """Return the source of the template for `options`.
+
+        Raises:
+            UnsupportedPrompt: There are only named templates, and none is for these options.
+        """
+        if options.tools is not None and _TOOL_USE in self.named_templates:
             return self.named_templates[_TOOL_USE]
         if self.source is None:
             raise self._unsupported(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from litgpt.cli import console
+from litgpt.cli.answer_text import AnswerText
 from litgpt.cli.arguments import decode_input
 from litgpt.cli.repl.adapter_switch import AdapterSwitch
 from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
@@ -152,12 +153,12 @@ class Session:
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
         pace = AnswerSpeed()
         markdown = MarkdownStream(styled=console.supports_styles())
-        completion = None
+        answer, completion = AnswerText(), None
         try:
             for event in pace.measure(self.chat.events(message)):
                 completion = event.completion
-                if event.text:
-                    console.show_rendered(event.text, markdown.feed)
+                if text := answer.push(event):
+                    console.show_rendered(text, markdown.feed)
                 if stopped():
                     break
         finally:

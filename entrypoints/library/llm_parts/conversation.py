@@ -11,6 +11,7 @@ from litgpt.application.prepare_requests import make_prompt_renderer
 from litgpt.domain.chat.messages import Message, parse_messages
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.validation.call_signatures import public_function
+from litgpt.domain.validators import integer
 from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, ChatMessages, split_kwargs
 from litgpt.llm_parts.generation import GenerationMixin
 
@@ -30,6 +31,7 @@ class ConversationMixin(GenerationMixin):
         sys_prompt: str | None = None,
         *,
         resume: str | Path | ChatMessages | None = None,
+        max_tool_rounds: int = 8,
         **kwargs: Unpack[ChatKwargs],
     ) -> "Chat":
         """Start or resume a conversation, which keeps its messages and their KV cache.
@@ -40,6 +42,8 @@ class ConversationMixin(GenerationMixin):
         Args:
             sys_prompt: The system message of the conversation; None: no system message.
             resume: A file written by `Chat.save`, or messages, to continue.
+            max_tool_rounds: How many times in a row Python functions among `tools` are called with the
+                arguments that the model writes, before it must answer.
 
         Raises:
             NotDistributed: The model is not on a device yet.
@@ -48,8 +52,10 @@ class ConversationMixin(GenerationMixin):
         """
         # `litgpt generate` does not need them.
         from litgpt.application.chat import Conversation, TurnOptions
+        from litgpt.application.tools.python_tools import PythonTools
         from litgpt.chat import Chat, read_chat
 
+        integer("max_tool_rounds", max_tool_rounds, 0)
         said: list[Message] = []
         options: dict[str, Any] = {"max_new_tokens": None, **kwargs}
         if isinstance(resume, (str, Path)):
@@ -66,12 +72,15 @@ class ConversationMixin(GenerationMixin):
 
         def turn(given: Mapping[str, Any]) -> "TurnOptions":
             settings, templating = split_kwargs({**options, **given})
+            renderer = make_prompt_renderer(
+                loaded, parse_special_tokens=settings.parse_special_tokens, **templating
+            )
             return TurnOptions(
-                make_prompt_renderer(
-                    loaded, parse_special_tokens=settings.parse_special_tokens, **templating
-                ),
+                renderer,
                 settings.request_factory(loaded, context_length=generator.context),
                 settings.all_stop_strings(loaded),
+                PythonTools.from_tools(templating.get("tools"), renderer.options.tools),
+                max_tool_rounds,
             )
 
         if sys_prompt:

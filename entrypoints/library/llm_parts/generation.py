@@ -156,8 +156,9 @@ class GenerationMixin(BaseLLM):
             "top_logprobs": top_logprobs,
             **how,
         }
-        prepared = self._prepare(prompt, sys_prompt, options, n)
-        if logprobs or top_logprobs:
+        as_completion = logprobs or top_logprobs > 0
+        prepared = self._prepare(prompt, sys_prompt, options, n, split_reasoning=as_completion)
+        if as_completion:
             return self._complete(prepared, stream=stream)
         if stream:
             return format_chunks(
@@ -241,7 +242,13 @@ class GenerationMixin(BaseLLM):
         return self._complete(self._prepare(prompt, sys_prompt, how, n), stream=stream)
 
     def _prepare(
-        self, prompt: object, sys_prompt: str | None, kwargs: ChatKwargs, n: int | None
+        self,
+        prompt: object,
+        sys_prompt: str | None,
+        kwargs: ChatKwargs,
+        n: int | None,
+        *,
+        split_reasoning: bool = True,
     ) -> PreparedRequests:
         options, templating = split_kwargs(kwargs)
         return prepare_requests(
@@ -252,16 +259,19 @@ class GenerationMixin(BaseLLM):
             context_length=self._generator().context,
             renderer=make_prompt_renderer(self._loaded, **templating),
             n=n,
+            split_reasoning=split_reasoning,
         )
 
     def _stream(self, prepared: PreparedRequests) -> Iterator[CompletionChunk]:
         return GenerateText(self._loaded.tokenizer, self._generator()).stream(
-            prepared.requests, stop_strings=prepared.stop_strings
+            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
         )
 
     def _complete_all(self, prepared: PreparedRequests) -> list[Completion]:
         generate = GenerateText(self._loaded.tokenizer, self._generator())
-        return generate.complete(prepared.requests, stop_strings=prepared.stop_strings)
+        return generate.complete(
+            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
+        )
 
     def _complete(
         self, prepared: PreparedRequests, *, stream: bool

@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -30,11 +30,14 @@ class ByteTokenizer:
         adds_bos: Whether `encode` prepends `<|begin|>`.
         has_chat_template: Whether `render` is supported. A user message `Hi` becomes `<|user|>Hi<|end|>`.
         rows: The vocabulary size of the model. Ids above the special tokens are padding without text.
+        template: The source of the chat template, from which formats of answers are detected. `render` does
+            not use it.
     """
 
     adds_bos: bool = False
     has_chat_template: bool = True
     rows: int = SIZE
+    template: str = ""
 
     @property
     def vocab_size(self) -> int:
@@ -52,6 +55,9 @@ class ByteTokenizer:
     def stop_token_ids(self) -> frozenset[int]:
         return frozenset((END,))
 
+    def template_source(self, options: TemplateOptions = NO_TEMPLATE_OPTIONS) -> str | None:  # noqa: ARG002
+        return self.template if self.has_chat_template else None
+
     def escape(self, text: str) -> str:
         _utf8(text)
         return _SPECIAL.sub(lambda match: f"{match[0][:-1]}{ESCAPE}{match[0][-1]}", text)
@@ -67,8 +73,8 @@ class ByteTokenizer:
         pieces = [_spell(token, self.rows, special=include_special_tokens) for token in ids]
         return b"".join(pieces).decode("utf-8", "replace")
 
-    def decoder(self) -> "ByteDecoder":
-        return ByteDecoder(self)
+    def decoder(self, *, visible: Collection[str] = ()) -> "ByteDecoder":
+        return ByteDecoder(self, frozenset(_id(token) for token in visible if token in SPECIAL))
 
     def token_to_id(self, token: str) -> int | None:
         """Return the id of a special token or an ASCII character; None for other tokens."""
@@ -86,16 +92,18 @@ class ByteTokenizer:
         """Render messages as `<|role|>content<|end|>`, and `<|assistant|>` with `add_generation_prompt`.
 
         Tools and variables come first, as JSON in a system message; further fields of a message follow its
-        content as JSON.
+        content as JSON. The role `tool` is rendered as `user`.
         """
         if not self.has_chat_template:
             raise UnsupportedPrompt("of bytes", "it has no chat template.")
-        if unknown := [turn.role for turn in messages if f"<|{turn.role}|>" not in SPECIAL[2:]]:
+        roles = ["user" if turn.role == "tool" else turn.role for turn in messages]
+        if unknown := [role for role in roles if f"<|{role}|>" not in SPECIAL[2:]]:
             raise UnsupportedPrompt("of bytes", f"it does not support the role {unknown[0]!r}.")
         context = {**({"tools": options.tools} if options.tools else {}), **options.variables}
         turns = [f"<|system|>{_json(context)}"] if context else []
         turns += [
-            f"<|{turn.role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}" for turn in messages
+            f"<|{role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}"
+            for role, turn in zip(roles, messages, strict=True)
         ]
         text = "<|end|>".join(turns)
         if options.continue_final_message:
@@ -108,12 +116,13 @@ class ByteDecoder:
     """Decodes a stream of token ids into complete characters."""
 
     tokenizer: ByteTokenizer
+    visible: frozenset[int] = frozenset()
     _utf8: codecs.IncrementalDecoder = attrs.field(
         factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"), init=False, repr=False
     )
 
     def push(self, token: int) -> str:
-        return self._utf8.decode(_spell(token, self.tokenizer.rows))
+        return self._utf8.decode(_spell(token, self.tokenizer.rows, special=token in self.visible))
 
     def finish(self) -> str:
         return self._utf8.decode(b"", final=True)

@@ -1,0 +1,1 @@
+"""Python functions as tools: which calls can be run, and their results."""

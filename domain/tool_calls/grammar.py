@@ -1,0 +1,156 @@
+"""The grammar of tool calls: literal strings and JSON schemas, as plain data for constrained decoding."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from litgpt.domain.tool_calls.deltas import dump_json
+from litgpt.domain.tool_calls.formats import (
+    BareKeyArguments,
+    ChannelFormat,
+    JSONArguments,
+    JSONCall,
+    TaggedArguments,
+    ToolCallFormat,
+)
+from litgpt.domain.tool_calls.json_stream import schema_types
+
+_ANY_OBJECT = {"type": "object"}
+
+
+@attrs.frozen
+class Literal:
+    """Fixed text."""
+
+    text: str
+
+
+@attrs.frozen
+class JSONText:
+    """JSON that matches a schema.
+
+    Attributes:
+        schema: The JSON schema.
+        quote: If set, strings are between this mark, without escapes, and keys are not quoted.
+    """
+
+    schema: Mapping[str, Any]
+    quote: str | None = None
+
+
+@attrs.frozen
+class FreeText:
+    """Any text up to a mark, which the next literal begins with."""
+
+    until: str
+
+
+@attrs.frozen
+class OneOf:
+    """One of several texts."""
+
+    texts: tuple[str, ...]
+
+
+@attrs.frozen
+class Parameter:
+    """An argument that is written as text between marks; the arguments of a call follow in any order."""
+
+    name: str
+    required: bool
+    segments: tuple[Literal | JSONText | FreeText | OneOf, ...]
+
+
+Segment: TypeAlias = Literal | JSONText | FreeText | OneOf | Parameter
+
+
+@attrs.frozen
+class CallGrammar:
+    """The text of the call of one tool, as segments in order. A literal may be empty."""
+
+    name: str
+    segments: tuple[Segment, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ToolCallGrammar:
+    """The text of tool calls: `begin call (separator call)* end`, with optional white space around the parts.
+
+    Attributes:
+        trigger: The text that begins the calls, after any other text. Text before it is not constrained.
+            Empty: the answer consists of calls.
+        begin: What `calls` are preceded by, beginning with the trigger.
+        calls: The alternatives for each call.
+        separator: What stands between calls; None: there is one call at each trigger.
+        end: What the calls are followed by.
+    """
+
+    trigger: str
+    begin: str
+    calls: tuple[CallGrammar, ...]
+    separator: str | None
+    end: str
+
+
+def tool_call_grammar(
+    form: ToolCallFormat | ChannelFormat, schemas: Mapping[str, Mapping[str, Any]]
+) -> ToolCallGrammar:
+    """Return the grammar of a format's calls of tools.
+
+    Args:
+        form: The format.
+        schemas: The JSON schemas of the arguments of each tool, by the tool's name.
+    """
+    if isinstance(form, ChannelFormat):
+        return _channel_grammar(form, schemas)
+    calls = [CallGrammar(name, _call(form, name, schema or _ANY_OBJECT)) for name, schema in schemas.items()]
+    several = bool(form.separator or form.call_end)
+    return ToolCallGrammar(
+        trigger=form.begin,
+        begin=form.begin + form.opening,
+        calls=tuple(calls),
+        separator=form.separator if several else None,
+        end=form.end,
+    )
+
+
+def _channel_grammar(form: ChannelFormat, schemas: Mapping[str, Mapping[str, Any]]) -> ToolCallGrammar:
+    begin = f"{form.channel}{form.call_channel} {form.recipient}"
+    calls = []
+    for name, schema in schemas.items():
+        header = Literal(f"{name} {form.call_content_type}{form.message}")
+        calls.append(CallGrammar(name, (header, JSONText(schema or _ANY_OBJECT))))
+    return ToolCallGrammar(trigger=begin, begin=begin, calls=tuple(calls), separator=None, end=form.call_end)
+
+
+def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[Segment, ...]:
+    call = form.call
+    if isinstance(call, JSONCall):
+        before = f"{{{dump_json(call.name)}: {dump_json(name)}, {dump_json(call.arguments[0])}: "
+        return (Literal(before), JSONText(schema), Literal("}" + form.call_end))
+    head: tuple[Segment, ...] = (Literal(call.before_name + name), Literal(call.after_name))
+    if call.name_prefix:  # the name is an id, with the number of the call
+        numbered = Literal(f"{call.before_name}{call.name_prefix}{name}:")
+        head = (numbered, FreeText(call.after_name), Literal(call.after_name))
+    match call.arguments:
+        case JSONArguments():
+            arguments: tuple[Segment, ...] = (JSONText(schema),)
+        case BareKeyArguments(quote=quote):
+            arguments = (JSONText(schema, quote),)
+        case TaggedArguments() as tags:
+            arguments = _parameters(tags, schema)
+    return (*head, *arguments, Literal(form.call_end))
+
+
+def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    required, newline = schema.get("required", ()), "\n" if tags.newlines else ""
+    parameters = []
+    for name, rule in schema.get("properties", {}).items():
+        end = newline + tags.value_end
+        value: JSONText | FreeText | OneOf = JSONText(rule)
+        if {*schema_types(rule)} == {"string"}:  # written without quotes
+            value = OneOf(tuple(rule["enum"])) if "enum" in rule else FreeText(end)
+        begin = Literal(f"{tags.key_begin}{name}{tags.key_end}{tags.value_begin}{newline}")
+        parameters.append(Parameter(name, name in required, (begin, value, Literal(end))))
+    return tuple(parameters)
