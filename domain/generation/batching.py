@@ -6,8 +6,8 @@ from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
 
 MAX_SEQUENCES = 256
-"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`; the next ones follow when all of
-these are finished. It bounds the memory for KV caches and logits."""
+"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`. The next ones follow when these
+are finished, in the torch engine when some of them are. It bounds the memory for KV caches and logits."""
 
 
 def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_size: int) -> None:
