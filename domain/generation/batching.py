@@ -6,8 +6,8 @@ from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
 
 MAX_SEQUENCES = 256
-"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`; the next ones follow when all of
-these are finished. It bounds the memory for KV caches and logits."""
+"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`. The next ones follow when these
+are finished, in the torch engine when some of them are. It bounds the memory for KV caches and logits."""
 
 
 def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_size: int) -> None:
@@ -24,14 +24,6 @@ def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_siz
             if not 0 <= bad < vocab_size:
                 raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocab_size - 1}")
         request.sampling_params.check_vocabulary(vocab_size)
-
-
-def batches(
-    requests: Sequence[GenerationRequest], max_sequences: int
-) -> list[list[tuple[int, GenerationRequest]]]:
-    """Return the requests for at least one token, with their indices, in batches."""
-    pending = [(index, request) for index, request in enumerate(requests) if request.max_new_tokens > 0]
-    return [pending[at : at + max_sequences] for at in range(0, len(pending), max_sequences)]
 
 
 def common_prefix_length(cached: Sequence[int], prompt: Sequence[int]) -> int:

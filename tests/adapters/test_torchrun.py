@@ -17,6 +17,8 @@ from tests.adapters.tiny_models import tiny_folder
 SCRIPT = """
 import os, sys
 from litgpt import LLM
+from litgpt.adapters.pytorch.generation import generator
+from litgpt.domain.generation.request import GenerationRequest
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", precision="32-true")
 assert llm.devices == 2
@@ -24,6 +26,9 @@ said = [
     llm.generate(["hello", "a longer prompt"], max_new_tokens=8, top_k=1),
     llm.generate("drawn", max_new_tokens=12, temperature=1.5),
 ]
+generator.MAX_SEQUENCES = 2  # the third prompt joins the batch when another is answered
+requests = [GenerationRequest(prompt=range(5, 9 + at), max_new_tokens=2 + 4 * at) for at in range(4)]
+said += [(event.index, event.token) for event in llm._generator().generate(requests)]
 llm.save({folder!r} + "/saved")
 assert os.path.exists({folder!r} + "/saved/config.json")  # at every rank, when it returns
 try:

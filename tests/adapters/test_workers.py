@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from litgpt import LLM
 from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import lazy_gather
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
+from litgpt.adapters.pytorch.generation import generator
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.container import container
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
@@ -93,14 +95,14 @@ def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
 
 def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None:
     def talk(llm: LLM) -> list[list[int]]:
-        generator, results = llm._generator(), []  # the port that a chat is built on
-        prefix = generator.prefix_cache()
+        port, results = llm._generator(), []  # the port that a chat is built on
+        prefix = port.prefix_cache()
 
         def ask(prompt: list[int], cache: PrefixCache) -> None:
             request = GenerationRequest(
                 prompt=prompt, max_new_tokens=6, sampling_params=SamplingParams(temperature=0)
             )
-            results.append([event.token for event in generator.generate([request], prefix=cache)])
+            results.append([event.token for event in port.generate([request], prefix=cache)])
 
         first = list(range(5, 40))
         ask(first, prefix)
@@ -113,6 +115,35 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
         return results
 
     assert talk(pool) == talk(one_device())
+
+
+def test_waiting_prompts_join_the_batch_at_every_rank(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "MAX_SEQUENCES", 3)
+    requests = [
+        GenerationRequest(
+            prompt=range(5, 8 + 7 * at % 30),
+            max_new_tokens=2 + 5 * at % 12,
+            sampling_params=SamplingParams(temperature=0),
+        )
+        for at in range(9)
+    ]
+
+    def answers(llm: LLM) -> list[tuple[int, int]]:
+        return [(event.index, event.token) for event in llm._generator().generate(requests)]
+
+    alone = one_device()
+    alone.distribute(accelerator="cpu", precision="32-true", engine="torch")
+    expected = answers(alone)
+    joined: list[int] = []
+    join = KVCache.join
+
+    def recorded(cache: KVCache, source: KVCache, source_rows: Sequence[int], rows: Sequence[int]) -> None:
+        joined.extend(rows)
+        join(cache, source, source_rows, rows)
+
+    monkeypatch.setattr(KVCache, "join", recorded)
+    assert answers(pool) == expected
+    assert joined
 
 
 def test_four_ranks_with_two_kv_heads_generate_and_save_like_one_device(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A batch of sequences with a shared KV cache: prefill in chunks and decode steps."""
+"""A batch of sequences with a shared KV cache, which sequences can join and leave."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
-from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.generation.sampler_state import SamplerState
 
 # The tokens of one prefill pass: enough to be compute-bound, few enough to keep activations and masks small
 # for prompts of any length.
@@ -21,82 +18,95 @@ _PREFILL_CHUNK = 1024
 MAX_PADDING = 64
 
 
-@attrs.define(eq=False)
-class GeneratedSequence:
-    """A request with its random state and generated tokens; `remaining` tokens may still be generated."""
+@attrs.frozen(eq=False)
+class TorchSequence:
+    """A sequence of tokens whose keys and values are in a row of a `RunningBatch`.
 
-    index: int
-    request: GenerationRequest
-    remaining: int
-    sampler_state: SamplerState
-    output_ids: list[int] = attrs.field(factory=list)
+    Attributes:
+        max_length: Its maximum number of tokens, prompt and answer; dynamic NTK and LongRoPE depend on it.
+    """
+
+    max_length: int
 
 
 @attrs.define(eq=False)
 class RunningBatch:
-    """Sequences, ordered from the longest prompt to the shortest, and their KV cache.
+    """Sequences and their KV cache.
 
     Attributes:
-        sequences: One for each row; finished sequences stay until `retain` drops them.
-        num_computed: The number of computed slots.
-        prefix: The prefix cache that owns `cache`, if there is one.
+        sequences: One for each row; None where the sequence has left, until `compact`.
     """
 
     model: GPT
-    sequences: list[GeneratedSequence]
     cache: KVCache
-    num_computed: int = 0
-    prefix: TorchPrefixCache | None = None
+    sequences: list[TorchSequence | None]
 
-    @torch.inference_mode()
-    def prefill(self) -> Tensor:
-        """Compute the logits (B, V) after each prompt."""
-        end = len(self.sequences[0].request.prompt)
+    @classmethod
+    def empty(cls, model: GPT) -> "RunningBatch":
+        return cls(model, model.empty_cache(max_length=0, row_offsets=[]), [])
+
+    @property
+    def running(self) -> list[TorchSequence]:
+        """The sequences that have not left."""
+        return [sequence for sequence in self.sequences if sequence is not None]
+
+    def forward(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Append tokens to each row and return the logits (B, V) after the last ones.
+
+        Rows may have different numbers of tokens only in the first call: the KV cache is left-padded.
+        """
+        end = self.cache.length + max(map(len, tokens))
         while True:
-            rows, stop = next_prefill_chunk(self.num_computed, end, self.cache.row_offsets)
-            logits = self._forward(self._token_block(rows, stop))
-            self.num_computed = stop
+            begin = self.cache.length
+            rows, stop = next_prefill_chunk(begin, end, self.cache.row_offsets)
+            block = []
+            for ids in tokens[:rows]:
+                chunk = list(ids[max(0, len(ids) + begin - end) : len(ids) + stop - end])
+                block.append([0] * (stop - begin - len(chunk)) + chunk)
+            logits = self._forward(torch.tensor(block))
             if stop == end:
                 return logits
 
-    @torch.inference_mode()
-    def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Compute the logits (B, V) after one more token per row."""
-        return self._forward(torch.tensor(tokens)[:, None])
+    def join(self, source: "RunningBatch", joining: Sequence[TorchSequence]) -> None:
+        """Move sequences of another batch to this one, first into the rows of sequences that have left."""
+        source_rows = [source.sequences.index(sequence) for sequence in joining]
+        free = [row for row, sequence in enumerate(self.sequences) if sequence is None]
+        added = range(len(self.sequences), len(self.sequences) + len(joining))
+        rows = [*free, *added][: len(joining)]
+        self.cache.join(source.cache, source_rows, rows)
+        for row, source_row, sequence in zip(rows, source_rows, joining, strict=True):
+            self.sequences[row : row + 1] = [sequence]
+            source.sequences[source_row] = None
 
-    def retain(self, rows: Sequence[int]) -> None:
-        self.sequences = [self.sequences[at] for at in rows]
+    def split(self, leaving: Sequence[TorchSequence]) -> "RunningBatch":
+        """Move sequences to a new batch and return it."""
+        batch = RunningBatch.empty(self.model)
+        batch.join(self, leaving)
+        return batch
+
+    def compact(self) -> None:
+        """Drop the rows of sequences that have left; the last rows take their places."""
+        rows = list(range(len(self.running)))
+        if len(rows) == len(self.sequences):
+            return
+        last = [row for row in range(len(rows), len(self.sequences)) if self.sequences[row] is not None]
+        rows = [row if self.sequences[row] is not None else last.pop() for row in rows]
         self.cache.keep_rows(rows)
-
-    def _token_block(self, rows: int, stop: int) -> Tensor:
-        """Return the ids of slots `num_computed` to `stop` of the first rows, left-padded with 0."""
-        block = torch.zeros((rows, stop - self.num_computed), dtype=torch.long)
-        for at in range(rows):
-            start = self.cache.row_offsets[at]
-            ids = self.sequences[at].request.prompt[max(0, self.num_computed - start) : stop - start]
-            block[at, stop - self.num_computed - len(ids) :] = torch.tensor(ids)
-        return block
+        self.sequences = [self.sequences[row] for row in rows]
 
     def _forward(self, block: Tensor) -> Tensor:
         check_fork()
         weight = self.model.lm_head.weight
         # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
         no_autocast = torch.autocast(weight.device.type, enabled=False)
-        try:
-            with (
-                no_autocast,
-                without_onednn_for_small_batches(
-                    batch_size=block.numel(), dtype=weight.dtype, device=weight.device
-                ),
-            ):
-                block = block.to(self.model.input_device)
-                logits: Tensor = self.model(block, self.cache, last_token_only=True)
-        except BaseException:
-            if self.prefix is not None:
-                self.prefix.close()  # the layers may have different numbers of entries
-            raise
-        if self.prefix is not None:
-            self.prefix.tokens += block[0].tolist()
+        with (
+            no_autocast,
+            without_onednn_for_small_batches(
+                batch_size=block.numel(), dtype=weight.dtype, device=weight.device
+            ),
+        ):
+            block = block.to(self.model.input_device)
+            logits: Tensor = self.model(block, self.cache, last_token_only=True)
         return logits[:, -1]
 
 
@@ -104,7 +114,8 @@ def next_prefill_chunk(num_computed: int, end: int, row_offsets: Sequence[int]) 
     """Return the number of rows and the last slot (exclusive) of the next prefill pass.
 
     A row that starts within the chunk is padded. If that would cost more than another pass, the chunk ends
-    where the row starts. `row_offsets` has the first slot of each row, ascending.
+    where the row starts. `row_offsets` has the first slot of each row; the rows that start after
+    `num_computed` are last, ascending.
     """
     stop, padding = end, 0
     for start in row_offsets:

@@ -210,10 +210,7 @@ class GPT(nn.Module):
                 temperature = query_temperature(mixer.attention_temperature, positions, x.dtype)
                 infos[info_key] = PositionInfo(table, temperature)
             if mask_key not in masks:
-                oldest = layer_cache.oldest_slot if layer_cache is not None else 0
-                masks[mask_key] = _build_mask(
-                    mask_key, slot=slot, tokens=tokens, row_offsets=starts, oldest_slot=oldest
-                )
+                masks[mask_key] = _build_mask(mask_key, slot=slot, tokens=tokens, row_offsets=starts)
             state = kv_sharing.layer_state(index, mixer.kv_shared_layer, layer_cache)
             embedding = None if per_layer is None else per_layer[:, :, index].to(x.device)
             inputs = (x, infos[info_key], masks[mask_key], state, slot, embedding)
@@ -281,9 +278,7 @@ def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch
     return positions
 
 
-def _build_mask(
-    key: MaskKey, *, slot: int, tokens: int, row_offsets: Sequence[int], oldest_slot: int
-) -> AttentionMask:
+def _build_mask(key: MaskKey, *, slot: int, tokens: int, row_offsets: Sequence[int]) -> AttentionMask:
     window, chunked, alibi, device = key
     mask = build_mask(
         slot=slot,
@@ -291,7 +286,6 @@ def _build_mask(
         sliding_window=window,
         chunked=chunked,
         row_offsets=row_offsets,
-        oldest_slot=oldest_slot,
         device=device,
     )
     if alibi is None:

@@ -2,6 +2,10 @@
 
 The cache is an argument of the model. Rows are left-padded: row `b` begins at slot `row_offsets[b]`, so that
 a decoding step writes the same slot in all rows. Layers with a sliding window drop slots outside of it.
+
+Rows leave by `keep_rows` and join by `join`, which aligns their last slots. Only differences of slots matter:
+a row that is longer than all slots written so far begins at a negative slot, and the slot numbers of a batch
+whose rows are replaced again and again grow without an effect on its memory.
 """
 
 from collections.abc import Sequence
@@ -10,96 +14,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from litgpt.adapters.pytorch.model.layer_cache import JoinedRows, LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState, empty_recurrent_state
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.model import Architecture
-
-# A full cache is reallocated geometrically: the amortized cost of copying is constant per token.
-_GROWTH_FACTOR = 1.5
-_MIN_CAPACITY = 64
-
-
-@attrs.define(eq=False)
-class LayerCache:
-    """Keys and values of one layer.
-
-    Attributes:
-        sliding_window: Number of tokens that a token attends to; None: all.
-        oldest_slot: The slot at index 0. Earlier slots are dropped.
-        keys: (B, G, capacity, E).
-        values: (B, G, capacity, E).
-    """
-
-    sliding_window: int | None
-    oldest_slot: int
-    keys: Tensor
-    values: Tensor
-
-    def __repr__(self) -> str:
-        return summary_repr("LayerCache", window=self.sliding_window, slots=self.capacity, nbytes=self.nbytes)
-
-    @property
-    def capacity(self) -> int:
-        """Number of slots that are allocated."""
-        return self.keys.shape[2]
-
-    def reserve(self, length: int, more: int, max_length: int) -> None:
-        """Make room for slots `length` to `length + more`: drop slots outside the window, or reallocate."""
-        if length + more - self.oldest_slot <= self.capacity:
-            return
-        first = self.oldest_slot
-        if self.sliding_window is not None:
-            # A quarter more than the window, so that the last tokens can be truncated.
-            first = max(first, length + 1 - self.sliding_window - self.sliding_window // 4)
-        needed = length + more - first
-        # Twice the window, so that entries are moved once per window and not at every token.
-        bound = max_length if self.sliding_window is None else min(max_length, 2 * self.sliding_window)
-        capacity = max(needed, min(bound, max(int(needed * _GROWTH_FACTOR), _MIN_CAPACITY, self.capacity)))
-        self.keys = self._reallocated(self.keys, first, length, capacity)
-        self.values = self._reallocated(self.values, first, length, capacity)
-        self.oldest_slot = first
-
-    def _reallocated(self, old: Tensor, first: int, length: int, capacity: int) -> Tensor:
-        entries = old[:, :, first - self.oldest_slot : length - self.oldest_slot]
-        # Zeros: slots that are not written are masked, but 0 * NaN in the attention output is NaN.
-        new = old.new_zeros((*old.shape[:2], capacity, old.shape[3]))
-        new[:, :, : entries.shape[2]] = entries
-        return new
-
-    @property
-    def nbytes(self) -> int:
-        return self.keys.nbytes + self.values.nbytes
-
-    def keep_rows(self, index: Tensor) -> None:
-        """Select rows, in the order of `index`."""
-        self.keys, self.values = self.keys[index], self.values[index]
-
-    def can_truncate_to(self, length: int, written: int) -> bool:
-        """Return whether slot `length` can still attend to all slots of its window."""
-        del written
-        return self.oldest_slot <= max(0, length + 1 - (self.sliding_window or length + 1))
-
-    def copy(self, length: int) -> "LayerCache":
-        """Return a copy of the first `length` slots, without spare capacity."""
-        size = length - self.oldest_slot
-        return attrs.evolve(
-            self, keys=self.keys[:, :, :size].clone(), values=self.values[:, :, :size].clone()
-        )
-
-    def write(self, keys: Tensor, values: Tensor, slot: int, kv_start: int) -> tuple[Tensor, Tensor]:
-        """Write keys and values (b, G, T, E) of the first `b` rows from `slot` on.
-
-        Return the keys and values of these rows from `kv_start` on.
-        """
-        rows, more = keys.shape[0], keys.shape[2]
-        at, begin = slot - self.oldest_slot, kv_start - self.oldest_slot
-        all_keys, all_values = self.keys, self.values
-        if rows < len(all_keys):
-            all_keys, all_values = all_keys[:rows], all_values[:rows]
-        all_keys.narrow(2, at, more).copy_(keys)
-        all_values.narrow(2, at, more).copy_(values)
-        count = at + more - begin
-        return all_keys.narrow(2, begin, count), all_values.narrow(2, begin, count)
 
 
 @attrs.define(eq=False)
@@ -107,10 +25,10 @@ class KVCache:
     """The cache of a batch.
 
     Attributes:
-        max_length: Maximum number of slots.
+        max_length: The slot after the last one that a row may use.
         row_offsets: The first slot of each row.
         lengths: Maximum length of each row in tokens, on which dynamic NTK and LongRoPE depend.
-        length: Number of slots written so far, including dropped ones.
+        length: The slot after the last one written.
     """
 
     layers: list[LayerCache | RecurrentState]
@@ -180,16 +98,58 @@ class KVCache:
         return sum(layer.nbytes for layer in self.layers)
 
     def reserve(self, more: int) -> None:
+        rows, first = len(self.row_offsets), min(self.row_offsets)
         for layer in self.layers:
-            layer.reserve(self.length, more, self.max_length)
+            layer.reserve(self.length, more, rows=rows, first=first, max_length=self.max_length)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Select rows, in this order."""
-        index = {device: torch.tensor(rows, device=device) for device in set(self.devices)}
+        """Select rows, in this order.
+
+        Rows that keep their place are not copied, unless the others are a quarter of the memory.
+        """
+        moved = [row for row, source in enumerate(rows) if row != source]
+        index = self._on_devices(moved)
+        source_index, all_rows = self._on_devices([rows[row] for row in moved]), self._on_devices(rows)
         for layer, device in zip(self.layers, self.devices, strict=True):
-            layer.keep_rows(index[device])
+            if 4 * len(rows) <= 3 * layer.num_rows:
+                layer.keep_rows(all_rows[device])
+            elif moved:
+                layer.move_rows(source_index[device], index[device], self.length)
         self.row_offsets = [self.row_offsets[row] for row in rows]
         self.lengths = [self.lengths[row] for row in rows]
+
+    def join(self, source: "KVCache", source_rows: Sequence[int], rows: Sequence[int]) -> None:
+        """Copy rows of another cache of the same model to the rows `rows` of this one, replacing them.
+
+        The last slots are aligned. Rows that follow the last row are added. This copies no other rows, unless
+        the cache is reallocated.
+        """
+        shift = self.length - source.length
+        for row, source_row in zip(rows, source_rows, strict=True):
+            offset, tokens = source.row_offsets[source_row] + shift, source.lengths[source_row]
+            self.row_offsets[row : row + 1], self.lengths[row : row + 1] = [offset], [tokens]
+        ends = (start + tokens for start, tokens in zip(self.row_offsets, self.lengths, strict=True))
+        # No token attends to the last token of an answer, so it needs no slot.
+        self.max_length = max(ends) - 1
+        change = JoinedRows(
+            rows=len(self.row_offsets),
+            length=self.length,
+            shift=shift,
+            first=min(self.row_offsets),
+            first_joined=min(self.row_offsets[row] for row in rows),
+            max_length=self.max_length,
+        )
+        index, source_index = self._on_devices(rows), self._on_devices(source_rows)
+        for layer, other, device in zip(self.layers, source.layers, self.devices, strict=True):
+            if isinstance(layer, LayerCache):
+                assert isinstance(other, LayerCache)  # noqa: S101 - of the same model
+                layer.join(other, change, index[device], source_index[device])
+            else:
+                assert isinstance(other, RecurrentState)  # noqa: S101 - as above
+                layer.join(other, change.rows, index[device], source_index[device])
+
+    def _on_devices(self, rows: Sequence[int]) -> dict[torch.device, Tensor]:
+        return {device: torch.tensor(rows, device=device, dtype=torch.long) for device in set(self.devices)}
 
     def truncate(self, length: int) -> bool:
         """Drop all slots from `length` on; return False if a layer has already dropped earlier slots."""

@@ -75,6 +75,9 @@ class CommandExecutor:
                 self._caches[command["cache"]] = self._model.empty_cache(**command["arguments"])
             case "keep_rows":
                 self._caches[command["cache"]].keep_rows(command["rows"])
+            case "join":
+                source = self._caches[command["source"]]
+                self._caches[command["cache"]].join(source, command["source_rows"], command["rows"])
             case "truncate":
                 self._caches[command["cache"]].truncate(command["length"])
             case "set_limits":

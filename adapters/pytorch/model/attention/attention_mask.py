@@ -33,7 +33,6 @@ def build_mask(
     tokens: int,
     sliding_window: int | None,
     row_offsets: Sequence[int],
-    oldest_slot: int,
     chunked: bool = False,
     device: torch.device,
 ) -> AttentionMask:
@@ -44,13 +43,14 @@ def build_mask(
         tokens: Number of tokens per row in this call (T).
         sliding_window: Number of tokens that a token attends to, including itself; None: all.
         row_offsets: The first slot of each row; earlier slots are padding.
-        oldest_slot: The first slot that is still in the layer's cache.
         chunked: Chunked attention: tokens attend within chunks of `sliding_window` tokens of their row.
         device: Device of the mask.
     """
     if chunked and sliding_window is not None:
-        return _build_chunked_mask(slot, tokens, sliding_window, row_offsets, oldest_slot, device)
-    kv_start = oldest_slot if sliding_window is None else max(oldest_slot, slot + 1 - sliding_window)
+        return _build_chunked_mask(slot, tokens, sliding_window, row_offsets, device)
+    kv_start = min(slot, *row_offsets)
+    if sliding_window is not None:
+        kv_start = max(kv_start, slot + 1 - sliding_window)
     end = slot + tokens
     padded = any(start > kv_start for start in row_offsets)
     if not padded:
@@ -75,12 +75,12 @@ def build_mask(
 
 
 def _build_chunked_mask(
-    slot: int, tokens: int, chunk: int, row_offsets: Sequence[int], oldest_slot: int, device: torch.device
+    slot: int, tokens: int, chunk: int, row_offsets: Sequence[int], device: torch.device
 ) -> AttentionMask:
     end = slot + tokens
     # The first slot of the chunk that contains the first token of this call, for each row.
     chunk_starts = [start + max(0, slot - start) // chunk * chunk for start in row_offsets]
-    kv_start = max(oldest_slot, min(chunk_starts))
+    kv_start = min(slot, *chunk_starts)
     if all(
         start <= slot and chunk_start == kv_start and end <= chunk_start + chunk
         for start, chunk_start in zip(row_offsets, chunk_starts, strict=True)

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.kv_cache import LayerCache
+from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 
 
