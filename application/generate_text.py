@@ -1,5 +1,6 @@
 """Generate text: stream tokens from a generator and decode them."""
 
+from collections.abc import Generator as PyGenerator
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -90,7 +91,7 @@ class GenerateText:
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
-    ) -> Iterator[CompletionChunk]:
+    ) -> "CompletionStream":
         """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
 
         The requests are checked by the call; computation starts with the first chunk. To stop early, close or
@@ -102,7 +103,7 @@ class GenerateText:
             self._answer(request, stop_strings, syntax)
             for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True)
         ]
-        return self._completion_chunks(generation, answers)
+        return CompletionStream(generation, answers)
 
     def complete(
         self,
@@ -126,29 +127,50 @@ class GenerateText:
         decoder = self.tokenizer.decoder(visible=syntax.format.special_tokens)
         return _Answer(request, decoder, matcher, syntax.parser())
 
-    def _completion_chunks(self, generation: Generation, answers: list[_Answer]) -> Iterator[CompletionChunk]:
-        try:
-            for index, answer in enumerate(answers):
-                if answer.request.max_new_tokens == 0:
-                    yield CompletionChunk(index, "", completion=answer.completion("length"))
-            for event in generation:
-                answer = answers[event.index]
-                deltas = answer.add(event)
-                reason = event.finish_reason
-                if answer.stop_matcher.stopped:
-                    reason = "stop"
-                    generation.cancel(event.index)
-                if reason is not None:
-                    deltas = [*deltas, *answer.finish()]
-                completion = answer.completion(reason) if reason is not None else None
-                yield CompletionChunk(
-                    event.index,
-                    join_text(deltas),
-                    event.token,
-                    event.logprob,
-                    completion,
-                    event.top_logprobs,
-                    tuple(deltas),
-                )
-        finally:
-            generation.close()
+
+class CompletionStream(Iterator[CompletionChunk]):
+    """The chunks of answers. Closing or dropping it ends the generation."""
+
+    def __init__(self, generation: Generation, answers: Sequence[_Answer]) -> None:
+        self._generation, self._num_answers = generation, len(answers)
+        self._chunks = _completion_chunks(generation, answers)
+
+    def __next__(self) -> CompletionChunk:
+        return next(self._chunks)
+
+    def cancel(self) -> None:
+        """End all answers; unlike `close`, another thread may call it while this one waits for a chunk."""
+        for index in range(self._num_answers):
+            self._generation.cancel(index)
+
+    def close(self) -> None:
+        self._chunks.close()
+        self._generation.close()
+
+
+def _completion_chunks(generation: Generation, answers: Sequence[_Answer]) -> PyGenerator[CompletionChunk]:
+    try:
+        for index, answer in enumerate(answers):
+            if answer.request.max_new_tokens == 0:
+                yield CompletionChunk(index, "", completion=answer.completion("length"))
+        for event in generation:
+            answer = answers[event.index]
+            deltas = answer.add(event)
+            reason = event.finish_reason
+            if answer.stop_matcher.stopped:
+                reason = "stop"
+                generation.cancel(event.index)
+            if reason is not None:
+                deltas = [*deltas, *answer.finish()]
+            completion = answer.completion(reason) if reason is not None else None
+            yield CompletionChunk(
+                event.index,
+                join_text(deltas),
+                event.token,
+                event.logprob,
+                completion,
+                event.top_logprobs,
+                tuple(deltas),
+            )
+    finally:
+        generation.close()

@@ -23,6 +23,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
 from litgpt.garbage_collection import rare_garbage_collection
+from litgpt.llm_parts.async_generation import AsyncGenerationMixin
 from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LLM(ConversationMixin, BenchmarkMixin, LoraMixin):
+class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, LoraMixin):
     """A language model.
 
         with LLM.load("smollm2") as llm:

@@ -104,7 +104,7 @@ def test_a_stream_generates_only_on_demand_and_not_after_close() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"abc"))
     stream = text.stream([GenerationRequest(prompt=[1], max_new_tokens=3)])
     assert next(stream).text == "a"
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert list(stream) == []
 
 

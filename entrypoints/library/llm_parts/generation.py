@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from litgpt.application.generate_text import GenerateText
+from litgpt.application.generate_text import CompletionStream, GenerateText
 from litgpt.application.prepare_requests import PreparedRequests, make_prompt_renderer, prepare_requests
 from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault
@@ -17,6 +17,7 @@ from litgpt.llm_parts.generate_kwargs import (
     NamedKwargs,
     Prompt,
     Prompts,
+    SamplingKwargs,
     split_kwargs,
 )
 
@@ -245,7 +246,7 @@ class GenerationMixin(BaseLLM):
         self,
         prompt: object,
         sys_prompt: str | None,
-        kwargs: ChatKwargs,
+        kwargs: SamplingKwargs,
         n: int | None,
         *,
         split_reasoning: bool = True,
@@ -262,7 +263,7 @@ class GenerationMixin(BaseLLM):
             split_reasoning=split_reasoning,
         )
 
-    def _stream(self, prepared: PreparedRequests) -> Iterator[CompletionChunk]:
+    def _stream(self, prepared: PreparedRequests) -> CompletionStream:
         return GenerateText(self._loaded.tokenizer, self._generator()).stream(
             prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
         )
