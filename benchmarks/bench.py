@@ -5,8 +5,9 @@
 
 The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed` is the native
 engine beside these, llama.cpp, onnxruntime-genai, OpenVINO and CTranslate2; `busy`, `growth` and `perplexity`
-are the native engine beside llama.cpp or torch. Single measurements are stored in `.bench/`. The first run
-installs the peers and compiles llama.cpp, which takes minutes. A part whose peer is unavailable is left out.
+are the native engine beside llama.cpp or torch; `engine` is the native engine with many requests. Single
+measurements are stored in `.bench/`. The first run installs the peers and compiles llama.cpp, which takes
+minutes. A part whose peer is unavailable is left out.
 """
 
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import busy
+import engine
 import growth
 import peers
 import peers_report
@@ -32,6 +34,7 @@ PARTS: dict[str, Part] = {
     "speed": (speed.measure, speed_report.report),
     "busy": (busy.measure, busy.report),
     "growth": (lambda _, threads: growth.measure(threads), growth.report),
+    "engine": (lambda _, threads: engine.measure(threads), engine.report),
     "perplexity": (lambda _, threads: perplexity.measure(threads), perplexity.report),
 }
 """What measures a part, from the numbers of rounds and of threads, and what reports it."""

@@ -53,6 +53,22 @@ def rows(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
+def test_the_report_of_the_engine_compares_with_its_goals() -> None:
+    results = {
+        "mixed": {"mixed": 900.0, "equal": 1000.0, "answer_share": 0.3},
+        "threads": {"list_s": 1.0, "threads_s": 1.2, "tokens": 1024},
+        "long_prompt": {"alone_s": [0.004, 0.005, 0.009], "during_s": [0.014, 0.5, 0.01], "prompt_s": 5.0},
+        "prefix": {"shared_s": 2.0, "other_s": 30.0, "events": 256},
+    }
+    table = rows(import_module("engine").report(results))[2:]
+    assert [row[2:] for row in table] == [
+        ["90% (900 / 1000)", "yes"],
+        ["83%", "**no**"],
+        ["2.8 (14 / 5 ms)", "yes"],
+        ["15.0", "yes"],
+    ]
+
+
 def test_a_row_per_engine_and_format_has_medians_and_the_share_of_the_bandwidth() -> None:
     report = import_module("speed_report")
     fast = speed_round()
@@ -189,7 +205,9 @@ def test_a_report_replaces_that_of_its_part_alone(
     for part in bench.PARTS:
         blocks.publish(part, [f"the results of {part}"], threads=2, load=None)
     written = copy.read_text(encoding="utf-8")
-    assert [written.count(f"the results of {part}\n<!-- {part}: end -->") for part in bench.PARTS] == [1] * 5
+    assert [written.count(f"the results of {part}\n<!-- {part}: end -->") for part in bench.PARTS] == [
+        1
+    ] * len(bench.PARTS)
     assert written.count("<!--") == text.count("<!--")
     assert "the results of busy" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no place for other"):
