@@ -74,9 +74,13 @@ class SharedEngine:
                 self._read_inbox()
                 for event in self._engine.step():
                     self._deliver(event)
-                self._read_inbox()
+            except BaseException:
+                self._engine.restart()
+                raise
             finally:
                 self._release()
+        if self._inbox:
+            self.flush()
 
     def flush(self) -> None:
         """Free the memory of cancelled requests, unless a step is being computed, which does it."""
@@ -112,8 +116,8 @@ class SharedEngine:
         while self._inbox:
             mailbox, number, added = self._inbox.popleft()
             if added is not None:
-                index = mailbox.indices[number] = self._engine.add(*added)
-                self._owners[index] = mailbox, number
+                index = self._engine.add(*added)
+                mailbox.indices[number], self._owners[index] = index, (mailbox, number)
             elif (index := mailbox.indices.get(number, -1)) in self._owners:
                 self._engine.cancel(index)
                 self._finish(index)

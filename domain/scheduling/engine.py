@@ -149,7 +149,7 @@ class Engine:
         except InsufficientSpace as error:
             self._reduce(error)
         except BaseException:
-            self._restart()
+            self.restart()
             raise
         events, self._events = self._events, deque()
         return list(events)
@@ -265,7 +265,7 @@ class Engine:
     def _reduce(self, error: InsufficientSpace) -> None:
         """Use less memory after an allocation has failed: no cached prefixes, and fewer sequences."""
         running, used = list(self.scheduler.running), self.pages.num_used
-        self._restart()
+        self.restart()
         is_cached = len(self.prefixes) > 0
         self._evict_all()
         if is_cached:
@@ -281,10 +281,11 @@ class Engine:
             pass
         self._release_evicted()
 
-    def _restart(self) -> None:
-        """Let all requests wait again."""
+    def restart(self) -> None:
+        """Let all requests wait again, after an error at any point of a call."""
         self.scheduler.restart(list(self._sequences.values()))
         for sequence in self._sequences.values():
+            sequence.sampler_state.retry()
             self._release(sequence)
 
     def _release(self, sequence: ScheduledSequence) -> None:

@@ -108,19 +108,15 @@ class Scheduler:
             if not sequence.is_decoding and budget < 1:
                 break
             count = 1 if sequence.is_decoding else sequence.step_size(max(1, round(budget / cost)))
-            victim = next((it for it in reversed(queue) if it.is_preemptible), None)
-            is_last = not step and (victim is None or len(queue) == 1)
-            if self._make_room(sequence, count) or is_last:
+            is_only_one = not step and len(queue) == 1
+            if self._make_room(sequence, count) or is_only_one:
                 queue.popleft()
                 self.pages.grow(sequence.pages, sequence.num_computed + count)
                 step.append((sequence, count))
                 budget -= 0 if sequence.is_decoding else count * cost
-            elif victim is None:
-                break
             else:
-                queue.remove(victim)
-                self.preempt(victim)
-                preempted.append(victim)
+                preempted.append(queue.pop())
+                self.preempt(preempted[-1])
         return step, preempted
 
     def preempt(self, sequence: ScheduledSequence) -> None:

@@ -29,7 +29,6 @@ class ScheduledSequence:
         sharing_key: Sequences with equal keys can share a prefix; None: with no other.
         parent: The sequence or cached prefix whose first `fork_length` tokens this one shares.
         snapshot_length: The length at which a copy is kept as a cached prefix; 0: none.
-        is_preemptible: Whether the KV cache may be freed before the request is finished.
         is_running: Whether it has been admitted.
     """
 
@@ -47,7 +46,6 @@ class ScheduledSequence:
     parent: Any = attrs.field(default=None, repr=False)
     fork_length: int = 0
     snapshot_length: int = 0
-    is_preemptible: bool = True
     is_running: bool = False
     is_finished: bool = False
 

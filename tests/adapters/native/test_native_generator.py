@@ -9,7 +9,7 @@ from litgpt.adapters.native.generator import NativeGenerator
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import parse_config
 from litgpt.domain.generation.errors import NonFiniteLogits
-from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.scheduling.prefix_store import MIN_SHARED
 from litgpt.domain.scheduling.scheduler import StepLimits
@@ -177,6 +177,23 @@ def test_after_an_interrupted_step_the_requests_continue(
         with pytest.raises(ZeroDivisionError):
             next(generator.generate([request(5, 6, 7, 8)]))
     assert answer + tokens(generation) == expected
+
+
+def test_a_step_that_is_interrupted_after_sampling_repeats_its_random_numbers(
+    model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded = request(5, 6, 7, sampling_params=SamplingParams(seed=3), max_new_tokens=9, logprobs=True)
+    expected = tokens(native(model).generate([seeded]))
+    engine = native(model).open()
+    engine.add(seeded, 64)
+    events = engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr("litgpt.adapters.native.runner.log_probabilities", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.step()
+    while engine.has_unfinished:
+        events += engine.step()
+    assert [event.token for event in events if isinstance(event, TokenEvent)] == expected
 
 
 def test_a_request_without_a_seed_takes_one_from_the_source(model: FakeModel) -> None:
