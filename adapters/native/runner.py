@@ -1,6 +1,7 @@
 """The model runner of the native engine: its sequences, steps and samples."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import attrs
 
@@ -69,8 +70,19 @@ class NativeRunner:
             fork.truncate(length)
         return fork
 
-    def step(self, batch: Sequence[tuple[NativeSequence, Sequence[int]]]) -> Logits:
-        return self.model.step(batch)
+    def step(
+        self,
+        batch: Sequence[tuple[NativeSequence, Sequence[int]]],
+        positions: Sequence[range] | None = None,
+    ) -> Logits:
+        if positions is None:
+            return self.model.step(batch)
+        starts = accumulate((len(tokens) for _, tokens in batch), initial=0)
+        rows = [start + at for start, some in zip(starts, positions, strict=False) for at in some]
+        return self.model.step(batch, rows)
+
+    def truncate(self, sequence: NativeSequence, length: int) -> None:
+        sequence.truncate(length)
 
     def sample(self, logits: Logits, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
         return sample(_select(logits, rows), states)

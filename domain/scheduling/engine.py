@@ -1,84 +1,18 @@
 """The engine: requests join and leave a running batch."""
 
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
-from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import MIN_SHARED, CachedPrefix, PrefixStore
-from litgpt.domain.scheduling.scheduler import Scheduler, StepLimits
+from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
-
-LogitsT = TypeVar("LogitsT")
-"""The logits of a step, (B, V), on the device of the model runner."""
-
-
-class ModelRunner(Protocol[LogitsT]):
-    """Computes the steps that an engine schedules. `Any` stands for its sequences."""
-
-    @property
-    def limits(self) -> StepLimits: ...
-
-    @property
-    def num_pages(self) -> int:
-        """The pages of `page_size` tokens that running sequences and cached prefixes may take."""
-        ...
-
-    @property
-    def page_size(self) -> int: ...
-
-    @property
-    def max_cached_pages(self) -> int:
-        """The pages of cached prefixes; 0: `fork` is not supported."""
-        ...
-
-    @property
-    def can_truncate(self) -> bool:
-        """Whether `fork` returns a prefix of any length; otherwise only all tokens of a sequence."""
-        ...
-
-    def sharing_key(self, length: int) -> Hashable:
-        """Return a key that sequences have in common if they can share a prefix; None: they cannot.
-
-        Args:
-            length: The largest number of tokens of the sequence.
-        """
-        ...
-
-    def sampler_state(self, request: GenerationRequest) -> SamplerState: ...
-
-    def new_sequence(self, length: int) -> Any:
-        """Return an empty sequence of at most `length` tokens."""
-        ...
-
-    def fork(self, sequence: Any, length: int) -> Any:
-        """Return a sequence of the first `length` tokens of another."""
-        ...
-
-    def step(self, batch: Sequence[tuple[Any, Sequence[int]]]) -> LogitsT:
-        """Append tokens to sequences and return the logits after the last token of each."""
-        ...
-
-    def sample(self, logits: LogitsT, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
-        """Return the next token of some rows of the logits."""
-        ...
-
-    def log_probabilities(
-        self, logits: LogitsT, rows: Sequence[int], tokens: Sequence[int]
-    ) -> list[float]: ...
-
-    def top_log_probabilities(
-        self, logits: LogitsT, rows: Sequence[int], counts: Sequence[int]
-    ) -> Sequence[Mapping[int, float] | None]: ...
-
-    def release(self, sequence: Any) -> None:
-        """Free the KV cache of a sequence."""
-        ...
 
 
 @attrs.frozen
@@ -164,22 +98,49 @@ class Engine:
     def _step(self) -> None:
         for sequence in self.scheduler.admit():
             self._start(sequence)
+        self.scheduler.propose()
         batch, preempted = self.scheduler.schedule()
         for sequence in preempted:
             self._release(sequence)
         self._release_evicted()
         if not batch:
             return
-        logits = self._runner.step(
-            [(it.handle, it.tokens[it.num_computed : it.num_computed + count]) for it, count in batch]
-        )
+        drafting = [sequence for sequence, _ in batch if sequence.draft]
+        rows = [_logit_positions(sequence, count) for sequence, count in batch] if drafting else None
+        logits = self._runner.step([(it.handle, it.next_tokens(count)) for it, count in batch], rows)
+        complete: list[tuple[int, ScheduledSequence]] = []
+        row = 0
         for sequence, count in batch:
+            if sequence.draft:
+                self._verify(logits, row, sequence)
+                row += count
+                continue
             sequence.num_computed += count
             if sequence.num_computed == sequence.snapshot_length:
                 self._keep_snapshot(sequence)
-        complete = [row for row, (sequence, _) in enumerate(batch) if sequence.num_pending == 0]
+            if sequence.num_pending == 0:
+                complete.append((row, sequence))
+            row += 1
         if complete:
-            self._sample(logits, complete, [batch[row][0] for row in complete])
+            self._sample(logits, [row for row, _ in complete], [sequence for _, sequence in complete])
+
+    def _verify(self, logits: Any, row: int, sequence: ScheduledSequence) -> None:
+        """Sample after each token of a draft, as long as the samples are its tokens.
+
+        So the tokens are those that would be sampled without a draft.
+        """
+        draft, sequence.draft = sequence.draft, []
+        first = len(sequence.tokens)
+        for at in range(len(draft) + 1):
+            sequence.num_computed = len(sequence.tokens)
+            self._sample(logits, [row + at], [sequence])
+            if sequence.is_finished or draft[at : at + 1] != sequence.tokens[-1:]:
+                break
+        accepted = len(sequence.tokens) - first - 1
+        sequence.prompt_lookup.update(len(sequence.tokens), len(draft), min(accepted, len(draft)))
+        if not sequence.is_finished and accepted < len(draft):
+            self._runner.truncate(sequence.handle, sequence.num_computed)
+            self.pages.truncate(sequence.pages, sequence.num_computed)
 
     def _start(self, sequence: ScheduledSequence) -> None:
         """Create the runner's sequence, with the prefix that it shares."""
@@ -296,3 +257,8 @@ class Engine:
     def _release_evicted(self) -> None:
         while self.prefixes.evicted:
             self._runner.release(self.prefixes.evicted.pop().handle)
+
+
+def _logit_positions(sequence: ScheduledSequence, count: int) -> range:
+    """Return the tokens of a step after which the next one is sampled."""
+    return range(count) if sequence.draft else range(count - 1, count)

@@ -57,6 +57,13 @@ class PageTable:
             self._next += 1
         pages.length = length
 
+    def truncate(self, pages: Pages, length: int) -> None:
+        """Free the pages behind the first `length` entries."""
+        for number in pages.numbers[self.count(length) :]:
+            self._drop(number)
+        del pages.numbers[self.count(length) :]
+        pages.length = length
+
     def fork(self, pages: Pages, length: int) -> Pages:
         """Return a sequence of the first `length` entries, which shares the pages."""
         shared = pages.numbers[: self.count(length)]

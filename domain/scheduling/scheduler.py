@@ -23,12 +23,16 @@ class StepLimits:
             step. With few prompts, decoding remains fluent; with many, prompts get most of the time.
         context_scale: The context length at which attention takes as long as the rest of a step, so that the
             tokens of a prompt in a shared step become fewer as the prompt grows.
+        max_draft_tokens: The tokens of all drafts in one step; a few take little more time than one.
+        max_drafting_sequences: With more sequences, a step is compute-bound, and drafts do not pay.
     """
 
     max_sequences: int = 256
     prefill_tokens: int = 512
     shared_step_tokens: int = 12
     context_scale: float = inf
+    max_draft_tokens: int = 8
+    max_drafting_sequences: int = 4
 
     def prompt_tokens(self, num_decoding: int, num_prompts: int) -> int:
         """Return the number of tokens of prompts in a step that decodes `num_decoding` sequences."""
@@ -92,6 +96,17 @@ class Scheduler:
             self.waiting.push(sequence)
         return admitted
 
+    def propose(self) -> None:
+        """Propose drafts for the sequences of the next step, if it is a small one without prompts."""
+        if len(self.running) > self.limits.max_drafting_sequences or not self.prefixes.can_truncate:
+            return
+        if len(self.waiting) or not all(it.is_decoding for it in self.running):
+            return
+        for sequence in self.running:
+            room = sequence.max_length - len(sequence.tokens) - 1
+            limit = min(self.limits.max_draft_tokens // len(self.running), room)
+            sequence.draft = sequence.prompt_lookup.propose(sequence.tokens, limit)
+
     def schedule(self) -> tuple[list[tuple[ScheduledSequence, int]], list[ScheduledSequence]]:
         """Return the sequences of the next step with their numbers of tokens, and those that were preempted.
 
@@ -107,7 +122,11 @@ class Scheduler:
             cost = 1 + sequence.num_computed / self.limits.context_scale if is_shared else 1
             if not sequence.is_decoding and budget < 1:
                 break
-            count = 1 if sequence.is_decoding else sequence.step_size(max(1, round(budget / cost)))
+            count = (
+                1 + len(sequence.draft)
+                if sequence.is_decoding
+                else sequence.step_size(max(1, round(budget / cost)))
+            )
             is_only_one = not step and len(queue) == 1
             if self._make_room(sequence, count) or is_only_one:
                 queue.popleft()
@@ -146,6 +165,7 @@ class Scheduler:
         sequence.is_running, sequence.num_computed = False, 0
         sequence.parent, sequence.fork_length, sequence.snapshot_length = None, 0, 0
         sequence.checkpoints.clear()
+        sequence.draft.clear()
 
     def _prompt_tokens(self) -> int:
         num_decoding = sum(it.is_decoding for it in self.running)

@@ -9,6 +9,7 @@ import attrs
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.page_table import Pages
+from litgpt.domain.scheduling.prompt_lookup import PromptLookup
 
 
 @attrs.define(eq=False)
@@ -29,6 +30,7 @@ class ScheduledSequence:
         sharing_key: Sequences with equal keys can share a prefix; None: with no other.
         parent: The sequence or cached prefix whose first `fork_length` tokens this one shares.
         snapshot_length: The length at which a copy is kept as a cached prefix; 0: none.
+        draft: Tokens that may follow, which the next step verifies.
         is_running: Whether it has been admitted.
     """
 
@@ -46,6 +48,8 @@ class ScheduledSequence:
     parent: Any = attrs.field(default=None, repr=False)
     fork_length: int = 0
     snapshot_length: int = 0
+    draft: list[int] = attrs.field(factory=list)
+    prompt_lookup: PromptLookup = attrs.field(factory=PromptLookup, repr=False)
     is_running: bool = False
     is_finished: bool = False
 
@@ -63,6 +67,10 @@ class ScheduledSequence:
         """Whether the prefix that this sequence will share is still being computed."""
         parent = self.parent
         return parent is not None and parent.num_computed < self.fork_length and parent.is_running
+
+    def next_tokens(self, count: int) -> list[int]:
+        """Return the first `count` tokens to compute, those of the draft after the others."""
+        return [*self.tokens[self.num_computed :], *self.draft][:count]
 
     def step_size(self, limit: int) -> int:
         """Return the number of tokens of the next step, at most `limit`."""

@@ -1,6 +1,6 @@
 """A model runner whose tokens are a function of all earlier ones, and which checks how it is used."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from random import Random
 
 import attrs
@@ -46,6 +46,7 @@ class ScriptedRunner:
     )
     failures: set[int] = attrs.field(factory=set)
     is_interrupted: bool = False
+    next_token: Callable[[Sequence[int]], int] = next_token
     sequences: list[ScriptedSequence] = attrs.field(factory=list, init=False)
     steps: list[list[int]] = attrs.field(factory=list, init=False)
 
@@ -70,7 +71,11 @@ class ScriptedRunner:
         assert self.can_truncate or length == len(sequence.tokens)
         return self._open(sequence.tokens[:length])
 
-    def step(self, batch: Sequence[tuple[ScriptedSequence, Sequence[int]]]) -> list[int]:
+    def step(
+        self,
+        batch: Sequence[tuple[ScriptedSequence, Sequence[int]]],
+        positions: Sequence[range] | None = None,
+    ) -> list[int]:
         if self.is_interrupted:
             self.is_interrupted = False
             raise KeyboardInterrupt
@@ -79,11 +84,21 @@ class ScriptedRunner:
             raise InsufficientSpace("The KV cache", "no memory is left.")
         assert len({id(sequence) for sequence, _ in batch}) == len(batch)
         assert len(batch) <= self.limits.max_sequences
-        for sequence, tokens in batch:
+        logits = []
+        for at, (sequence, tokens) in enumerate(batch):
             assert tokens
             assert not sequence.is_released
-            sequence.tokens += tokens
-        return [next_token(sequence.tokens) for sequence, _ in batch]
+            for position, token in enumerate(tokens):
+                sequence.tokens.append(token)
+                if position in (positions[at] if positions else (len(tokens) - 1,)):
+                    logits.append(self.next_token(sequence.tokens))
+        return logits
+
+    def truncate(self, sequence: ScriptedSequence, length: int) -> None:
+        assert self.can_truncate
+        assert not sequence.is_released
+        assert 0 < length < len(sequence.tokens)
+        del sequence.tokens[length:]
 
     def sample(self, logits: list[int], rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
         assert len(rows) == len(states)

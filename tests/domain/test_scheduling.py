@@ -203,6 +203,38 @@ def test_prompts_with_a_common_prefix_wait_for_the_first_of_them() -> None:
     assert [answers[at][0].cached_tokens for at in range(5)] == [0] + [len(system)] * 4
 
 
+def test_answers_that_repeat_what_was_before_take_fewer_steps() -> None:
+    runner = ScriptedRunner(next_token=lambda tokens: tokens[-4] if len(tokens) % 40 else 6)
+    engine = Engine(runner)
+    engine.add(request(*[1, 2, 3, 4] * 3, max_new_tokens=100), CONTEXT)
+    answer = tokens(drain(engine)[0])
+    expected = [1, 2, 3, 4] * 3
+    while len(expected) < 112:
+        expected.append(runner.next_token(expected))
+    assert answer == expected[12:]
+    assert len(runner.steps) < 30
+    assert runner.sequences[0].tokens == expected[:-1]
+
+
+def test_answers_without_repetitions_are_computed_with_few_drafts() -> None:
+    runner = ScriptedRunner()
+    engine = Engine(runner)
+    engine.add(request(*[1, 2, 3] * 20, max_new_tokens=120), CONTEXT)
+    drain(engine)
+    drafts = sum(map(sum, runner.steps[1:])) - len(runner.steps[1:])
+    assert 0 < drafts < 20
+
+
+def test_several_answers_share_the_tokens_of_drafts() -> None:
+    runner = ScriptedRunner(next_token=lambda tokens: tokens[-1])
+    engine = Engine(runner)
+    for at in range(5):
+        engine.add(request(at, at, at, at, max_new_tokens=20 + 10 * (at > 0)), CONTEXT)
+    drain(engine)
+    assert max(map(sum, runner.steps[1:])) <= 4 + runner.limits.max_draft_tokens
+    assert {sum(step) for step in runner.steps if len(step) == 5} == {20, 5}
+
+
 def test_a_conversation_continues_from_its_answer() -> None:
     runner = ScriptedRunner(can_truncate=False)
     engine = Engine(runner)
