@@ -55,9 +55,12 @@ class Benchmark:
     ) -> tuple[str, dict[str, list[float]]]:
         """Generate several times after a warm-up; return the last answer and the measurements by name.
 
+        Prompts are computed each time, and tokens one by one, without drafts.
+
         For one prompt, they include the share of the memory's read bandwidth, if it can be measured: the
         decode speed over the one at which reading the weights would take all of it.
         """
+        requests = [attrs.evolve(it, cache_prompt=False, prompt_lookup_num_tokens=0) for it in requests]
         warmup = [attrs.evolve(x, max_new_tokens=min(2, x.max_new_tokens)) for x in requests]
         GenerateText(self.tokenizer, self.generator).complete(warmup)
         figures: dict[str, list[float]] = {}

@@ -37,7 +37,9 @@ def main() -> None:
 
 def request(prompt: Sequence[int], count: int) -> GenerationRequest:
     """Return a request for exactly `count` tokens."""
-    return GenerationRequest(prompt=list(prompt), max_new_tokens=count, sampling_params=GREEDY)
+    return GenerationRequest(
+        prompt=list(prompt), max_new_tokens=count, sampling_params=GREEDY, prompt_lookup_num_tokens=0
+    )
 
 
 def ids(count: int, seed: int) -> list[int]:

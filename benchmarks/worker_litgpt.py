@@ -9,6 +9,9 @@ from typing import Any
 
 from measuring import Library, OnToken, measure
 
+OPTIONS: dict[str, Any] = {"top_k": 1, "cache_prompt": False, "prompt_lookup_num_tokens": 0}
+"""Of this library: every prompt and every token is computed, one token at a time, as by the others."""
+
 
 def import_library() -> None:
     """Import what the documentation's first example imports."""
@@ -33,7 +36,7 @@ def load(arguments: Namespace) -> Any:
 def generate(llm: Any, prompt: str, at_most: int, on_token: OnToken) -> None:
     """Generate greedily; the token ids of this library are integers, for which it may not need torch."""
     if hasattr(llm, "complete"):
-        for chunk in llm.complete(prompt, max_new_tokens=at_most, top_k=1, stream=True):
+        for chunk in llm.complete(prompt, max_new_tokens=at_most, stream=True, **OPTIONS):
             if chunk.token is not None:
                 on_token(chunk.token)
         return
@@ -43,7 +46,8 @@ def generate(llm: Any, prompt: str, at_most: int, on_token: OnToken) -> None:
 
 def generate_batch(llm: Any, prompts: list[str], at_most: int) -> int:
     """Generate greedily for all prompts; LitGPT cannot."""
-    return sum(len(answer.token_ids) for answer in llm.complete(prompts, max_new_tokens=at_most, top_k=1))
+    answers = llm.complete(prompts, max_new_tokens=at_most, **OPTIONS)
+    return sum(len(answer.token_ids) for answer in answers)
 
 
 def describe(llm: Any) -> dict[str, Any]:

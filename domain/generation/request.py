@@ -27,6 +27,8 @@ class GenerationRequest:
         logprobs: Whether each event has the log-probability of its token.
         top_logprobs: The number of likeliest tokens whose log-probabilities each event has.
         priority: Requests with lower values are computed first.
+        cache_prompt: Whether the KV cache may be shared with other requests.
+        prompt_lookup_num_tokens: The largest number of tokens of a draft; None: as many as pay.
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -36,6 +38,8 @@ class GenerationRequest:
     logprobs: bool = False
     top_logprobs: int = integer_field(0, 0)
     priority: int = 0
+    cache_prompt: bool = True
+    prompt_lookup_num_tokens: int | None = integer_field(None, 0)
 
     __repr__ = brief_repr
 

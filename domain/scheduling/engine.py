@@ -60,7 +60,7 @@ class Engine:
             list(request.prompt),
             length,
             self._runner.sampler_state(request),
-            sharing_key=self._runner.sharing_key(length),
+            sharing_key=self._runner.sharing_key(length) if request.cache_prompt else None,
         )
         self._sequences[index] = sequence
         self.scheduler.add(sequence)

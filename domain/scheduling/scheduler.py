@@ -105,7 +105,9 @@ class Scheduler:
         for sequence in self.running:
             room = sequence.max_length - len(sequence.tokens) - 1
             limit = min(self.limits.max_draft_tokens // len(self.running), room)
-            sequence.draft = sequence.prompt_lookup.propose(sequence.tokens, limit)
+            allowed = sequence.request.prompt_lookup_num_tokens
+            limit = limit if allowed is None else min(limit, allowed)
+            sequence.draft = sequence.prompt_lookup.propose(sequence.tokens, limit) if limit > 0 else []
 
     def schedule(self) -> tuple[list[tuple[ScheduledSequence, int]], list[ScheduledSequence]]:
         """Return the sequences of the next step with their numbers of tokens, and those that were preempted.

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,6 +224,17 @@ def test_answers_without_repetitions_are_computed_with_few_drafts() -> None:
     drain(engine)
     drafts = sum(map(sum, runner.steps[1:])) - len(runner.steps[1:])
     assert 0 < drafts < 20
+
+
+def test_a_request_that_shares_nothing_and_one_without_drafts() -> None:
+    runner = ScriptedRunner(next_token=lambda tokens: tokens[-1])
+    engine = Engine(runner)
+    for _ in range(2):
+        private = GenerationRequest(prompt=[1] * 50, max_new_tokens=20, cache_prompt=False)
+        index = engine.add(attrs.evolve(private, prompt_lookup_num_tokens=0), CONTEXT)
+        assert [event.cached_tokens for event in drain(engine)[index]] == [0] * 20
+    assert runner.steps == [[50], *[[1]] * 19] * 2
+    assert len(engine.prefixes) == 0
 
 
 def test_several_answers_share_the_tokens_of_drafts() -> None:

@@ -76,6 +76,9 @@ class NamedKwargs(TemplateKwargs, total=False):
         include_stop: Whether such a string is part of the answer all the same.
         stop_token_ids: Tokens that end the answer, besides those of the model.
         ignore_eos: Whether to continue after the stop tokens and stop strings of the model.
+        cache_prompt: Whether the KV cache of the prompt and the answer may be shared with other requests.
+        prompt_lookup_num_tokens: The largest number of tokens of a draft from earlier text, which speeds
+            repetitions up and changes no answer; None: as many as pay; 0 disables it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
     """
@@ -101,6 +104,8 @@ class NamedKwargs(TemplateKwargs, total=False):
     include_stop: bool
     stop_token_ids: Sequence[int] | None
     ignore_eos: bool
+    cache_prompt: bool
+    prompt_lookup_num_tokens: int | None
     parse_special_tokens: bool | None
 
 
