@@ -117,10 +117,19 @@ class NativeModel:
             check(set_rope(handle, values, len(rope)), "The RoPE of a sequence")
         return sequence
 
-    def step(self, batch: Sequence[tuple["NativeSequence", Sequence[int]]]) -> NDArray[np.float32]:
-        """Append tokens to sequences and return the logits after the last token of each, (len(batch), V).
+    def step(
+        self,
+        batch: Sequence[tuple["NativeSequence", Sequence[int]]],
+        logit_rows: Sequence[int] | None = None,
+    ) -> NDArray[np.float32]:
+        """Append tokens to sequences and return logits (R, V).
 
         After an error, no sequence has changed.
+
+        Args:
+            batch: Sequences and their new tokens.
+            logit_rows: The tokens after which the logits are computed, as R ascending indices into those of
+                all sequences one after another. None: the last token of each sequence.
 
         Raises:
             UnsupportedOperation: A sequence would exceed the context length, or a token id is invalid.
@@ -130,15 +139,16 @@ class NativeModel:
         handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
         tokens = np.fromiter((token for _, ids in batch for token in ids), dtype=np.int32, count=sum(counts))
         last = np.cumsum(counts, dtype=np.int32) - np.int32(1)
-        logits = np.empty((len(batch), self.architecture.vocab_size), dtype=np.float32)
+        rows = last if logit_rows is None else np.array(logit_rows, dtype=np.int32)
+        logits = np.empty((len(rows), self.architecture.vocab_size), dtype=np.float32)
         status = self._library.litgpt_step(
             self._handle,
             len(batch),
             handles,
             _ints(np.array(counts, dtype=np.int32)),
             _ints(tokens),
-            len(batch),
-            _ints(last),
+            len(rows),
+            _ints(rows),
             logits.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
         )
         check(status, "Generating")

@@ -72,15 +72,23 @@ class FakeModel:
         del length
         return self.opened([])
 
-    def step(self, batch: Sequence[tuple[Any, Sequence[int]]]) -> NDArray[np.float32]:
+    def step(
+        self, batch: Sequence[tuple[Any, Sequence[int]]], logit_rows: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
         """Append tokens; `overrides` has the logits after sequences that end with a token."""
         self.steps.append([len(tokens) for _, tokens in batch])
         rows = []
+        last = np.cumsum([len(tokens) for _, tokens in batch]) - 1
+        wanted = set(last.tolist() if logit_rows is None else logit_rows)
+        at = 0
         for sequence, tokens in batch:
             assert tokens
             assert not sequence.closed
-            sequence.tokens += tokens
-            random = np.random.default_rng(sequence.tokens)
-            row = random.normal(size=self.architecture.vocab_size)
-            rows.append(row + self.overrides.get(sequence.tokens[-1], 0.0))
-        return np.array(rows, dtype=np.float32)
+            for token in tokens:
+                sequence.tokens.append(token)
+                if at in wanted:
+                    random = np.random.default_rng(sequence.tokens)
+                    row = random.normal(size=self.architecture.vocab_size)
+                    rows.append(row + self.overrides.get(token, 0.0))
+                at += 1
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.architecture.vocab_size)
