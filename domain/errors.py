@@ -67,8 +67,8 @@ class TextTooLong(PromptTooLong):
 
     def __str__(self) -> str:
         return (
-            f"The text has {self.tokens} tokens, but the context length is {self.context}. Shorten the text, or "
-            "load a model with a longer context; LLM.perplexity reads a text of any length in windows."
+            f"The text has {self.tokens} tokens, but the context length is {self.context}. Shorten the text, "
+            "or load a model with a longer context; LLM.perplexity reads a text of any length in windows."
         )
 
 

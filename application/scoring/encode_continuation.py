@@ -8,12 +8,13 @@ from litgpt.domain.scoring.request import ScoringRequest
 def encode_continuation(tokenizer: Tokenizer, prompt: str, continuation: str) -> ScoringRequest:
     """Return the tokens of a prompt with its continuation, of which the latter are scored.
 
-    Both are encoded together and split at the number of tokens of the prompt alone, since tokens usually begin
-    with a space. Trailing spaces of the prompt are moved to the continuation for the same reason. The
-    beginning-of-sequence token precedes an empty prompt, or the end-of-sequence token if there is none.
+    Both are encoded together and split at the number of tokens of the prompt alone, since tokens usually
+    begin with a space. Trailing spaces of the prompt are moved to the continuation for the same reason. An
+    empty prompt is the beginning-of-sequence token, or the end-of-sequence token if there is none.
 
     Raises:
-        InvalidArgument: The prompt is empty and the tokenizer has neither token, or no token is left to score.
+        InvalidArgument: The prompt is empty and the tokenizer has neither token, or there is no token to
+            score.
     """
     context = prompt.rstrip()
     continuation = prompt[len(context) :] + continuation

@@ -78,8 +78,9 @@ class Generator(Protocol):
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         """Return the log-probabilities of given tokens, in the order of the requests.
 
-        Requests are sorted by length and computed in batches, and a prefix that several of them have in common
-        once; neither changes the result. The logits are computed for a bounded number of positions at a time.
+        Requests are sorted by length and computed in batches, and a prefix that several of them have in
+        common once; neither changes the result. The head is applied to a bounded number of positions at a
+        time.
 
         Raises:
             TextTooLong: A sequence is longer than the context; raised before anything is computed.

@@ -6,8 +6,9 @@ from litgpt.domain.scoring.request import ScoringRequest
 
 
 def strided_windows(ids: Sequence[int], context: int, stride: int) -> Iterator[ScoringRequest]:
-    """Yield windows of at most `context` tokens, `stride` tokens apart, that score each token but the first once.
+    """Yield windows of at most `context` tokens, `stride` tokens apart.
 
+    Each token but the first is scored once.
     A token is scored by the first window that has it, with all tokens of that window before it: at least
     `context - stride` of them, after the first window.
 

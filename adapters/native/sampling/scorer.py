@@ -125,7 +125,7 @@ class Scorer:
 
     def _score(self, logits: Logits, targets: Sequence[int], owners: Sequence[int]) -> None:
         largest = logits.max(-1)
-        if bad := sorted({owners[row] for row in np.flatnonzero(~np.isfinite(largest))}):
+        if bad := sorted({owners[row] for row in np.flatnonzero(~np.isfinite(largest)).tolist()}):
             raise NonFiniteLogits(bad, len(self.requests))
         is_greedy = logits[np.arange(len(targets)), list(targets)] >= largest
         for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):

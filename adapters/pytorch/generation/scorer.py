@@ -115,9 +115,7 @@ class Scorer:
             self._is_greedy[owner].append(greedy)
 
 
-def _selected_logits(
-    model: GPT, block: Tensor, cache: KVCache, selected: Sequence[int]
-) -> Iterator[Tensor]:
+def _selected_logits(model: GPT, block: Tensor, cache: KVCache, selected: Sequence[int]) -> Iterator[Tensor]:
     """Yield the logits (R, V) after some tokens of a block (B, T), in parts of bounded size.
 
     `selected` are indices into the flattened block.

@@ -28,19 +28,19 @@ class ScoringMixin(BaseLLM):
     def score(self, prompt: str, continuations: Sequence[str]) -> list[ContinuationScore]: ...
     @overload
     def score(
-        self, prompt: Sequence[str], continuations: Sequence[Sequence[str]]
+        self, prompt: list[str], continuations: Sequence[Sequence[str]]
     ) -> list[list[ContinuationScore]]: ...
     @public_function()
     def score(
-        self, prompt: str | Sequence[str], continuations: Sequence[str] | Sequence[Sequence[str]]
+        self, prompt: str | list[str], continuations: Sequence[str] | Sequence[Sequence[str]]
     ) -> list[ContinuationScore] | list[list[ContinuationScore]]:
         """Return how likely the model continues a prompt with given texts.
 
         All texts are computed in batches, and the common beginning of several of them once. Texts are used
-        unchanged, without a chat template, and tokenized as in lm-eval: a prompt and its continuation are encoded
-        together and split at the number of tokens of the prompt alone, after its trailing spaces are moved to
-        the continuation. Special tokens such as `<|im_end|>` are recognized, and the tokenizer's files determine
-        whether the beginning-of-sequence token is added.
+        unchanged, without a chat template, and tokenized as in lm-eval: a prompt and its continuation are
+        encoded together and split at the number of tokens of the prompt alone, after its trailing spaces are
+        moved to the continuation. Special tokens such as `<|im_end|>` are recognized, and the tokenizer's
+        files determine whether the beginning-of-sequence token is added.
 
         Args:
             prompt: A text, or a list of texts. It may be empty: the continuation then follows the
@@ -64,9 +64,9 @@ class ScoringMixin(BaseLLM):
     @overload
     def logprobs(self, text: str) -> TextLogprobs: ...
     @overload
-    def logprobs(self, text: Sequence[str]) -> list[TextLogprobs]: ...
+    def logprobs(self, text: list[str]) -> list[TextLogprobs]: ...
     @public_function()
-    def logprobs(self, text: str | Sequence[str]) -> TextLogprobs | list[TextLogprobs]:
+    def logprobs(self, text: str | list[str]) -> TextLogprobs | list[TextLogprobs]:
         """Return the log-probability of each token of a text.
 
         Args:
@@ -85,11 +85,11 @@ class ScoringMixin(BaseLLM):
 
     @public_function()
     def perplexity(self, text: str | PathLike[str], *, stride: int | None = None) -> float:
-        """Return the perplexity of a text: the exponential of the mean negative log-likelihood of its tokens.
+        """Return the perplexity of a text: the exponential of its tokens' mean negative log-likelihood.
 
-        A text that is longer than the context is read in windows of the context length, `stride` tokens apart.
-        A token is scored in the first window that has it, so with at least `context - stride` tokens before
-        it: the strided method of transformers' guide. The first token of the text is not scored.
+        A text that is longer than the context is read in windows of the context length, `stride` tokens
+        apart. A token is scored in the first window that has it, so with at least `context - stride` tokens
+        before it: the strided method of transformers' guide. The first token of the text is not scored.
 
         Args:
             text: The text, or the `pathlib.Path` of a file in UTF-8. A string is always the text itself.
@@ -99,8 +99,8 @@ class ScoringMixin(BaseLLM):
         Raises:
             NotDistributed: The model is not on a device yet.
             WrongType: It is neither a text nor a path.
-            InvalidArgument: The text has fewer than two tokens, the file cannot be read as text, or the stride
-                is out of bounds.
+            InvalidArgument: The text has fewer than two tokens, the file cannot be read as text, or the
+                stride is out of bounds.
             NonFiniteLogits: The logits are not finite.
         """
         score = ScoreText(self._loaded.tokenizer, self._generator())
@@ -109,14 +109,15 @@ class ScoringMixin(BaseLLM):
     @public_function()
     def embed(
         self,
-        texts: str | Sequence[str],
+        texts: str | list[str],
         *,
         pooling: Literal["last", "mean"] = "last",
         normalize: bool = True,
     ) -> "Tensor":
-        """Return an embedding of each text, (N, D), in float32 on the CPU: hidden states after the final norm.
+        """Return an embedding of each text, (N, D), in float32 on the CPU.
 
-        PyTorch computes them. With the native engine, the first call reads the weights again for it, which
+        It is the hidden state after the final norm, of the last token or the mean over all tokens. PyTorch
+        computes it. With the native engine, the first call reads the weights again for PyTorch, which
         `distribute(engine="torch")` avoids.
 
         Args:

@@ -61,7 +61,7 @@ class ScriptedGenerator:
         return ScriptedGeneration(self.script, requests, self.context, cache)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
-        """Return -1 for each token of the script, which are the likeliest ones, and -2 for each other token."""
+        """Return -1 for the tokens of the script, as if each were the likeliest, and -2 for other tokens."""
         check_sequences([request.ids for request in requests], self.context, VOCAB_SIZE)
         scored = [request.ids[request.start :] for request in requests]
         return [
