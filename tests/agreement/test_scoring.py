@@ -9,9 +9,10 @@ from torch import Tensor
 from litgpt.adapters.native.generator import NativeGenerator
 from litgpt.adapters.native.library import is_installed
 from litgpt.adapters.native.program.coverage import unsupported_part
-from litgpt.adapters.pytorch.generation import padded_rows
+from litgpt.adapters.pytorch.generation import padded_rows, scorer
 from litgpt.adapters.pytorch.generation.embedding import Pooling, embed
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.ports import Generator
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
@@ -72,6 +73,30 @@ def test_scores_do_not_depend_on_the_size_of_the_passes(
     both = pair(next(each for each in VARIANTS if each.name == name), tmp_path)
     monkeypatch.setattr(padded_rows, "PASS_TOKENS", pass_tokens)
     assert_scores(TorchGenerator(both.actual).score(requests()), both)
+
+
+def test_the_head_is_applied_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = pair(next(each for each in VARIANTS if each.name == "llama"), tmp_path)
+    model, rows = both.actual, []
+    head, vocab_size = model.logits, model.architecture.vocab_size
+
+    def logits(hidden: Tensor) -> Tensor:
+        rows.append(len(hidden))
+        return head(hidden)
+
+    monkeypatch.setattr(scorer, "LOGITS_CHUNK", 5 * vocab_size)
+    monkeypatch.setattr(model, "logits", logits)
+    assert_scores(TorchGenerator(model).score(requests()), both)
+    assert max(rows) == 5
+
+
+def test_logits_that_are_not_finite_name_their_text(tmp_path: Path) -> None:
+    both = pair(next(each for each in VARIANTS if each.name == "llama" and not each.settings), tmp_path)
+    with torch.inference_mode():
+        both.actual.transformer["wte"].weight[9] = float("nan")  # type: ignore[index,operator]
+    texts = [ScoringRequest(ids=ids) for ids in ([5, 6, 7], [5, 9, 7], [5, 6])]
+    with pytest.raises(NonFiniteLogits, match="prompt 1"):
+        TorchGenerator(both.actual).score(texts)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])
