@@ -93,7 +93,7 @@ def test_the_head_is_applied_in_blocks(tmp_path: Path, monkeypatch: pytest.Monke
 def test_logits_that_are_not_finite_name_their_text(tmp_path: Path) -> None:
     both = pair(next(each for each in VARIANTS if each.name == "llama" and not each.settings), tmp_path)
     with torch.inference_mode():
-        both.actual.transformer["wte"].weight[9] = float("nan")  # type: ignore[index,operator]
+        both.actual.transformer["wte"].weight[9] = float("nan")  # type: ignore[operator]
     texts = [ScoringRequest(ids=ids) for ids in ([5, 6, 7], [5, 9, 7], [5, 6])]
     with pytest.raises(NonFiniteLogits, match="prompt 1"):
         TorchGenerator(both.actual).score(texts)
