@@ -62,6 +62,16 @@ class PromptTooLong(LitGPTError, ValueError):
         )
 
 
+class TextTooLong(PromptTooLong):
+    """A text to be scored or embedded is longer than the context (in tokens)."""
+
+    def __str__(self) -> str:
+        return (
+            f"The text has {self.tokens} tokens, but the context length is {self.context}. Shorten the text, "
+            "or load a model with a longer context; LLM.perplexity reads a text of any length in windows."
+        )
+
+
 @attrs.define(eq=False)
 class ModelNotFound(LitGPTError, FileNotFoundError):
     """The model was not found."""

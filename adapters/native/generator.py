@@ -8,6 +8,7 @@ import attrs
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
+from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import check_prompts
@@ -15,6 +16,7 @@ from litgpt.domain.generation.cached_tokens import CachedTokens
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports.generator import PrefixCache
 from litgpt.domain.scheduling.engine import Engine
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
 
 
 @attrs.define(eq=False)
@@ -60,6 +62,10 @@ class NativeGenerator:
             prefix.take(requests)
         numbered = ((at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0)
         return EngineStream(self._engine, numbered, self.context, len(requests), prefix)
+
+    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+        check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
+        return Scorer(self.model, requests).run()
 
     def close(self) -> None:
         """End all requests and free the KV cache."""

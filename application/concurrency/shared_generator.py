@@ -11,6 +11,7 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 @attrs.define(eq=False)
@@ -76,6 +77,15 @@ class SharedGenerator:
         with self.lock.using():
             generation = self.start(requests, prefix)
             return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
+
+    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+        """Compute log-probabilities; the lock is held until all of them are computed."""
+        with self.lock.using():
+            weights = self.weights_version()
+            scores = self.current_generator().score(requests)
+            if self.weights_version() != weights:
+                raise WeightsReplaced
+            return scores
 
     def start(self, requests: Sequence[GenerationRequest], prefix: PrefixCache | None) -> Generation:
         """Start a generation, while the lock is held."""

@@ -1,9 +1,10 @@
-"""The port Generator: token generation from prompts of token ids."""
+"""The port Generator: token generation from prompts of token ids, and log-probabilities of given tokens."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 class PrefixCache(Protocol):
@@ -71,5 +72,19 @@ class Generator(Protocol):
 
         Raises:
             PromptTooLong: A prompt fills the context; raised by the call, not by the first event.
+        """
+        ...
+
+    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+        """Return the log-probabilities of given tokens, in the order of the requests.
+
+        Requests are sorted by length and computed in batches, and a prefix that several of them have in
+        common once; neither changes the result. The head is applied to a bounded number of positions at a
+        time.
+
+        Raises:
+            TextTooLong: A sequence is longer than the context; raised before anything is computed.
+            InvalidArgument: A token id is outside the vocabulary.
+            NonFiniteLogits: The logits of a sequence are NaN or infinite.
         """
         ...

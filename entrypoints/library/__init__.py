@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from litgpt.domain.errors import LitGPTError as LitGPTError
     from litgpt.domain.generation.request import Completion as Completion
     from litgpt.domain.generation.request import CompletionChunk as CompletionChunk
+    from litgpt.domain.scoring.results import ContinuationScore as ContinuationScore
+    from litgpt.domain.scoring.results import TextLogprobs as TextLogprobs
     from litgpt.domain.training.config import TrainConfig as TrainConfig
     from litgpt.llm import LLM as LLM
     from litgpt.tokenizer import Tokenizer as Tokenizer
@@ -26,8 +28,10 @@ _HOMES = {
     "Completion": "litgpt.domain.generation.request",
     "CompletionChunk": "litgpt.domain.generation.request",
     "Config": "litgpt.config",
+    "ContinuationScore": "litgpt.domain.scoring.results",
     "LitGPTError": "litgpt.domain.errors",
     "PromptStyle": "litgpt.domain.chat.styles.prompt_style",
+    "TextLogprobs": "litgpt.domain.scoring.results",
     "Tokenizer": "litgpt.tokenizer",
     "TrainConfig": "litgpt.domain.training.config",
     "TrainResult": "litgpt.training",
@@ -40,8 +44,10 @@ __all__ = [
     "Completion",
     "CompletionChunk",
     "Config",
+    "ContinuationScore",
     "LitGPTError",
     "PromptStyle",
+    "TextLogprobs",
     "Tokenizer",
     "TrainConfig",
     "TrainResult",

@@ -6,6 +6,7 @@ LitGPTError
 │   ├── MissingArgument                    a required argument is missing
 │   └── UnknownSetting                     a setting of a training run does not exist
 ├── PromptTooLong (ValueError)             the prompt is longer than the model's context
+│   └── TextTooLong                        a text to be scored or embedded is
 ├── InvalidCall (TypeError)                a call does not fit the signature
 ├── ModelNotFound (FileNotFoundError)      the model was not found
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
@@ -54,6 +55,7 @@ from litgpt.domain.errors import (
     NotDistributed,
     NotInstalled,
     PromptTooLong,
+    TextTooLong,
     TokenizerMismatch,
     UnsafeFile,
     UnsupportedModel,
@@ -105,6 +107,7 @@ __all__ = [
     "NotDistributed",
     "NotInstalled",
     "PromptTooLong",
+    "TextTooLong",
     "TokenizerMismatch",
     "TooManyToolRounds",
     "TrainerCheckpointMismatch",

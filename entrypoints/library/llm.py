@@ -28,6 +28,7 @@ from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
 from litgpt.llm_parts.lora import LoraMixin
+from litgpt.llm_parts.scoring import ScoringMixin
 from litgpt.preprocessor import Preprocessor
 from litgpt.progress_report import default_reporter
 from litgpt.services import Services
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, LoraMixin):
+class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin, LoraMixin):
     """A language model.
 
         with LLM.load("smollm2") as llm:

@@ -84,6 +84,19 @@ def test_answers_are_those_of_one_device_in_lists_and_in_streams(pool: LLM) -> N
     assert pool.generate("draw", **drawn) == alone.generate("draw", **drawn)
 
 
+def test_scores_and_embeddings_are_those_of_one_device(pool: LLM) -> None:
+    alone = one_device()
+    prompts = ["A prompt that is longer than thirty-two bytes. ", "Hi"]
+    continuations = [["Yes", "No, it is not."], ["you"]]
+    for scores, expected in zip(
+        pool.score(prompts, continuations), alone.score(prompts, continuations), strict=True
+    ):
+        for score, other in zip(scores, expected, strict=True):
+            assert score.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+            assert score.is_greedy == other.is_greedy
+    assert torch.allclose(pool.embed(prompts), alone.embed(prompts), atol=1e-5)
+
+
 def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
     stream = pool.generate("left", stream=True, max_new_tokens=50, top_k=1)
     next(iter(stream))

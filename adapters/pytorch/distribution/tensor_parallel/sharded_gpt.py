@@ -18,6 +18,7 @@ from litgpt.domain.model import Architecture, ParameterSpec
 class TensorParallelGPT(GPT):
     """The shard of one rank of a model."""
 
+    has_whole_head = False
     supports_lora = False  # an adapter would have to be sharded as the model is
 
     def __init__(self, architecture: Architecture, communicator: GlooCommunicator) -> None:

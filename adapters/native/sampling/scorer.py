@@ -1,0 +1,133 @@
+"""Log-probabilities of given tokens with the native engine."""
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from litgpt.adapters.native.model import NativeModel, NativeSequence
+from litgpt.adapters.native.sampling.candidates import Logits
+from litgpt.adapters.native.sampling.sampler import log_probabilities
+from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.memory.estimate import LOGITS_CHUNK
+from litgpt.domain.scoring.prefix_groups import PrefixGroup, group_by_prefix
+from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+
+_STEP_TOKENS = 512
+"""The tokens of a step: enough to be compute-bound."""
+
+_BLOCK = 16
+"""The rows whose log-probabilities are computed together, so that their copies stay small."""
+
+
+@attrs.define(eq=False)
+class _Job:
+    """Tokens of a sequence that are computed: a prefix of a group, or the rest of a request.
+
+    Attributes:
+        parent: A sequence of the first `begin` tokens; None: they are not computed.
+        begin: The position of the next token to be computed.
+        end: The position after the last one.
+        request: The index of a request that has these tokens.
+        group: The group whose prefix is computed; None: the tokens of `request` are scored.
+    """
+
+    parent: NativeSequence | None
+    begin: int
+    end: int
+    request: int
+    group: PrefixGroup | None = None
+    sequence: NativeSequence | None = None
+
+
+@attrs.define(eq=False)
+class Scorer:
+    """Computes the scores of requests in steps of a bounded number of tokens and logits.
+
+    Prefixes are computed first, and their sequences forked. Jobs are taken from a stack, so that few prefixes
+    are in memory at a time.
+    """
+
+    model: NativeModel
+    requests: Sequence[ScoringRequest]
+    _stack: list[_Job] = attrs.field(factory=list, init=False)
+    _logprobs: list[list[float]] = attrs.field(init=False)
+    _is_greedy: list[list[bool]] = attrs.field(init=False)
+
+    def run(self) -> list[TokenScores]:
+        """Return the scores in the order of the requests.
+
+        Raises:
+            NonFiniteLogits: The logits of a request are NaN or infinite.
+        """
+        self._logprobs = [[] for _ in self.requests]
+        self._is_greedy = [[] for _ in self.requests]
+        for group in group_by_prefix(self.requests, self.model.rope_values):
+            self._add(group, None)
+        while self._stack:
+            self._step()
+        return [
+            TokenScores(tuple(logprobs), tuple(is_greedy))
+            for logprobs, is_greedy in zip(self._logprobs, self._is_greedy, strict=True)
+        ]
+
+    def _add(self, group: PrefixGroup, sequence: NativeSequence | None) -> None:
+        """Add the jobs of a group whose prefix is computed; those added last are computed first."""
+        for child in group.children:
+            self._stack.append(_Job(sequence, group.end, child.end, child.first, child))
+        for index in reversed(group.members):
+            self._stack.append(_Job(sequence, group.end, len(self.requests[index].ids) - 1, index))
+
+    def _step(self) -> None:
+        budget = min(_STEP_TOKENS, max(1, LOGITS_CHUNK // self.model.architecture.vocab_size))
+        step: list[tuple[_Job, NativeSequence, Sequence[int]]] = []
+        while self._stack and budget:
+            job = self._stack.pop()
+            if job.sequence is None:
+                job.sequence, job.parent = self._open(job), None
+            ids = self.requests[job.request].ids[job.begin : min(job.end, job.begin + budget)]
+            step.append((job, job.sequence, ids))
+            budget -= len(ids)
+        self._compute(step)
+        for job, sequence, ids in reversed(step):
+            job.begin += len(ids)
+            if job.begin < job.end:
+                self._stack.append(job)
+            elif job.group is not None:
+                self._add(job.group, sequence)
+            else:
+                sequence.close()
+
+    def _open(self, job: _Job) -> NativeSequence:
+        if job.parent is not None:
+            return job.parent.fork()
+        longest = len(self.requests[job.request].ids) if job.group is None else job.group.longest
+        return self.model.new_sequence(longest)
+
+    def _compute(self, step: Sequence[tuple[_Job, NativeSequence, Sequence[int]]]) -> None:
+        rows: list[int] = []
+        owners: list[int] = []
+        targets: list[int] = []
+        first = 0
+        for job, _, ids in step:
+            if job.group is None:
+                request = self.requests[job.request]
+                begin = max(job.begin, request.start - 1)
+                end = job.begin + len(ids)
+                rows += range(first + begin - job.begin, first + end - job.begin)
+                targets += request.ids[begin + 1 : end + 1]
+                owners += [job.request] * max(0, end - begin)
+            first += len(ids)
+        logits = self.model.step([(sequence, ids) for _, sequence, ids in step], rows)
+        for at in range(0, len(rows), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            self._score(logits[block], targets[block], owners[block])
+
+    def _score(self, logits: Logits, targets: Sequence[int], owners: Sequence[int]) -> None:
+        largest = logits.max(-1)
+        if bad := sorted({owners[row] for row in np.flatnonzero(~np.isfinite(largest)).tolist()}):
+            raise NonFiniteLogits(bad, len(self.requests))
+        is_greedy = logits[np.arange(len(targets)), list(targets)] >= largest
+        for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):
+            self._logprobs[owner].append(logprob)
+            self._is_greedy[owner].append(bool(greedy))

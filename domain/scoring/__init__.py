@@ -1,0 +1,1 @@
+"""Log-probabilities of given tokens: requests, common prefixes, windows of long texts."""

@@ -1,0 +1,59 @@
+"""Requests of a Generator for the log-probabilities of given tokens, and their results."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from litgpt.domain.errors import InvalidArgument, TextTooLong
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.validators import integer_field
+
+
+@attrs.frozen(kw_only=True)
+class ScoringRequest:
+    """A sequence of tokens, some of which are scored.
+
+    Attributes:
+        ids: Token ids, at least two.
+        start: The position of the first token to be scored, at least 1, as nothing precedes the first token.
+            All tokens from there on are scored.
+    """
+
+    ids: Sequence[int] = attrs.field(repr=False)
+    start: int = integer_field(1, 1)
+
+    __repr__ = brief_repr
+
+    def __attrs_post_init__(self) -> None:
+        if self.start >= len(self.ids):
+            raise InvalidArgument("start", self.start, f"a position before the end ({len(self.ids)})")
+
+
+@attrs.frozen
+class TokenScores:
+    """The scored tokens of one sequence.
+
+    Attributes:
+        logprobs: The natural logarithm of each token's probability after the tokens before it.
+        is_greedy: For each token, whether it is the likeliest one at its place.
+    """
+
+    logprobs: tuple[float, ...]
+    is_greedy: tuple[bool, ...]
+
+    __repr__ = brief_repr
+
+
+def check_sequences(sequences: Sequence[Sequence[int]], context: int, vocab_size: int) -> None:
+    """Check the token ids of one call.
+
+    Raises:
+        TextTooLong: A sequence is longer than the context.
+        InvalidArgument: A token id is outside the vocabulary.
+    """
+    for ids in sequences:
+        if len(ids) > context:
+            raise TextTooLong(len(ids), context)
+        for bad in (min(ids), max(ids)):
+            if not 0 <= bad < vocab_size:
+                raise InvalidArgument("ids", bad, f"made of token ids from 0 to {vocab_size - 1}")
