@@ -8,8 +8,9 @@ import attrs
 
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.prepare_requests import make_prompt_renderer
-from litgpt.domain.errors import InvalidArgument, LitGPTError, MissingArgument, WrongType
+from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.formatting.bounded_text import short_repr
+from litgpt.domain.generation.errors import InvalidBatchLine
 from litgpt.domain.validation.option_names import suggest_name
 from litgpt.domain.validation.untrusted_files import error_message, parse_json
 
@@ -33,16 +34,6 @@ _ONLY_VALUES: Mapping[str, Any] = {
     "response_format": {"type": "text"},
 }
 """Fields of OpenAI's API that may only have their default."""
-
-
-@attrs.define(eq=False)
-class InvalidBatchLine(LitGPTError, ValueError):
-    """A line of a batch file is not a request; `reason` is a sentence."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 @attrs.frozen(kw_only=True)

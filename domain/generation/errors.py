@@ -32,6 +32,16 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
         )
 
 
+@attrs.define(eq=False)
+class InvalidBatchLine(LitGPTError, ValueError):
+    """A line of a batch file is not a request; `reason` is a sentence."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class AllTokensExcluded(LitGPTError, ValueError):
     """The sampling parameters of a request exclude every token, or a logits processor did."""
 

@@ -50,14 +50,14 @@ class BatchDisplay:
             console.note(text)
 
     def _progress(self, counts: "BatchCounts", seconds: float) -> str:
-        from litgpt.domain.formatting.units import format_duration
+        from litgpt.domain.formatting.units import format_count, format_duration
 
         answered = counts.done + counts.errors
         finished = answered + counts.skipped + counts.repeated
         of = "" if self._total is None else f"/{self._total:,}"
         parts = [f"{finished:,}{of} lines", f"{counts.completion_tokens / seconds:,.1f} tokens/s"]
         if counts.errors:
-            parts.append(f"{counts.errors:,} errors")
+            parts.append(format_count(counts.errors, "error"))
         if self._total is not None and answered:
             left = max(self._total - finished, 0)
             parts.append(f"{format_duration(left * seconds / answered)} left")

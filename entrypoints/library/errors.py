@@ -6,6 +6,7 @@ LitGPTError
 │   ├── MissingArgument                    a required argument is missing
 │   └── UnknownSetting                     a setting of a training run does not exist
 ├── PromptTooLong (ValueError)             the prompt is longer than the model's context
+├── InvalidBatchLine (ValueError)          a line of a batch file is not a request
 ├── InvalidCall (TypeError)                a call does not fit the signature
 ├── ModelNotFound (FileNotFoundError)      the model was not found
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
@@ -63,6 +64,7 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.generation.errors import (
     AllTokensExcluded,
+    InvalidBatchLine,
     ModelBusy,
     ModelClosed,
     NonFiniteLogits,
@@ -92,6 +94,7 @@ __all__ = [
     "HubUnreachable",
     "InsufficientSpace",
     "InvalidArgument",
+    "InvalidBatchLine",
     "InvalidCall",
     "InvalidCheckpoint",
     "InvalidData",

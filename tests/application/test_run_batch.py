@@ -223,16 +223,17 @@ def test_a_request_that_fails_while_it_is_computed_becomes_an_error(loaded: Load
     assert (run.counts.done, run.counts.errors) == (298, 2)
 
 
-def test_fifty_thousand_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[Any]) -> None:
+@pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[Any], count: int) -> None:
     generator = ScriptedGenerator(b"yes", 200)
     run = RunBatch(loaded, generator, lambda _: None)
     objects: dict[int, int] = {}
-    for counts in run(RawLines(50_000)):
+    for counts in run(RawLines(count)):
         generator.requests.clear()
-        if counts.done in (2_000, 49_000) and counts.done not in objects:
+        if counts.done in (2_000, count - 1_000) and counts.done not in objects:
             objects[counts.done] = len(gc.get_objects())  # not the ids: strings are not tracked
-    assert counts.done == 50_000
-    assert abs(objects[49_000] - objects[2_000]) < 2_000
+    assert counts.done == count
+    assert abs(objects[count - 1_000] - objects[2_000]) < 2_000
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_errors_are_in_the_output_and_in_the_exit_status(tmp_path: Path, tiny: s
     assert 'error: 2 lines could not be answered: see "error" in out.jsonl.' in notes
     assert "error: 1 line skipped: another line has the same id." in notes
     results = {it["id"]: it.get("error", {}) for it in read(tmp_path / "out.jsonl")}
-    assert list(sorted(results)) == ["a", "b", "line-3"]
+    assert sorted(results) == ["a", "b", "line-3"]
     assert (results["b"]["type"], results["b"]["line"]) == ("PromptTooLong", 5)
     assert "of which 2 are of an earlier run" in batch(tmp_path, *arguments, status=1)
 
