@@ -13,6 +13,7 @@ from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.generation.errors import InvalidBatchLine
 from litgpt.domain.validation.option_names import suggest_name
 from litgpt.domain.validation.untrusted_files import error_message, parse_json
+from litgpt.domain.validators import is_integer
 
 Endpoint: TypeAlias = Literal["/v1/chat/completions", "/v1/completions"]
 
@@ -20,6 +21,9 @@ _GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) 
 _TEMPLATE = frozenset(inspect.signature(make_prompt_renderer).parameters) - {"loaded"} - _GENERATION
 TEMPLATE_OPTIONS = _TEMPLATE
 """The options of the chat template; the others are those of `GenerationOptions`."""
+
+MAX_ANSWERS = 128
+"""The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
 _OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor"}
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
@@ -80,6 +84,11 @@ class BatchLine:
         """The endpoint of a valid line in OpenAI's format; None for other lines."""
         return self.fields["url"] if self.is_openai else None
 
+    @property
+    def _answer_fields(self) -> Mapping[str, Any]:
+        body = self.fields.get("body") if self.is_openai else self.fields
+        return body if isinstance(body, dict) else {}
+
     @classmethod
     def parse(cls, number: int, raw: bytes) -> "BatchLine":
         """Read a line; a fault is its `error`."""
@@ -110,6 +119,8 @@ class BatchLine:
         """
         if self.error is not None:
             raise self.error
+        if is_integer(n := self._answer_fields.get("n"), MAX_ANSWERS + 1):
+            raise InvalidArgument("n", n, f"at most {MAX_ANSWERS}")
         return _openai_prompt(self.fields, defaults) if self.is_openai else self._plain(defaults, sys_prompt)
 
     def _plain(self, defaults: Mapping[str, Any], sys_prompt: str | None) -> BatchPrompt:

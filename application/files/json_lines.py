@@ -4,16 +4,33 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import attrs
 
 from litgpt.application.files.atomic_write import atomic_write, lock
-from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
 from litgpt.domain.validation.untrusted_files import error_message
 
 _BLOCK = 1 << 20
+
+
+@contextmanager
+def _translated_errors(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, LitGPTError):
+            raise
+        raise UnsupportedOperation(operation, f"{error_message(error)}.") from error
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a file for reading; raise UnsupportedOperation if that fails."""
+    with _translated_errors(f"Reading {path}"):
+        return path.open("rb")
 
 
 def count_lines(file: BinaryIO) -> int | None:
@@ -48,10 +65,11 @@ class JsonLinesOutput:
             overwrite: Whether to discard what is in the file.
 
         Raises:
-            UnsupportedOperation: It is not the output of a batch, or another process is writing to it.
-            OSError: It cannot be opened.
+            UnsupportedOperation: It is not the output of a batch, cannot be opened, or another process is
+                writing to it.
         """
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        with _translated_errors(f"Writing to {self.path}"):
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             self._lock()
             if overwrite:
@@ -84,10 +102,15 @@ class JsonLinesOutput:
         os.ftruncate(self._descriptor, complete)
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """Append an object."""
+        """Append an object.
+
+        Raises:
+            UnsupportedOperation: The disk is full, for example.
+        """
         raw = json.dumps(value, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
-        while raw:  # usually written at once
-            raw = raw[os.write(self._descriptor, raw) :]
+        with _translated_errors(f"Writing to {self.path}"):
+            while raw:  # usually written at once
+                raw = raw[os.write(self._descriptor, raw) :]
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -130,8 +153,7 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
         The number of lines, and how many of these are errors.
 
     Raises:
-        UnsupportedOperation: A file is not the output of a batch.
-        OSError: A file cannot be read or written.
+        UnsupportedOperation: A file is not the output of a batch, or cannot be read or written.
     """
     seen: set[str] = set()
     num_errors = 0
@@ -146,5 +168,6 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
                         num_errors += row.is_error
                         merged.write(row.raw)
 
-    atomic_write(output, write)
+    with _translated_errors(f"Merging {output}"):
+        atomic_write(output, write)
     return len(seen), num_errors

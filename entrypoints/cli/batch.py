@@ -1,9 +1,8 @@
 """`litgpt batch`: answer a file of prompts, one per line."""
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -123,7 +122,6 @@ def batch(  # noqa: PLR0913 - one per option
     )
     path = part.path(Path(output))
     with (
-        _translated_errors(),
         _open_input(input_file) as source,
         JsonLinesOutput(path).open(overwrite=overwrite) as answers,
     ):
@@ -157,9 +155,10 @@ def _lines(source: BinaryIO, part: "Shard", drain: DrainOnSignal) -> "Iterator[B
 
 
 def _open_input(name: str) -> Any:
+    from litgpt.application.files.json_lines import open_input
     from litgpt.domain.validators import local_path
 
-    return nullcontext(sys.stdin.buffer) if name == "-" else local_path("input_file", name).open("rb")
+    return nullcontext(sys.stdin.buffer) if name == "-" else open_input(local_path("input_file", name))
 
 
 def _merge(output: Path, *, quiet: bool) -> int:
@@ -168,24 +167,10 @@ def _merge(output: Path, *, quiet: bool) -> int:
     from litgpt.domain.formatting.units import format_count
 
     paths = shard_paths(output)
-    with _translated_errors():
-        count, num_errors = merge(paths, output)
+    count, num_errors = merge(paths, output)
     if not quiet:
         console.note(
             f"Merged {format_count(len(paths), 'file')} into {output}: {format_count(count, 'line')}, "
             f"{format_count(num_errors, 'error')}."
         )
     return 1 if num_errors else 0
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        from litgpt.domain.errors import LitGPTError, UnsupportedOperation
-
-        if isinstance(error, LitGPTError) or error.errno is None:
-            raise
-        where = f" {os.fspath(error.filename)}" if error.filename else ""
-        raise UnsupportedOperation(f"Using the file{where}", f"{error.strerror}.") from error

@@ -121,6 +121,7 @@ def test_openai_completions_are_not_rendered_and_have_their_own_defaults(loaded:
         ({"prompt": "a", "max_tokens": -1}, "max_new_tokens must be"),
         ({"prompt": "a", "max_tokens": 1, "max_new_tokens": 1}, "are the same option"),
         ({"prompt": "a", "n": 0}, "n must be a positive integer"),
+        ({"prompt": "a", "n": 10**9}, "n must be at most 128"),
         ({"prompt": 300 * "a"}, "The prompt has 3"),
         ({"prompt": "a", "logit_bias": {"x": 1}}, "logit_bias must be"),
         ({"id": [1], "prompt": "a"}, "The id must be a string or an integer"),
@@ -231,9 +232,10 @@ def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[
     for counts in run(RawLines(count)):
         generator.requests.clear()
         if counts.done in (2_000, count - 1_000) and counts.done not in objects:
+            gc.collect()
             objects[counts.done] = len(gc.get_objects())  # not the ids: strings are not tracked
     assert counts.done == count
-    assert abs(objects[count - 1_000] - objects[2_000]) < 2_000
+    assert abs(objects[count - 1_000] - objects[2_000]) < 5_000  # those of 256 running requests
 
 
 @pytest.mark.parametrize(

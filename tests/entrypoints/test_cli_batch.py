@@ -181,8 +181,12 @@ def test_a_file_that_is_not_an_output_is_refused_unchanged(tmp_path: Path, tiny:
     [
         ((), 2, "Missing files: litgpt batch INPUT OUTPUT"),
         (("in.jsonl",), 2, "Missing files: litgpt batch INPUT OUTPUT"),
-        (("none.jsonl", "out.jsonl"), 1, "none.jsonl is not possible: No such file or directory."),
-        (("in.jsonl", "no/out.jsonl"), 1, "no/out.jsonl is not possible: No such file or directory."),
+        (("none.jsonl", "out.jsonl"), 1, "Reading none.jsonl is not possible: No such file or directory."),
+        (
+            ("in.jsonl", "no/out.jsonl"),
+            1,
+            "Writing to no/out.jsonl is not possible: No such file or directory.",
+        ),
         (("in.jsonl", "out.jsonl", "--shard", "3/3"), 1, "--shard must be RANK/WORLD"),
         (("in.jsonl", "out.jsonl", "--temperature", "-1"), 1, "--temperature must be"),
         (
@@ -199,3 +203,29 @@ def test_mistakes_are_reported_before_the_model_is_loaded(
     notes = batch(tmp_path, *arguments, status=status)
     assert message in notes
     assert "native engine" not in notes
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path, tiny: str) -> None:
+    write(tmp_path / "in.jsonl", numbered(2))
+    notes = batch(tmp_path, "in.jsonl", "/dev/full", "--model", tiny, status=1)
+    assert "error: Writing to /dev/full is not possible: No space left on device." in notes
+    assert "Traceback" not in notes
+
+
+def test_two_runs_do_not_write_to_one_file(tmp_path: Path, tiny: str) -> None:
+    with start(tmp_path, "-", "out.jsonl", "--model", tiny) as first:
+        assert first.stdin is not None
+        first.stdin.writelines(f"{json.dumps(value)}\n" for value in numbered(400))
+        first.stdin.flush()  # it waits for more
+        wait_for_lines(first, tmp_path / "out.jsonl", 1)
+        notes = batch(tmp_path, "-", "out.jsonl", "--model", tiny, status=1)
+        assert "Writing to out.jsonl is not possible: another process is writing to it." in notes
+        first.communicate(timeout=PATIENCE)
+    assert sorted(ids(tmp_path / "out.jsonl")) == every_id(400)
+
+
+def test_the_torch_engine_answers_more_lines_than_fit_in_a_batch(tmp_path: Path, tiny: str) -> None:
+    write(tmp_path / "in.jsonl", numbered(600))
+    batch(tmp_path, "in.jsonl", "out.jsonl", "--model", tiny, "--engine", "torch", "--precision", "32-true")
+    assert sorted(ids(tmp_path / "out.jsonl")) == every_id(600)
