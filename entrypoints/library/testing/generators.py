@@ -146,7 +146,7 @@ def _run(
                 prefix.tokens = list(request.prompt)
             event = _event(index, script, request, running, context)
             yield event
-            if prefix is not None:
+            if prefix is not None and index in running.requests:  # not the last token
                 prefix.tokens.append(event.token)
         running.take()
     if prefix is not None:
