@@ -1,7 +1,8 @@
 """Generate text: stream tokens from a generator and decode them."""
 
+from collections import deque
 from collections.abc import Generator as PyGenerator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -78,6 +79,19 @@ class _Answer:
 
 
 @attrs.frozen
+class TextRequest:
+    """A request, and how its answer becomes text.
+
+    Attributes:
+        syntax: How the answer is split into text, reasoning and tool calls; None leaves it as it is.
+    """
+
+    request: GenerationRequest
+    stop_strings: StopStrings = NO_STOP_STRINGS
+    syntax: AnswerSyntax | None = None
+
+
+@attrs.frozen
 class GenerateText:
     """Generates text from prompts of token ids."""
 
@@ -99,11 +113,25 @@ class GenerateText:
         tool calls; None leaves it as it is.
         """
         generation = self.generator.generate(requests, prefix=prefix)
-        answers = [
-            self._answer(request, stop_strings, syntax)
-            for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True)
-        ]
+        answers = _Answers()
+        for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True):
+            answers.add(self._answer(TextRequest(request, stop_strings, syntax)))
         return CompletionStream(generation, answers)
+
+    def stream_from(self, requests: Iterable[TextRequest]) -> "CompletionStream":
+        """Return such an iterator for requests that are taken as earlier ones finish.
+
+        The index of a chunk is the number of requests that were taken before its request. An invalid prompt
+        ends the iterator with an error.
+        """
+        answers = _Answers()
+
+        def taken() -> Iterator[GenerationRequest]:
+            for it in requests:
+                answers.add(self._answer(it))
+                yield it.request
+
+        return CompletionStream(self.generator.generate(taken()), answers)
 
     def complete(
         self,
@@ -118,21 +146,40 @@ class GenerateText:
         completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
 
-    def _answer(
-        self, request: GenerationRequest, stop_strings: StopStrings, syntax: AnswerSyntax | None
-    ) -> _Answer:
-        matcher = StopStringMatcher(stop_strings)
-        if syntax is None:
-            return _Answer(request, self.tokenizer.decoder(), matcher)
-        decoder = self.tokenizer.decoder(visible=syntax.format.special_tokens)
-        return _Answer(request, decoder, matcher, syntax.parser())
+    def _answer(self, it: TextRequest) -> _Answer:
+        matcher = StopStringMatcher(it.stop_strings)
+        if it.syntax is None:
+            return _Answer(it.request, self.tokenizer.decoder(), matcher)
+        decoder = self.tokenizer.decoder(visible=it.syntax.format.special_tokens)
+        return _Answer(it.request, decoder, matcher, it.syntax.parser())
+
+
+@attrs.define
+class _Answers:
+    """The unfinished answers of a stream, by their index, and the ones that have no tokens."""
+
+    running: dict[int, _Answer] = attrs.field(factory=dict)
+    empty: deque[tuple[int, _Answer]] = attrs.field(factory=deque)
+    num_added: int = 0
+
+    def add(self, answer: _Answer) -> None:
+        if answer.request.max_new_tokens == 0:
+            self.empty.append((self.num_added, answer))
+        else:
+            self.running[self.num_added] = answer
+        self.num_added += 1
+
+    def finish_empty(self) -> Iterator[CompletionChunk]:
+        while self.empty:
+            index, answer = self.empty.popleft()
+            yield CompletionChunk(index, "", completion=answer.completion("length"))
 
 
 class CompletionStream(Iterator[CompletionChunk]):
     """The chunks of answers. Closing or dropping it ends the generation."""
 
-    def __init__(self, generation: Generation, answers: Sequence[_Answer]) -> None:
-        self._generation, self._num_answers = generation, len(answers)
+    def __init__(self, generation: Generation, answers: _Answers) -> None:
+        self._generation, self._answers = generation, answers
         self._chunks = _completion_chunks(generation, answers)
 
     def __next__(self) -> CompletionChunk:
@@ -140,7 +187,7 @@ class CompletionStream(Iterator[CompletionChunk]):
 
     def cancel(self) -> None:
         """End all answers; unlike `close`, another thread may call it while this one waits for a chunk."""
-        for index in range(self._num_answers):
+        for index in list(self._answers.running):
             self._generation.cancel(index)
 
     def close(self) -> None:
@@ -148,21 +195,23 @@ class CompletionStream(Iterator[CompletionChunk]):
         self._generation.close()
 
 
-def _completion_chunks(generation: Generation, answers: Sequence[_Answer]) -> PyGenerator[CompletionChunk]:
+def _completion_chunks(generation: Generation, answers: _Answers) -> PyGenerator[CompletionChunk]:
     try:
-        for index, answer in enumerate(answers):
-            if answer.request.max_new_tokens == 0:
-                yield CompletionChunk(index, "", completion=answer.completion("length"))
+        yield from answers.finish_empty()
         for event in generation:
-            answer = answers[event.index]
+            yield from answers.finish_empty()
+            answer = answers.running[event.index]
             deltas = answer.add(event)
             reason = event.finish_reason
             if answer.stop_matcher.stopped:
+                if reason is None:
+                    generation.cancel(event.index)
                 reason = "stop"
-                generation.cancel(event.index)
+            completion = None
             if reason is not None:
                 deltas = [*deltas, *answer.finish()]
-            completion = answer.completion(reason) if reason is not None else None
+                completion = answer.completion(reason)
+                del answers.running[event.index]
             yield CompletionChunk(
                 event.index,
                 join_text(deltas),
@@ -172,5 +221,6 @@ def _completion_chunks(generation: Generation, answers: Sequence[_Answer]) -> Py
                 event.top_logprobs,
                 tuple(deltas),
             )
+        yield from answers.finish_empty()
     finally:
         generation.close()

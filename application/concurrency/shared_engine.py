@@ -18,19 +18,20 @@ _MAX_QUEUED = 64
 
 @attrs.define(eq=False)
 class _Mailbox:
-    """The events of one stream that were not read yet, and its unfinished requests.
+    """The events of one stream that were not read yet, and its requests.
 
     Attributes:
         indices: The engine's index of each request, by the number that it has in the stream.
+        unfinished: The numbers of the requests that may have more events.
     """
 
     events: deque[EngineEvent] = attrs.field(factory=deque)
     indices: dict[int, int] = attrs.field(factory=dict)
-    num_unfinished: int = 0
+    unfinished: set[int] = attrs.field(factory=set)
 
     @property
     def is_ready(self) -> bool:
-        return bool(self.events) or self.num_unfinished == 0
+        return bool(self.events) or not self.unfinished
 
 
 class SharedEngine:
@@ -53,7 +54,7 @@ class SharedEngine:
         return self._engine.scheduler.limits.max_sequences
 
     def add(self, mailbox: _Mailbox, number: int, request: GenerationRequest, context: int) -> None:
-        mailbox.num_unfinished += 1
+        mailbox.unfinished.add(number)
         self._inbox.append((mailbox, number, (request, context)))
 
     def cancel(self, mailbox: _Mailbox, number: int) -> None:
@@ -134,7 +135,7 @@ class SharedEngine:
     def _finish(self, index: int) -> None:
         mailbox, number = self._owners.pop(index)
         del mailbox.indices[number]
-        mailbox.num_unfinished -= 1
+        mailbox.unfinished.discard(number)
 
 
 class EngineStream(Iterator[TokenEvent]):
@@ -143,7 +144,7 @@ class EngineStream(Iterator[TokenEvent]):
     Args:
         requests: Numbered requests, which are taken from the iterator as earlier ones finish.
         context: The largest number of tokens of a prompt and its answer.
-        num_prompts: The number of prompts of the call, for error messages.
+        num_prompts: The number of prompts of the call, for error messages; None: unknown.
         prefix: Gets the tokens of the prompt and the answer, if there is one request.
     """
 
@@ -152,7 +153,7 @@ class EngineStream(Iterator[TokenEvent]):
         engine: SharedEngine,
         requests: Iterator[tuple[int, GenerationRequest]],
         context: int,
-        num_prompts: int,
+        num_prompts: int | None,
         prefix: CachedTokens | None = None,
     ) -> None:
         self._engine, self._requests, self._prefix = engine, requests, prefix
@@ -160,11 +161,13 @@ class EngineStream(Iterator[TokenEvent]):
         # The engine does not reference this object, which ends its requests when it is garbage-collected.
         self._mailbox = _Mailbox()
         self._cancelled: set[int] = set()
+        self._last_taken = -1
 
     def __next__(self) -> TokenEvent:
         mailbox = self._mailbox
         while True:
             self._add_requests()
+            self._forget_cancelled()
             self._engine.wait(mailbox)
             if not mailbox.events:
                 self.close()
@@ -196,14 +199,24 @@ class EngineStream(Iterator[TokenEvent]):
         self.close()
 
     def _add_requests(self) -> None:
-        while self._mailbox.num_unfinished < self._engine.max_sequences + _MAX_QUEUED:
+        while len(self._mailbox.unfinished) < self._engine.max_sequences + _MAX_QUEUED:
             number, request = next(self._requests, (-1, None))
             if request is None:
                 return
+            self._last_taken = number
             if self._prefix is not None:
                 self._prefix.tokens = list(request.prompt)
             if number not in self._cancelled:
                 self._engine.add(self._mailbox, number, request, self._context)
+
+    def _forget_cancelled(self) -> None:
+        """Drop the numbers of cancelled requests that get no more events, as a stream may have millions."""
+        if not self._cancelled:
+            return
+        unfinished = self._mailbox.unfinished
+        remaining = {it for it in self._cancelled if it in unfinished or it > self._last_taken}
+        if not self._mailbox.events:  # all events of the others have been read
+            self._cancelled = remaining
 
     def _fail(self, error: Exception) -> None:
         """Raise the error of a request; it names all rows whose logits were not finite in that step."""

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -71,7 +71,7 @@ class SharedGenerator:
             return SharedPrefixCache(generator.prefix_cache(), type(generator))
 
     def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> Generation:
         """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
@@ -87,7 +87,7 @@ class SharedGenerator:
                 raise WeightsReplaced
             return scores
 
-    def start(self, requests: Sequence[GenerationRequest], prefix: PrefixCache | None) -> Generation:
+    def start(self, requests: Iterable[GenerationRequest], prefix: PrefixCache | None) -> Generation:
         """Start a generation, while the lock is held."""
         generator = self.current_generator()
         if isinstance(prefix, SharedPrefixCache):
@@ -103,7 +103,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
         shared: SharedGenerator,
         generation: Generation,
         version: int,
-        requests: Sequence[GenerationRequest],
+        requests: Iterable[GenerationRequest],
         prefix: PrefixCache | None,
     ) -> None:
         self._shared, self._version = shared, version
@@ -140,7 +140,8 @@ class _SharedGeneration(Iterator[TokenEvent]):
         return event
 
     def cancel(self, index: int) -> None:
-        self._cancelled.append(index)
+        if self._lease is None:
+            self._cancelled.append(index)
         if self._generation is not None:
             self._generation.cancel(index)
 

@@ -1,6 +1,6 @@
 """What all generators do with their prompts before they compute: checks, batches and common prefixes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
@@ -24,6 +24,33 @@ def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_siz
             if not 0 <= bad < vocab_size:
                 raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocab_size - 1}")
         request.sampling_params.check_vocabulary(vocab_size)
+
+
+def checked_requests(
+    requests: Iterable[GenerationRequest], context: int, vocab_size: int
+) -> Iterable[GenerationRequest]:
+    """Check the requests of a list now, and each request of an iterator when it is taken.
+
+    It raises the errors of `check_prompts`.
+    """
+    if not isinstance(requests, Iterator):
+        requests = list(requests)
+        check_prompts(requests, context, vocab_size)
+        return requests
+    return _check_each(requests, context, vocab_size)
+
+
+def _check_each(
+    requests: Iterator[GenerationRequest], context: int, vocab_size: int
+) -> Iterator[GenerationRequest]:
+    for request in requests:
+        check_prompts([request], context, vocab_size)
+        yield request
+
+
+def count_requests(requests: Iterable[GenerationRequest]) -> int | None:
+    """Return the number of requests; None for an iterator."""
+    return len(requests) if isinstance(requests, Sequence) else None
 
 
 def common_prefix_length(cached: Sequence[int], prompt: Sequence[int]) -> int:

@@ -1,11 +1,12 @@
 """The tokens of a conversation, for engines that find the prefixes of prompts by themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import attrs
 
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.generation.batching import count_requests
 from litgpt.domain.generation.request import GenerationRequest
 
 
@@ -22,13 +23,13 @@ class CachedTokens:
 
     __repr__ = brief_repr
 
-    def take(self, requests: Sequence[GenerationRequest]) -> None:
+    def take(self, requests: Iterable[GenerationRequest]) -> None:
         """Begin a generation.
 
         Raises:
             InvalidArgument: There is not exactly one request, or another generation is using it.
         """
-        if len(requests) != 1:
+        if count_requests(requests) != 1:
             raise InvalidArgument("prefix", self, "None if there is more than one prompt")
         if self.in_use:
             raise InvalidArgument(

@@ -14,21 +14,32 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
 
     Attributes:
         rows: The affected prompts, counted from 0.
+        num_prompts: The number of prompts of the call; None: unknown.
         where: The first module whose output is not finite, and the reason; None if unknown.
     """
 
     rows: Sequence[int] = ()
-    num_prompts: int = 1
+    num_prompts: int | None = 1
     where: str | None = None
 
     def __str__(self) -> str:
-        of = f" for prompt {join_names([str(row) for row in self.rows])}" if self.num_prompts > 1 else ""
+        of = f" for prompt {join_names([str(row) for row in self.rows])}" if self.num_prompts != 1 else ""
         first = "" if self.where is None else f" First occurrence: {self.where}."
         return (
             f"The model's logits are not finite numbers{of} (NaN, +inf, or -inf for every token).{first} "
             "If weights are damaged, download or convert them again; if activations overflow, use another "
             "precision, such as precision='bf16-true' or '32-true'."
         )
+
+
+@attrs.define(eq=False)
+class InvalidBatchLine(LitGPTError, ValueError):
+    """A line of a batch file is not a request; `reason` is a sentence."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class AllTokensExcluded(LitGPTError, ValueError):

@@ -1,6 +1,6 @@
 """The port Generator: token generation from prompts of token ids, and log-probabilities of given tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
@@ -58,7 +58,7 @@ class Generator(Protocol):
         ...
 
     def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> Generation:
         """Generate answers for a batch of prompts of any lengths; batching does not change the answers.
 
@@ -66,12 +66,14 @@ class Generator(Protocol):
         request has at most `max_new_tokens` events, and none if that is 0.
 
         Args:
-            requests: The prompts and their sampling parameters.
+            requests: The prompts and their sampling parameters. An iterator may have any number of
+                them: it is read as earlier requests finish, a few hundred ahead at most.
             prefix: A prefix cache, for a single request only: the common prefix with `prefix.tokens` is not
                 computed again, and the prompt and the answer are added to it.
 
         Raises:
-            PromptTooLong: A prompt fills the context; raised by the call, not by the first event.
+            PromptTooLong: A prompt fills the context; raised by the call, not by the first event, except for
+                an iterator.
         """
         ...
 

@@ -92,7 +92,8 @@ def as_typed(text: str, options: Mapping[str, str]) -> str:
     """Replace Python arguments, as in "Pass overwrite=True", with the options of the command."""
 
     def typed(match: re.Match[str]) -> str:
-        option, value = options.get(_NAMES.get(match[1], match[1]), ""), match[2] or ""
+        name, value = match[1], match[2] or ""
+        option = options.get(name) or options.get(_NAMES.get(name, name), "")
         if not option.startswith("-"):
             return match[0]
         if value == "False":

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from litgpt.cli import console
+from litgpt.cli.batch import batch
 from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
 from litgpt.cli.convert import convert
@@ -36,7 +37,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
 )
-for command in (generate, chat, benchmark, info, download, convert):
+for command in (generate, chat, batch, benchmark, info, download, convert):
     app.command()(command)
 app.command("list")(list_models)
 app.command("rm")(remove)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from litgpt.cli import console
 
 if TYPE_CHECKING:
+    from litgpt.application.load_model import LoadedModel
+    from litgpt.domain.ports import Generator
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
@@ -52,6 +54,27 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
             llm.close()
             raise
         return llm
+
+
+@contextmanager
+def load_generator(
+    reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
+) -> "Iterator[tuple[LoadedModel[Any], Generator]]":
+    """Load and place a model for a use case; it is released after the block."""
+    from litgpt.container import container
+    from litgpt.domain.distribution.placement import DistributeOptions
+
+    options = DistributeOptions(**_given(arguments))
+    with without_garbage_collection(), StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
+        import_numpy()
+        loaded, place = container.load_model()(reference), container.place_model()
+        place.check(loaded, options)
+        loaded, placed = place(loaded, options, work.report)
+    try:
+        yield loaded, placed.generator()
+    finally:
+        placed.close()
+        loaded.checkpoint.close()
 
 
 def import_numpy() -> None:

@@ -7,6 +7,7 @@ LitGPTError
 │   └── UnknownSetting                     a setting of a training run does not exist
 ├── PromptTooLong (ValueError)             the prompt is longer than the model's context
 │   └── TextTooLong                        a text to be scored or embedded is
+├── InvalidBatchLine (ValueError)          a line of a batch file is not a request
 ├── InvalidCall (TypeError)                a call does not fit the signature
 ├── ModelNotFound (FileNotFoundError)      the model was not found
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
@@ -65,6 +66,7 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.generation.errors import (
     AllTokensExcluded,
+    InvalidBatchLine,
     ModelBusy,
     ModelClosed,
     NonFiniteLogits,
@@ -94,6 +96,7 @@ __all__ = [
     "HubUnreachable",
     "InsufficientSpace",
     "InvalidArgument",
+    "InvalidBatchLine",
     "InvalidCall",
     "InvalidCheckpoint",
     "InvalidData",

@@ -138,3 +138,15 @@ def test_a_forked_process_does_not_wait_for_a_step_of_its_parent() -> None:
     if child == 0:
         os._exit(answer(engine, it) != expected_answer(it, CONTEXT))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_long_stream_forgets_the_requests_that_were_cancelled() -> None:
+    engine = SharedEngine(Engine(ScriptedRunner(max_cached_pages=0)))
+    events = EngineStream(engine, enumerate(request(seed, 5) for seed in range(1000)), CONTEXT, None)
+    seen: set[int] = set()
+    for event in events:
+        assert event.index not in seen
+        seen.add(event.index)
+        events.cancel(event.index)
+        assert len(events._cancelled) < 100
+    assert seen == {*range(1000)}

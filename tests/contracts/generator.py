@@ -1,7 +1,7 @@
 """Contract tests of the port Generator, for all adapters and the fake."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
@@ -74,6 +74,33 @@ class GeneratorContract:
         generator.generate([fits]).close()
         with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
             generator.generate([fits, too_long])
+
+    def test_an_iterator_of_requests_is_read_as_answers_end(self, generator: Generator) -> None:
+        taken: list[int] = []
+
+        def requests() -> Iterator[GenerationRequest]:
+            for number in range(3000):
+                taken.append(number)
+                prompt = PROMPTS[number % len(PROMPTS)]
+                yield GenerationRequest(prompt=prompt, max_new_tokens=2, sampling_params=GREEDY)
+
+        events = generator.generate(requests())
+        ended: dict[int, list[int]] = defaultdict(list)
+        for event in events:
+            ended[event.index].append(event.token)
+            if event.finish_reason is not None and event.index == 600:
+                break
+        assert 600 < len(taken) < 1500
+        events.close()
+        expected = [self.answer(generator, prompt, at_most=2) for prompt in PROMPTS]
+        assert all(ended[index] == expected[index % len(PROMPTS)] for index in range(256))
+
+    def test_an_iterator_with_a_prompt_that_is_too_long_ends_with_an_error(
+        self, generator: Generator
+    ) -> None:
+        requests = iter([GenerationRequest(prompt=[5] * 64)])
+        with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
+            next(generator.generate(requests))
 
     def test_prompts_of_all_lengths_get_their_individual_answers(self, generator: Generator) -> None:
         requests = [

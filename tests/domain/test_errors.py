@@ -36,6 +36,7 @@ EXAMPLES = (
     errors.UnsupportedOperation("accelerator='cuda'", "there is none."),
     computing.NonFiniteLogits(),
     computing.AllTokensExcluded(),
+    computing.InvalidBatchLine("The line must have either a prompt or messages."),
     computing.TooManyToolRounds(8, ["weather"]),
     computing.ModelBusy(
         "set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."

@@ -5,7 +5,7 @@ A message with "long" in it gets an answer that takes seconds, any other a few w
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from litgpt.application.chat import Conversation, TurnOptions
@@ -43,9 +43,10 @@ class TwoAnswers(ScriptedGenerator):
     """Answers a message with "long" in it slowly and without an end."""
 
     def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> ScriptedGeneration:
         """Answer one prompt."""
+        requests = list(requests)
         prompt = list(requests[0].prompt)
         last = prompt[len(prompt) - prompt[::-1].index(USER) :]
         is_long = b"long" in bytes(value for value in last if value < 256)

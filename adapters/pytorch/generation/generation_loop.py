@@ -43,14 +43,14 @@ class GenerationLoop:
     Attributes:
         waiting: The sequences that are not running yet.
         cancelled: The indices of cancelled requests, which may grow.
-        num_prompts: The number of requests, for errors.
+        num_prompts: The number of requests, for errors; None: unknown.
         prefix: The prefix cache of the only sequence, if there is one.
     """
 
     runner: TorchModelRunner
     waiting: Iterator[GeneratedSequence]
     cancelled: set[int]
-    num_prompts: int
+    num_prompts: int | None
     max_sequences: int
     prefix: TorchPrefixCache | None
     running: list[GeneratedSequence] = attrs.field(factory=list, init=False)
@@ -109,6 +109,7 @@ class GenerationLoop:
                 running.append(row)
             else:
                 self.runner.release(row.sequence)
+                self.cancelled.discard(row.index)
         self.running = running
 
     def _locate_non_finite(self, error: NonFiniteLogits) -> NonFiniteLogits:

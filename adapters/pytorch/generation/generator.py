@@ -1,7 +1,7 @@
 """The generator of the torch engine: what a list of prompts needs before the first step."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -18,7 +18,7 @@ from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import MAX_SEQUENCES, check_prompts
+from litgpt.domain.generation.batching import MAX_SEQUENCES, checked_requests, count_requests
 from litgpt.domain.generation.event_stream import EventStream
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
@@ -48,13 +48,13 @@ class TorchGenerator:
         return TorchPrefixCache()
 
     def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
         check_fork()
-        check_prompts(requests, self.context, self.model.architecture.vocab_size)
+        requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
         if prefix is not None and not isinstance(prefix, TorchPrefixCache):
             raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
-        if prefix is not None and len(requests) != 1:
+        if prefix is not None and count_requests(requests) != 1:
             raise InvalidArgument("prefix", prefix, "None if there is more than one prompt")
         runner = TorchModelRunner(self.model, None if self.kv_cache_size is None else self.context)
         waiting: Iterator[GeneratedSequence] = (
@@ -69,7 +69,7 @@ class TorchGenerator:
             GenerationLoop,
             runner,
             waiting,
-            num_prompts=len(requests),
+            num_prompts=count_requests(requests),
             max_sequences=MAX_SEQUENCES,
             prefix=prefix,
         )

@@ -1,11 +1,12 @@
 """A fake Generator with scripted answers, without torch."""
 
-from collections.abc import Iterator, Sequence
-from itertools import cycle
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import attrs
 
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
@@ -49,16 +50,25 @@ class ScriptedGenerator:
         return ScriptedPrefixCache()
 
     def generate(
-        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
-        for request in requests:
-            if len(request.prompt) >= self.context:
-                raise PromptTooLong(len(request.prompt), self.context)
-        if prefix is not None:
-            self._take(requests, prefix)
-        self.requests += requests
+        if not isinstance(requests, Iterator):
+            requests = list(requests)
+            for request in requests:
+                self._check(request)
+            if prefix is not None:
+                self._take(requests, prefix)
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
-        return ScriptedGeneration(self.script, requests, self.context, cache)
+        return ScriptedGeneration(self.script, map(self._record, requests), self.context, cache)
+
+    def _record(self, request: GenerationRequest) -> GenerationRequest:
+        self._check(request)
+        self.requests.append(request)
+        return request
+
+    def _check(self, request: GenerationRequest) -> None:
+        if len(request.prompt) >= self.context:
+            raise PromptTooLong(len(request.prompt), self.context)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         """Return -1 for the tokens of the script, as if each were the likeliest, and -2 for other tokens."""
@@ -88,33 +98,50 @@ class ScriptedGenerator:
         prefix.tokens, prefix.busy = list(prompt[:common]), True
 
 
+@attrs.define
+class _Running:
+    """The requests of a generation that were taken and are not finished, and the cancelled ones."""
+
+    waiting: Iterator[tuple[int, GenerationRequest]]
+    requests: dict[int, GenerationRequest] = attrs.field(factory=dict)
+    lengths: dict[int, int] = attrs.field(factory=dict)
+    cancelled: set[int] = attrs.field(factory=set)
+
+    def take(self) -> None:
+        for index, request in islice(self.waiting, MAX_SEQUENCES - len(self.requests)):
+            if request.max_new_tokens > 0 and index not in self.cancelled:
+                self.requests[index], self.lengths[index] = request, 0
+
+    def end(self, index: int) -> None:
+        self.requests.pop(index, None)
+        self.lengths.pop(index, None)
+
+
 class ScriptedGeneration(Iterator[TokenEvent]):
     """The token events of a batch, created by `ScriptedGenerator.generate`."""
 
     def __init__(
         self,
         script: Sequence[int],
-        requests: Sequence[GenerationRequest],
+        requests: Iterable[GenerationRequest],
         context: int,
         prefix: ScriptedPrefixCache | None,
     ) -> None:
         self._prefix = prefix
-        self._left = {
-            index: min(request.max_new_tokens, context - len(request.prompt))
-            for index, request in enumerate(requests)
-            if request.max_new_tokens > 0
-        }
+        self._running = _Running(enumerate(requests))
         # The event iterator does not reference this object, so that dropping the object ends the generation.
-        self._events = _run(script, requests, self._left, prefix)
+        self._events = _run(script, self._running, context, prefix)
 
     def __next__(self) -> TokenEvent:
         return next(self._events)
 
     def cancel(self, index: int) -> None:
-        self._left.pop(index, None)
+        self._running.cancelled.add(index)
+        self._running.end(index)
 
     def close(self) -> None:
-        self._left.clear()
+        self._running.waiting = iter(())
+        self._running.requests.clear()
         if self._prefix is not None:
             self._prefix.busy = False
             self._prefix = None
@@ -124,30 +151,33 @@ class ScriptedGeneration(Iterator[TokenEvent]):
 
 
 def _run(
-    script: Sequence[int],
-    requests: Sequence[GenerationRequest],
-    left: dict[int, int],
-    prefix: ScriptedPrefixCache | None,
+    script: Sequence[int], running: _Running, context: int, prefix: ScriptedPrefixCache | None
 ) -> Iterator[TokenEvent]:
-    if prefix is not None:
-        prefix.tokens = list(requests[0].prompt)
-    for token in cycle(script) if left else ():
-        for index in list(left):
-            if index in left:
-                yield _event(index, token, requests[index], left)
-        if not left:
-            break
-        if prefix is not None:
-            prefix.tokens.append(token)
+    running.take()
+    while running.requests:
+        for index, request in list(running.requests.items()):
+            if index not in running.requests:  # cancelled meanwhile
+                continue
+            if prefix is not None and not running.lengths[index]:
+                prefix.tokens = list(request.prompt)
+            event = _event(index, script, request, running, context)
+            yield event
+            if prefix is not None and index in running.requests:  # not the last token
+                prefix.tokens.append(event.token)
+        running.take()
     if prefix is not None:
         prefix.busy = False
 
 
-def _event(index: int, token: int, request: GenerationRequest, left: dict[int, int]) -> TokenEvent:
-    left[index] -= 1
-    reason: FinishReason | None = "length" if left[index] == 0 else None
+def _event(
+    index: int, script: Sequence[int], request: GenerationRequest, running: _Running, context: int
+) -> TokenEvent:
+    length = running.lengths[index]
+    token, running.lengths[index] = script[length % len(script)], length + 1
+    longest = min(request.max_new_tokens, context - len(request.prompt))
+    reason: FinishReason | None = "length" if length + 1 == longest else None
     reason = "stop" if token in request.stop_token_ids else reason
     if reason is not None:
-        del left[index]
+        running.end(index)
     top = {token: -1.0} if request.top_logprobs else None
     return TokenEvent(index, token, -1.0 if request.logprobs else None, reason, top)

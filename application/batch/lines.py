@@ -1,0 +1,199 @@
+"""Lines of a batch file: prompts with options, in this library's format or in that of OpenAI's batches."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from litgpt.application.generation_options import GenerationOptions
+from litgpt.application.prepare_requests import make_prompt_renderer
+from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
+from litgpt.domain.formatting.bounded_text import short_repr
+from litgpt.domain.generation.errors import InvalidBatchLine
+from litgpt.domain.validation.option_names import suggest_name
+from litgpt.domain.validation.untrusted_files import error_message, parse_json
+from litgpt.domain.validators import is_integer
+
+Endpoint: TypeAlias = Literal["/v1/chat/completions", "/v1/completions"]
+
+_GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) if field.init)
+_TEMPLATE = frozenset(inspect.signature(make_prompt_renderer).parameters) - {"loaded"} - _GENERATION
+TEMPLATE_OPTIONS = _TEMPLATE
+"""The options of the chat template; the others are those of `GenerationOptions`."""
+
+MAX_ANSWERS = 128
+"""The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
+
+_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor"}
+_MAX_TOKENS = ("max_tokens", "max_completion_tokens")
+_PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
+_BODY_FIELDS = _OPTIONS | {"model", *_MAX_TOKENS}
+_IGNORED = frozenset({"model", "user", "metadata", "store"})
+_ONLY_VALUES: Mapping[str, Any] = {
+    "stream": False,
+    "echo": False,
+    "best_of": 1,
+    "tool_choice": "auto",
+    "response_format": {"type": "text"},
+}
+"""Fields of OpenAI's API that may only have their default."""
+
+
+@attrs.frozen(kw_only=True)
+class BatchPrompt:
+    """A prompt and its options.
+
+    Attributes:
+        prompt: A text, or a list of messages.
+        options: Keyword arguments of `LLM.generate`.
+        n: The number of answers; None: one, which is not in a list.
+    """
+
+    prompt: Any
+    sys_prompt: str | None = None
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    n: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BatchLine:
+    """A line of a batch file.
+
+    Attributes:
+        number: The number of the line, from 1.
+        id: The `custom_id` or `id`; `line-<number>` if it has none.
+        fields: The JSON object; None: the line is not one.
+        is_openai: Whether it has the format of OpenAI's batches.
+        error: Why the line is not a JSON object with a valid id.
+    """
+
+    number: int
+    id: str | int
+    fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    is_openai: bool = False
+    error: InvalidBatchLine | None = None
+
+    @property
+    def key(self) -> str:
+        """The id as text, by which it is recognized in the output."""
+        return str(self.id)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint of a valid line in OpenAI's format; None for other lines."""
+        return self.fields["url"] if self.is_openai else None
+
+    @property
+    def _answer_fields(self) -> Mapping[str, Any]:
+        body = self.fields.get("body") if self.is_openai else self.fields
+        return body if isinstance(body, dict) else {}
+
+    @classmethod
+    def parse(cls, number: int, raw: bytes) -> "BatchLine":
+        """Read a line; a fault is its `error`."""
+        name = f"line-{number}"
+        try:
+            fields = parse_json(raw)
+        except ValueError as error:
+            reason = f"The line is not valid JSON: {error_message(error)}"
+            return cls(number=number, id=name, error=InvalidBatchLine(reason))
+        if not isinstance(fields, dict):
+            reason = f"The line must be a JSON object, not {short_repr(fields)}."
+            return cls(number=number, id=name, error=InvalidBatchLine(reason))
+        is_openai = "body" in fields or "url" in fields
+        given = fields.get("custom_id", None if is_openai else fields.get("id"))
+        if given is None:
+            return cls(number=number, id=name, fields=fields, is_openai=is_openai)
+        if isinstance(given, bool) or not isinstance(given, (str, int)):
+            fault = InvalidBatchLine(f"The id must be a string or an integer, not {short_repr(given)}.")
+            return cls(number=number, id=name, is_openai=is_openai, error=fault)
+        return cls(number=number, id=given, fields=fields, is_openai=is_openai)
+
+    def read_prompt(self, defaults: Mapping[str, Any], sys_prompt: str | None = None) -> BatchPrompt:
+        """Return the prompt; `defaults` are the options that the line does not set.
+
+        Raises:
+            InvalidBatchLine: A field is missing or not supported.
+            InvalidArgument: A field has a wrong value.
+        """
+        if self.error is not None:
+            raise self.error
+        if is_integer(n := self._answer_fields.get("n"), MAX_ANSWERS + 1):
+            raise InvalidArgument("n", n, f"at most {MAX_ANSWERS}")
+        return _openai_prompt(self.fields, defaults) if self.is_openai else self._plain(defaults, sys_prompt)
+
+    def _plain(self, defaults: Mapping[str, Any], sys_prompt: str | None) -> BatchPrompt:
+        _check_names(self.fields, _PLAIN_FIELDS)
+        fields = dict(self.fields)
+        given = [name for name in ("prompt", "messages") if name in fields]
+        if len(given) != 1:
+            raise InvalidBatchLine("The line must have either a prompt or messages.")
+        return BatchPrompt(
+            prompt=_prompt(given[0], fields[given[0]]),
+            sys_prompt=fields.get("sys_prompt", sys_prompt),
+            options={**defaults, **_options(fields)},
+            n=fields.get("n"),
+        )
+
+
+def _openai_prompt(line: Mapping[str, Any], defaults: Mapping[str, Any]) -> BatchPrompt:
+    _check_names(line, {"custom_id", "method", "url", "body"})
+    if line.get("method", "POST") != "POST":
+        raise InvalidArgument("method", line["method"], "POST")
+    url, body = line.get("url"), line.get("body")
+    if url not in ("/v1/chat/completions", "/v1/completions"):
+        raise InvalidArgument("url", url, "/v1/chat/completions or /v1/completions")
+    if not isinstance(body, dict):
+        raise WrongType("body", body, "a JSON object")
+    # In OpenAI's API, null is the default of every field.
+    fields = {name: value for name, value in body.items() if value is not None}
+    source = "messages" if url == "/v1/chat/completions" else "prompt"
+    _check_names(fields, _BODY_FIELDS | _IGNORED | _ONLY_VALUES.keys() | {source})
+    for name, value in _ONLY_VALUES.items():
+        if fields.get(name, value) != value:
+            raise InvalidArgument(name, fields[name], f"{value!r}, as other values are not supported")
+    if source not in fields:
+        raise MissingArgument(source, None, f"add it to the body of a request to {url}.")
+    own = _options(fields)
+    if source == "messages":
+        options = {"max_new_tokens": None, **defaults, **own}
+    else:
+        options = {"max_new_tokens": 16, **defaults, **own, "apply_chat_template": False}
+        if "logprobs" in fields:  # here it is the number of likeliest tokens
+            options |= {"logprobs": True, "top_logprobs": fields["logprobs"]}
+    return BatchPrompt(prompt=_prompt(source, fields[source]), options=options, n=fields.get("n"))
+
+
+def _prompt(name: str, value: Any) -> Any:
+    kind, expected = (str, "a string") if name == "prompt" else (list, "a list of messages")
+    if not isinstance(value, kind):
+        raise WrongType(name, value, expected)
+    return value
+
+
+def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a line as keyword arguments of `LLM.generate`."""
+    options = {name: value for name, value in fields.items() if name in _OPTIONS and name != "n"}
+    lengths = [name for name in ("max_new_tokens", *_MAX_TOKENS) if name in fields]
+    if len(lengths) > 1:
+        raise InvalidBatchLine(f"{' and '.join(lengths)} are the same option: keep one of them.")
+    if lengths:
+        options["max_new_tokens"] = fields[lengths[0]]
+    if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings
+        options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()}
+    return options
+
+
+def _token_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidArgument("logit_bias", text, "a JSON object of token ids and biases")
+    return int(text)
+
+
+def _check_names(fields: Mapping[str, Any], names: "frozenset[str] | set[str]") -> None:
+    for name in fields:
+        if name not in names:
+            similar = suggest_name(name, names)
+            advice = f" Did you mean {similar}?" if similar else " Remove it."
+            raise InvalidBatchLine(f"The field {short_repr(name)} is not supported.{advice}")

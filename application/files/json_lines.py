@@ -1,0 +1,173 @@
+"""Files of JSON lines: read lazily, appended to line by line, continued after an interruption, and merged."""
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import attrs
+
+from litgpt.application.files.atomic_write import atomic_write, lock
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
+from litgpt.domain.validation.untrusted_files import error_message
+
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def _translated_errors(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, LitGPTError):
+            raise
+        raise UnsupportedOperation(operation, f"{error_message(error)}.") from error
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a file for reading; raise UnsupportedOperation if that fails."""
+    with _translated_errors(f"Reading {path}"):
+        return path.open("rb")
+
+
+def count_lines(file: BinaryIO) -> int | None:
+    """Return the number of lines of a file at its beginning; None if it cannot be read twice, as a pipe."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return None
+    count, last = 0, b"\n"
+    while block := file.read(_BLOCK):
+        count, last = count + block.count(b"\n"), block[-1:]
+    file.seek(0)
+    return count + (last != b"\n")
+
+
+@attrs.define(eq=False)
+class JsonLinesOutput:
+    """A file of JSON objects, one a line, to which each is appended by one write.
+
+    Attributes:
+        done: The ids of the objects that it had when it was opened.
+        num_errors: The number of these that are errors.
+    """
+
+    path: Path
+    done: set[str] = attrs.field(factory=set, init=False)
+    num_errors: int = attrs.field(default=0, init=False)
+    _descriptor: int = attrs.field(default=-1, init=False)
+
+    def open(self, *, overwrite: bool = False) -> Self:
+        """Read the ids of the file, and remove an incomplete line at its end, which a killed process left.
+
+        Args:
+            overwrite: Whether to discard what is in the file.
+
+        Raises:
+            UnsupportedOperation: It is not the output of a batch, cannot be opened, or another process is
+                writing to it.
+        """
+        with _translated_errors(f"Writing to {self.path}"):
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            self._lock()
+            if overwrite:
+                os.ftruncate(self._descriptor, 0)
+            else:
+                self._resume()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _lock(self) -> None:
+        try:
+            lock(self._descriptor)
+        except BlockingIOError as error:
+            reason = "another process is writing to it."
+            raise UnsupportedOperation(f"Writing to {self.path}", reason) from error
+        except OSError:
+            return  # some network file systems do not support locks
+
+    def _resume(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            complete = 0
+            for row in _rows(file, f"Continuing {self.path}"):
+                complete += len(row.raw)
+                self.done.add(row.id)
+                self.num_errors += row.is_error
+        os.ftruncate(self._descriptor, complete)
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Append an object.
+
+        Raises:
+            UnsupportedOperation: The disk is full, for example.
+        """
+        raw = json.dumps(value, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+        with _translated_errors(f"Writing to {self.path}"):
+            while raw:  # usually written at once
+                raw = raw[os.write(self._descriptor, raw) :]
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@attrs.frozen
+class _Row:
+    raw: bytes
+    id: str
+    is_error: bool
+
+
+def _rows(file: Iterable[bytes], operation: str) -> Iterator[_Row]:
+    """Yield the complete lines of an output."""
+    for number, raw in enumerate(file, 1):
+        if not raw.endswith(b"\n"):
+            return
+        try:
+            value = json.loads(raw)
+            name = value["custom_id"] if "custom_id" in value else value["id"]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = f"its line {number} is not from the output of a batch ({error_message(error)})."
+            advice = "Choose another path, or pass overwrite=True to discard the file."
+            raise UnsupportedOperation(operation, f"{reason} {advice}") from error
+        yield _Row(raw, str(name), value.get("error") is not None)
+
+
+def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
+    """Join outputs into one file, which is replaced atomically; an id that several have is kept once.
+
+    Returns:
+        The number of lines, and how many of these are errors.
+
+    Raises:
+        UnsupportedOperation: A file is not the output of a batch, or cannot be read or written.
+    """
+    seen: set[str] = set()
+    num_errors = 0
+
+    def write(merged: BinaryIO) -> None:
+        nonlocal num_errors
+        for path in paths:
+            with path.open("rb") as file:
+                for row in _rows(file, f"Merging {path}"):
+                    if row.id not in seen:
+                        seen.add(row.id)
+                        num_errors += row.is_error
+                        merged.write(row.raw)
+
+    with _translated_errors(f"Merging {output}"):
+        atomic_write(output, write)
+    return len(seen), num_errors

@@ -1,0 +1,176 @@
+"""`litgpt batch`: answer a file of prompts, one per line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from litgpt.cli import console, options
+from litgpt.cli.batch_progress import BatchDisplay
+from litgpt.cli.batch_signals import DrainOnSignal
+from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
+from litgpt.cli.error_output import UsageError
+from litgpt.cli.model_loading import DistributeArguments, load_generator
+
+if TYPE_CHECKING:
+    from litgpt.application.batch.lines import BatchLine
+    from litgpt.application.batch.shard import Shard
+
+INTERRUPTED = 130
+
+
+def batch(  # noqa: PLR0913 - one per option
+    input_file: Annotated[
+        str | None,
+        typer.Argument(help="File of prompts, one JSON object per line; - reads stdin.", metavar="INPUT"),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Argument(help="File of answers. If it exists, the run continues it.", metavar="OUTPUT"),
+    ] = None,
+    *,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model: a folder, a GGUF file, an installed model, or a Hub repository (org/name)."
+        ),
+    ] = options.DEFAULT_MODEL,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard the answers in OUTPUT.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Answer the lines whose number modulo WORLD is RANK.  [default: that of torchrun, Slurm or "
+            "Kubernetes]",
+            metavar="RANK/WORLD",
+            show_default=False,
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(help="Join the files of all shards into this OUTPUT.", metavar="OUTPUT"),
+    ] = None,
+    sys_prompt: options.SysPrompt = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Maximum number of tokens per answer.  [default: 50; for OpenAI's lines, that of its API]",
+            show_default=False,
+        ),
+    ] = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = None,
+    frequency_penalty: options.FrequencyPenalty = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    tools: options.Tools = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
+    apply_chat_template: options.ApplyChatTemplate = True,
+    precision: options.Precision = None,
+    quantize: options.Quantize = None,
+    accelerator: options.Accelerator = "auto",
+    devices: options.Devices = None,
+    generate_strategy: options.GenerateStrategy = None,
+    engine: options.Engine = None,
+    kv_cache: options.KVCache = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    access_token: options.AccessToken = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Answer a file of prompts; run again to continue after an interruption.
+
+    The options of a line take precedence over those of the command.
+    """
+    if merge is not None:
+        if input_file is not None:
+            raise UsageError("--merge takes no other arguments: litgpt batch --merge OUTPUT")
+        return _merge(Path(merge), quiet=quiet)
+    if input_file is None or output is None:
+        raise UsageError("Missing files: litgpt batch INPUT OUTPUT")
+    from litgpt.application.batch.run_batch import RunBatch
+    from litgpt.application.batch.shard import Shard
+    from litgpt.application.files.json_lines import JsonLinesOutput, count_lines
+    from litgpt.application.generation_options import GenerationOptions
+    from litgpt.domain.reference import ModelReference
+
+    part = Shard.parse(shard)
+    defaults: dict[str, Any] = options.sampling_kwargs(
+        temperature,
+        top_k,
+        top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
+    if stop is not None:
+        defaults["stop"] = stop
+    GenerationOptions(**defaults)
+    defaults |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
+    reference = ModelReference(model, revision, offline or None, access_token)
+    placement = DistributeArguments(
+        accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
+    )
+    path = part.path(Path(output))
+    with (
+        _open_input(input_file) as source,
+        JsonLinesOutput(path).open(overwrite=overwrite) as answers,
+    ):
+        total = count_lines(source)
+        display = BatchDisplay(None if total is None else part.count(total), quiet=quiet)
+        with (
+            load_generator(reference, placement, quiet=quiet) as (loaded, generator),
+            warnings_as_notes(quiet=quiet),
+            DrainOnSignal() as drain,
+        ):
+            run = RunBatch(loaded, generator, answers.write, answers.done, defaults, sys_prompt)
+            with display:
+                for counts in run(_lines(source, part, drain)):
+                    display.show(counts, is_draining=drain.is_requested)
+            display.summarize(run.counts, path, earlier_errors=answers.num_errors)
+            if drain.has_left_lines:
+                display.advise_to_continue()
+                return INTERRUPTED
+    return 1 if run.counts.errors or run.counts.repeated or answers.num_errors else 0
+
+
+def _lines(source: BinaryIO, part: "Shard", drain: DrainOnSignal) -> "Iterator[BatchLine]":
+    from litgpt.application.batch.lines import BatchLine
+
+    for number, raw in enumerate(source, 1):
+        if drain.is_requested:
+            drain.has_left_lines = True
+            return
+        if part.has(number) and raw.strip():
+            yield BatchLine.parse(number, raw)
+
+
+def _open_input(name: str) -> Any:
+    from litgpt.application.files.json_lines import open_input
+    from litgpt.domain.validators import local_path
+
+    return nullcontext(sys.stdin.buffer) if name == "-" else open_input(local_path("input_file", name))
+
+
+def _merge(output: Path, *, quiet: bool) -> int:
+    from litgpt.application.batch.shard import shard_paths
+    from litgpt.application.files.json_lines import merge
+    from litgpt.domain.formatting.units import format_count
+
+    paths = shard_paths(output)
+    count, num_errors = merge(paths, output)
+    if not quiet:
+        console.note(
+            f"Merged {format_count(len(paths), 'file')} into {output}: {format_count(count, 'line')}, "
+            f"{format_count(num_errors, 'error')}."
+        )
+    return 1 if num_errors else 0

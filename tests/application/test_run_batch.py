@@ -1,0 +1,266 @@
+"""Tests of batches: lines, their answers and errors, in memory."""
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.application.batch.lines import BatchLine
+from litgpt.application.batch.run_batch import RunBatch
+from litgpt.application.batch.shard import Shard
+from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.application.load_model import LoadedModel, LoadModel
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.batching import checked_requests
+from litgpt.domain.generation.errors import AllTokensExcluded
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.ports import PrefixCache
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.scheduling.engine import Engine
+from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor, ScriptedGenerator, open_byte_tokenizer
+from tests.contracts.distribution_strategy import CONFIG, shapes
+from tests.domain.scripted_runner import ScriptedRunner
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel[Any]:
+    model = MemoryCheckpoint(
+        CONFIG | {"vocab_size": 300, "max_position_embeddings": 200},
+        {
+            name: MemoryTensor(tuple(300 if size == 100 else size for size in shape))
+            for name, shape in shapes().items()
+        },
+    )
+    return LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer)(ModelReference("tiny"))
+
+
+def lines(*values: object) -> list[BatchLine]:
+    return [
+        BatchLine.parse(number, value if isinstance(value, bytes) else json.dumps(value).encode())
+        for number, value in enumerate(values, 1)
+    ]
+
+
+def answers(loaded: LoadedModel[Any], *values: object, **options: Any) -> list[dict[str, Any]]:
+    written: list[Any] = []
+    run = RunBatch(loaded, ScriptedGenerator(b"yes ", 200), written.append, **options)
+    list(run(lines(*values)))
+    return sorted(written, key=lambda it: str(it.get("custom_id", it["id"])))
+
+
+def body(**more: object) -> dict[str, Any]:
+    return {"model": "any", "messages": [{"role": "user", "content": "Hi"}], **more}
+
+
+def openai(url: str = "/v1/chat/completions", **fields: object) -> dict[str, Any]:
+    return {"custom_id": "it", "method": "POST", "url": url, "body": fields}
+
+
+def test_plain_lines_get_plain_answers(loaded: LoadedModel[Any]) -> None:
+    messages = [{"role": "user", "content": "Hello"}]
+    first, second, third = answers(
+        loaded,
+        {"id": "a", "prompt": "Hello", "max_new_tokens": 3},
+        {"custom_id": "b", "messages": messages, "max_tokens": 8, "stop": " "},
+        {"prompt": "Hello", "n": 2, "max_completion_tokens": 4},
+    )
+    length = first["prompt_tokens"]
+    assert first == {
+        "id": "a",
+        "text": "yes",
+        "finish_reason": "length",
+        "prompt_tokens": length,
+        "completion_tokens": 3,
+        "cached_tokens": 0,
+    }
+    assert (second["id"], second["text"], second["finish_reason"]) == ("b", "yes", "stop")
+    assert (third["id"], third["text"], third["completion_tokens"]) == ("line-3", ["yes ", "yes "], 8)
+
+
+def test_openai_lines_get_the_answers_of_its_api(loaded: LoadedModel[Any]) -> None:
+    (line,) = answers(loaded, openai(**body(max_completion_tokens=3, n=2, logprobs=True, user="u")))
+    assert (line["custom_id"], line["error"]) == ("it", None)
+    assert line["response"]["status_code"] == 200
+    reply = line["response"]["body"]
+    assert (reply["object"], reply["model"]) == ("chat.completion", "tiny")
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1]
+    choice = reply["choices"][1]
+    assert choice["message"] == {"role": "assistant", "content": "yes"}
+    assert choice["finish_reason"] == "length"
+    spelled = {"token": "y", "logprob": -1.0, "bytes": [121], "top_logprobs": []}
+    assert choice["logprobs"]["content"][0] == spelled
+    usage = reply["usage"]
+    assert (usage["completion_tokens"], usage["total_tokens"]) == (6, usage["prompt_tokens"] + 6)
+
+
+def test_openai_completions_are_not_rendered_and_have_their_own_defaults(loaded: LoadedModel[Any]) -> None:
+    (line,) = answers(loaded, openai("/v1/completions", prompt="abc", logprobs=1, stop=None))
+    reply = line["response"]["body"]
+    assert (reply["object"], reply["usage"]["prompt_tokens"]) == ("text_completion", 3)
+    assert reply["choices"][0]["text"] == "yes yes yes yes "
+    assert reply["choices"][0]["logprobs"]["text_offset"][:3] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{bad", "The line is not valid JSON"),
+        (b"[1]", "The line must be a JSON object, not [1]."),
+        (b"\xff{}", "The line is not valid JSON"),
+        ({"prompt": "a", "temprature": 1}, "'temprature' is not supported. Did you mean temperature?"),
+        ({"prompt": "a", "logits_processor": 1}, "'logits_processor' is not supported"),
+        ({"id": "it"}, "must have either a prompt or messages"),
+        ({"prompt": "a", "messages": []}, "must have either a prompt or messages"),
+        ({"prompt": ["a"]}, "prompt must be a string, not list"),
+        ({"prompt": ""}, "prompt must be a non-empty string"),
+        ({"prompt": "a", "temperature": "hot"}, "temperature must be"),
+        ({"prompt": "a", "max_tokens": -1}, "max_new_tokens must be"),
+        ({"prompt": "a", "max_tokens": 1, "max_new_tokens": 1}, "are the same option"),
+        ({"prompt": "a", "n": 0}, "n must be a positive integer"),
+        ({"prompt": "a", "n": 10**9}, "n must be at most 128"),
+        ({"prompt": 300 * "a"}, "The prompt has 3"),
+        ({"prompt": "a", "logit_bias": {"x": 1}}, "logit_bias must be"),
+        ({"id": [1], "prompt": "a"}, "The id must be a string or an integer"),
+        (openai(**body(stream=True)), "stream must be False"),
+        (openai(**body(response_format={"type": "json_object"})), "response_format must be"),
+        (openai(**body(audio={})), "The field 'audio' is not supported"),
+        (openai(**body(prompt="a")), "The field 'prompt' is not supported"),
+        (openai("/v1/embeddings", input="a"), "url must be /v1/chat/completions or /v1/completions"),
+        (openai(), "Missing messages"),
+        ({"custom_id": "a", "url": "/v1/completions"}, "body must be a JSON object"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else json.dumps(value, default=str)[:60],
+)
+def test_a_bad_line_becomes_an_error_and_the_others_are_answered(
+    loaded: LoadedModel[Any], line: object, message: str
+) -> None:
+    good = {"id": "zz", "prompt": "Hello"}
+    bad, answer = answers(loaded, line, good)
+    assert answer["id"] == "zz"
+    assert "text" in answer
+    assert message in bad["error"]["message"]
+    assert bad["error"]["line"] == 1
+    if isinstance(line, dict) and "url" in line:
+        assert (bad["custom_id"], bad["response"]) == (line["custom_id"], None)
+
+
+def test_options_of_the_command_apply_where_a_line_has_none(loaded: LoadedModel[Any]) -> None:
+    plain, short, reply = answers(
+        loaded,
+        {"id": "a", "prompt": "Hello"},
+        {"id": "b", "prompt": "Hello", "max_tokens": 2},
+        openai(**body()),
+        defaults={"max_new_tokens": 5},
+        sys_prompt="Be brief.",
+    )
+    assert (plain["completion_tokens"], short["completion_tokens"]) == (5, 2)
+    assert reply["response"]["body"]["usage"]["completion_tokens"] == 5
+    assert plain["prompt_tokens"] > answers(loaded, {"prompt": "Hello"})[0]["prompt_tokens"]
+
+
+def test_lines_that_are_done_or_repeated_are_skipped(loaded: LoadedModel[Any]) -> None:
+    written: list[Any] = []
+    run = RunBatch(loaded, ScriptedGenerator(b"yes"), written.append, done={"a", "line-3"})
+    list(
+        run(
+            lines({"id": "a", "prompt": "x"}, {"id": "b", "prompt": "x"}, b"{bad", {"id": "b", "prompt": "y"})
+        )
+    )
+    assert [it["id"] for it in written] == ["b"]
+    assert (run.counts.done, run.counts.skipped, run.counts.repeated) == (1, 2, 1)
+
+
+class FailingRunner(ScriptedRunner):
+    """Excludes all tokens of prompts that end with an exclamation mark, as a failure of one request."""
+
+    def sampler_state(self, request: GenerationRequest) -> SamplerState:
+        return SamplerState(request.sampling_params, lambda: 0, request.prompt)
+
+    def sample(self, logits: Any, rows: Any, states: Any) -> list[int]:
+        if any(state.prompt[-1] == ord("!") for state in states):
+            raise AllTokensExcluded
+        return super().sample(logits, rows, states)
+
+
+@attrs.define
+class EngineGenerator(ScriptedGenerator):
+    """Generates with an engine that several requests share."""
+
+    script: Any = b""
+    runner: ScriptedRunner = attrs.field(factory=ScriptedRunner)
+
+    def generate(  # type: ignore[override]
+        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+    ) -> EngineStream:
+        assert prefix is None
+        numbered = enumerate(checked_requests(requests, self.context, 300))
+        return EngineStream(SharedEngine(Engine(self.runner)), numbered, self.context, None)
+
+
+@attrs.define
+class RawLines:
+    """Prompts without a template, so that their last character is that of the line."""
+
+    count: int
+    failing: frozenset[int] = frozenset()
+
+    def __iter__(self) -> Iterator[BatchLine]:
+        for number in range(1, self.count + 1):
+            text = f"{number}{'!' if number in self.failing else '.'}"
+            line = {"prompt": text, "max_tokens": 2, "temperature": 0, "apply_chat_template": False}
+            yield BatchLine.parse(number, json.dumps(line).encode())
+
+
+def test_a_request_that_fails_while_it_is_computed_becomes_an_error(loaded: LoadedModel[Any]) -> None:
+    written: list[Mapping[str, Any]] = []
+    run = RunBatch(loaded, EngineGenerator(runner=FailingRunner()), written.append)
+    list(run(RawLines(300, frozenset({7, 250}))))
+    assert sorted(str(it["id"]) for it in written) == sorted(f"line-{number}" for number in range(1, 301))
+    assert {it["id"] for it in written if "error" in it} == {"line-7", "line-250"}
+    assert (run.counts.done, run.counts.errors) == (298, 2)
+
+
+@pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=pytest.mark.slow)])
+def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[Any], count: int) -> None:
+    generator = ScriptedGenerator(b"yes", 200)
+    run = RunBatch(loaded, generator, lambda _: None)
+    objects: dict[int, int] = {}
+    for counts in run(RawLines(count)):
+        generator.requests.clear()
+        if counts.done in (2_000, count - 1_000) and counts.done not in objects:
+            gc.collect()
+            objects[counts.done] = len(gc.get_objects())  # not the ids: strings are not tracked
+    assert counts.done == count
+    assert abs(objects[count - 1_000] - objects[2_000]) < 5_000  # those of 256 running requests
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "expected"),
+    [
+        ("2/4", {"RANK": "1", "WORLD_SIZE": "2"}, Shard(2, 4)),
+        (None, {"RANK": "1", "WORLD_SIZE": "2"}, Shard(1, 2)),
+        (None, {"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}, Shard(3, 8)),
+        (None, {"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETION_COUNT": "3"}, Shard(0, 3)),
+        (None, {"JOB_COMPLETION_INDEX": "1"}, Shard()),
+    ],
+)
+def test_the_shard_is_the_option_or_that_of_the_launcher(
+    text: str | None, environment: dict[str, str], expected: Shard
+) -> None:
+    assert Shard.parse(text, environment) == expected
+
+
+@pytest.mark.parametrize("text", ["4/4", "-1/4", "1", "a/b", "0/0"])
+def test_a_shard_is_a_rank_below_a_world_size(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="shard must be RANK/WORLD"):
+        Shard.parse(text, {})
+
+
+def test_every_line_is_in_one_shard() -> None:
+    shards = [Shard(rank, 3) for rank in range(3)]
+    assert [sum(it.has(number) for it in shards) for number in range(1, 11)] == [1] * 10
+    assert [it.count(10) for it in shards] == [4, 3, 3]
