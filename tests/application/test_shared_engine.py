@@ -25,11 +25,15 @@ class SlowRunner(ScriptedRunner):
 
     lock = threading.Lock()
 
-    def step(self, batch: Sequence[tuple[ScriptedSequence, Sequence[int]]]) -> list[int]:
+    def step(
+        self,
+        batch: Sequence[tuple[ScriptedSequence, Sequence[int]]],
+        positions: Sequence[range] | None = None,
+    ) -> list[int]:
         assert self.lock.acquire(blocking=False), "two steps at the same time"
         try:
             time.sleep(0.001)
-            return super().step(batch)
+            return super().step(batch, positions)
         finally:
             self.lock.release()
 
