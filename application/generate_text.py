@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from litgpt.application.structured_output import CompileConstraint, OutputFormat
 from litgpt.domain.generation.request import (
     Completion,
     CompletionChunk,
@@ -12,7 +13,7 @@ from litgpt.domain.generation.request import (
     TokenEvent,
 )
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
-from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder, Tokenizer
+from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, PrefixCache, TextDecoder, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
 from litgpt.domain.tool_calls.parser import AnswerParser
@@ -24,6 +25,7 @@ class _Answer:
     decoder: TextDecoder
     stop_matcher: StopStringMatcher
     parser: AnswerParser | None = None
+    output: OutputFormat | None = None
     deltas: list[Delta] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
@@ -38,7 +40,9 @@ class _Answer:
             self.logprobs.append(event.logprob)
         if event.top_logprobs is not None:
             self.top_logprobs.append(event.top_logprobs)
-        if event.finish_reason == "stop":  # the stop token is part of the ids, but not of the text
+        if (
+            event.finish_reason == "stop" and event.token in self.request.stop_token_ids
+        ):  # the stop token is part of the ids, but not of the text
             return []
         text = self.decoder.push(event.token)
         too_early = len(self.token_ids) <= self.request.sampling_params.min_tokens
@@ -63,7 +67,7 @@ class _Answer:
 
     def completion(self, reason: FinishReason) -> Completion:
         answer = ParsedAnswer.from_deltas(self.deltas)
-        return Completion(
+        completion = Completion(
             text=answer.text,
             token_ids=tuple(self.token_ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
@@ -74,6 +78,7 @@ class _Answer:
             tool_calls=answer.tool_calls,
             reasoning=answer.reasoning,
         )
+        return completion if self.output is None else self.output.with_parsed(completion)
 
 
 @attrs.frozen
@@ -82,6 +87,7 @@ class GenerateText:
 
     tokenizer: Tokenizer
     generator: Generator
+    compiler: ConstraintCompiler | None = None
 
     def stream(
         self,
@@ -90,17 +96,20 @@ class GenerateText:
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
+        output: OutputFormat | None = None,
     ) -> Iterator[CompletionChunk]:
         """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
 
         The requests are checked by the call; computation starts with the first chunk. To stop early, close or
         drop the iterator. `syntaxes` has, for each request, how its answer is split into text, reasoning and
-        tool calls; None leaves it as it is.
+        tool calls; None leaves it as it is. `output` is the form of the answers.
         """
+        syntaxes = syntaxes or [None] * len(requests)
+        requests = self.constrain(requests, syntaxes, output)
         generation = self.generator.generate(requests, prefix=prefix)
         answers = [
-            self._answer(request, stop_strings, syntax)
-            for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True)
+            self._answer(request, stop_strings, syntax, output)
+            for request, syntax in zip(requests, syntaxes, strict=True)
         ]
         return self._completion_chunks(generation, answers)
 
@@ -111,20 +120,38 @@ class GenerateText:
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
+        output: OutputFormat | None = None,
     ) -> list[Completion]:
         """Return the complete answers, in the order of the requests."""
-        chunks = self.stream(requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes)
+        chunks = self.stream(
+            requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes, output=output
+        )
         completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
 
+    def constrain(
+        self,
+        requests: Sequence[GenerationRequest],
+        syntaxes: Sequence[AnswerSyntax | None],
+        output: OutputFormat | None,
+    ) -> Sequence[GenerationRequest]:
+        """Return requests whose answers have the form `output`."""
+        if output is None or self.compiler is None:
+            return requests
+        return [*map(CompileConstraint(self.compiler, output.spec, self.tokenizer), requests, syntaxes)]
+
     def _answer(
-        self, request: GenerationRequest, stop_strings: StopStrings, syntax: AnswerSyntax | None
+        self,
+        request: GenerationRequest,
+        stop_strings: StopStrings,
+        syntax: AnswerSyntax | None,
+        output: OutputFormat | None,
     ) -> _Answer:
         matcher = StopStringMatcher(stop_strings)
         if syntax is None:
-            return _Answer(request, self.tokenizer.decoder(), matcher)
+            return _Answer(request, self.tokenizer.decoder(), matcher, output=output)
         decoder = self.tokenizer.decoder(visible=syntax.format.special_tokens)
-        return _Answer(request, decoder, matcher, syntax.parser())
+        return _Answer(request, decoder, matcher, syntax.parser(), output)
 
     def _completion_chunks(self, generation: Generation, answers: list[_Answer]) -> Iterator[CompletionChunk]:
         try:

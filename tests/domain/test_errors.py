@@ -35,6 +35,8 @@ EXAMPLES = (
     errors.UnsupportedOperation("accelerator='cuda'", "there is none."),
     computing.NonFiniteLogits(),
     computing.AllTokensExcluded(),
+    computing.ConstraintFailed("it is too complex."),
+    computing.IncompleteAnswer('{"a": ', "length"),
     computing.TooManyToolRounds(8, ["weather"]),
     computing.ModelBusy(
         "set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."
