@@ -2,7 +2,6 @@
 
 import json
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -105,10 +104,33 @@ class _Vocabulary:
         self.eos_token_id = size
         self.tokens = [*map(tokenizer.token_bytes, range(size)), b"<end>"]
         self.special_token_ids = [size]
-        self._encode = partial(tokenizer.encode, bos=False)
+        self._encode = tokenizer.encode
+        self._ids = {text: token for token, text in enumerate(self.tokens[:size]) if text}
+        self._longest = max(map(len, self._ids), default=0)
 
     def __call__(self, text: str) -> list[int]:
-        return self._encode(text)
+        """Return the tokens of a text within an answer, which llguidance prefers where only it can follow."""
+        raw = text.encode()
+        for before in ("", "\n"):  # many tokenizers insert a space at the beginning, but not in a line
+            ids = self._encode(before + text, bos=False)
+            starts = range(min(len(ids), 3 if before else 1))
+            for at in starts:
+                if b"".join(self.tokens[token] for token in ids[at:]) == raw:
+                    return ids[at:]
+        return self._longest_tokens(raw)
+
+    def _longest_tokens(self, text: bytes) -> list[int]:
+        """Return tokens of a text from left to right, each the longest possible."""
+        ids: list[int] = []
+        at = 0
+        while at < len(text):
+            ends = range(min(len(text), at + self._longest), at, -1)
+            end = next((end for end in ends if text[at:end] in self._ids), None)
+            if end is None:
+                break
+            ids.append(self._ids[text[at:end]])
+            at = end
+        return ids
 
 
 def _grammar(spec: ConstraintSpec, *, leading_spaces: int) -> str:
