@@ -26,6 +26,7 @@ from litgpt.testing import ByteTokenizer
 from tests.adapters import tiny_tokenizers as tiny
 from tests.adapters.sampling_references import ENGINES, no_seed, sample
 from tests.adapters.test_gguf_tokenizer import vocabulary_of
+from tests.contracts.constraint_compiler import ConstraintCompilerContract
 
 pytest.importorskip("llguidance")
 
@@ -58,6 +59,12 @@ def random_answer(constraint: TokenConstraint, draw: st.DataObject, stop: int = 
             break
         tokens.append(token)
     return tokens
+
+
+class TestLlguidance(ConstraintCompilerContract):
+    @pytest.fixture
+    def compiler(self) -> LlguidanceCompiler:
+        return COMPILER
 
 
 @settings(deadline=None)

@@ -46,8 +46,10 @@ class _Editor:
         self.allowed: dict[int, NDArray[np.int64]] = {}
 
     def apply(self, edits: LogitEdits) -> None:
-        self.allowed = _allowed(edits, self._logits.shape[-1])
         self._add(edits.bias)
+        self.allowed = {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
+        for row, mask in edits.masks.items():
+            self._mask(row, mask)
         self._add(edits.bad_words)
         self._apply_repetition(edits.repetition)
         for penalties in edits.penalties:
@@ -58,6 +60,22 @@ class _Editor:
             if row in self.allowed:  # a processor sees which tokens are excluded
                 self._logits[row] = _only(self._logits[row], self.allowed[row])
             self._logits[row] = _process(self._logits[row], history)
+
+    def _mask(self, row: int, mask: bytes) -> None:
+        """Exclude tokens: by the ids of the others if these are few, or by logits of -inf."""
+        size = self._logits.shape[-1]
+        packed = np.frombuffer(mask, np.uint8)
+        bits = np.unpackbits(packed, count=size, bitorder="little").view(np.bool_)
+        if row in self.allowed:
+            self.allowed[row] = self.allowed[row][bits[self.allowed[row]]]
+        elif 2 * np.count_nonzero(bits) <= size:
+            self.allowed[row] = bits.nonzero()[0]
+        else:
+            where = row * size + (~bits).nonzero()[0]
+            self._saved.append((self._flat, where, self._flat.take(where)))
+            self._flat[where] = -np.inf
+        if row in self.allowed and not self.allowed[row].size:
+            raise AllTokensExcluded
 
     def restore(self) -> None:
         for array_, where, values in reversed(self._saved):
@@ -81,17 +99,6 @@ class _Editor:
         values = self._flat.take(where)
         self._saved.append((self._flat, where, values))
         return where, values
-
-
-def _allowed(edits: LogitEdits, vocab_size: int) -> dict[int, NDArray[np.int64]]:
-    """Return the ids in ascending order, by row, that `allowed_token_ids` and constraints allow."""
-    allowed = {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
-    for row, mask in edits.masks.items():
-        bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=vocab_size, bitorder="little")
-        allowed[row] = allowed[row][bits[allowed[row]] > 0] if row in allowed else bits.nonzero()[0]
-        if not allowed[row].size:
-            raise AllTokensExcluded
-    return allowed
 
 
 def _only(logits: Logits, allowed: NDArray[np.int64]) -> Logits:
