@@ -96,6 +96,7 @@ class Chat:
         stream: bool = ...,
         logprobs: bool = ...,
         top_logprobs: int = ...,
+        schema: Any = ...,
         **options: Unpack[GenerateKwargs],
     ) -> Any: ...
     @public_function(_SHARED)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
 
 from litgpt.adapters.constraints.llguidance_compiler import LlguidanceCompiler
 from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
@@ -88,7 +89,7 @@ def test_answers_of_a_sentencepiece_model_match_the_regular_expression(
 
 def sentencepiece() -> CheckpointTokenizer:
     if "model" not in _OPEN:
-        library = tiny.SentencePieceProcessor(model_proto=tiny.sentencepiece_bytes(byte_fallback=True))
+        library = SentencePieceProcessor(model_proto=tiny.sentencepiece_bytes(byte_fallback=True))
         _OPEN["model"] = open_tokenizer(
             tiny.vocabulary_of(library, user_defined=[]), name="tiny", vocab_size=None
         )
@@ -125,7 +126,7 @@ def test_a_constraint_leaves_only_its_tokens(engine: str) -> None:
         SamplerState(SamplingParams(seed=1), no_seed, (), frozenset((END,)), compiled(spec)),
         SamplerState(SamplingParams(temperature=0), no_seed),
         SamplerState(
-            SamplingParams(seed=1, allowed_token_ids=[97, 98, 200]), no_seed, (), frozenset(), compiled(spec)
+            SamplingParams(seed=1, allowed_token_ids=(97, 98, 200)), no_seed, (), frozenset(), compiled(spec)
         ),
     ]
     first = sample(engine, logits, states)
@@ -142,7 +143,7 @@ def test_a_constraint_leaves_only_its_tokens(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_token_that_both_options_allow_is_an_error(engine: str) -> None:
-    params = SamplingParams(seed=1, allowed_token_ids=[200])
+    params = SamplingParams(seed=1, allowed_token_ids=(200,))
     state = SamplerState(params, no_seed, (), frozenset(), compiled(ConstraintSpec("regex", "a")))
     with pytest.raises(AllTokensExcluded):
         sample(engine, np.zeros((1, 300), np.float32), [state])
