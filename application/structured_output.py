@@ -70,13 +70,25 @@ def output_format(schema: object, regex: object, grammar: object, choices: objec
 def _read_schema(schema: Any) -> tuple[str, Callable[[str], Any]]:
     """Return a schema in JSON, and the function that reads its answers."""
     if hasattr(schema, "model_validate_json"):  # a pydantic model
-        return json.dumps(schema.model_json_schema()), schema.model_validate_json
+        return json.dumps(_close_objects(schema.model_json_schema())), schema.model_validate_json
     if is_record(schema):
         return json.dumps(record_schema(schema)), lambda text: build(schema, json.loads(text))
     if isinstance(schema, Mapping):
         return json.dumps(json_value("schema", schema)), json.loads
     expected = "a JSON schema (a dict), a pydantic model, a dataclass or an attrs class"
     raise WrongType("schema", schema, expected)
+
+
+def _close_objects(schema: Any) -> Any:
+    """Return the schema of a class without further properties, which the class would ignore."""
+    if isinstance(schema, list):
+        return [_close_objects(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _close_objects(item) for name, item in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 @attrs.frozen
