@@ -6,6 +6,7 @@ import attrs
 
 from litgpt.application.generate_text import GenerateText
 from litgpt.application.render_prompt import RenderPrompt, to_messages
+from litgpt.application.structured_output import OutputFormat
 from litgpt.application.tools.python_tools import PythonTools, tool_message
 from litgpt.domain.chat.messages import Message, Messages, parse_message, parse_messages
 from litgpt.domain.errors import InvalidArgument
@@ -28,6 +29,7 @@ class TurnOptions:
         tools: The Python functions that are called when the model calls them.
         max_tool_rounds: How many times in a row they are, before the model must answer.
         split_reasoning: Whether reasoning is split from the answer if there are no tools.
+        output: The form of the answer, which then does not call tools; None: any text.
     """
 
     renderer: RenderPrompt
@@ -36,6 +38,7 @@ class TurnOptions:
     tools: PythonTools = attrs.field(factory=PythonTools)
     max_tool_rounds: int = 8
     split_reasoning: bool = False
+    output: OutputFormat | None = None
 
 
 @attrs.define
@@ -106,10 +109,17 @@ class Conversation:
     def _answer(self, messages: list[Message], turn: TurnOptions) -> Iterator[CompletionChunk]:
         renderer = turn.renderer
         rendered = renderer.render(messages)
-        syntax = renderer.answer_syntax(rendered, split_reasoning=turn.split_reasoning)
+        is_text = turn.output is None
+        syntax = renderer.answer_syntax(
+            rendered, split_reasoning=turn.split_reasoning or not is_text, calls=is_text
+        )
         request = turn.request(self._encode(rendered, renderer))
         chunks = self.generate.stream(
-            [request], stop_strings=turn.stop_strings, prefix=self.prefix, syntaxes=[syntax]
+            [request],
+            stop_strings=turn.stop_strings,
+            prefix=self.prefix,
+            syntaxes=[syntax],
+            output=turn.output,
         )
         return self._remember(chunks, messages, request, rendered, renderer, syntax)
 

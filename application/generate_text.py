@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
+from litgpt.application.structured_output import CompileConstraint, OutputFormat
 from litgpt.domain.generation.request import (
     Completion,
     CompletionChunk,
@@ -14,7 +15,7 @@ from litgpt.domain.generation.request import (
     TokenEvent,
 )
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
-from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder, Tokenizer
+from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, PrefixCache, TextDecoder, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
 from litgpt.domain.tool_calls.parser import AnswerParser
@@ -26,6 +27,7 @@ class _Answer:
     decoder: TextDecoder
     stop_matcher: StopStringMatcher
     parser: AnswerParser | None = None
+    output: OutputFormat | None = None
     deltas: list[Delta] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
@@ -40,7 +42,9 @@ class _Answer:
             self.logprobs.append(event.logprob)
         if event.top_logprobs is not None:
             self.top_logprobs.append(event.top_logprobs)
-        if event.finish_reason == "stop":  # the stop token is part of the ids, but not of the text
+        if (
+            event.finish_reason == "stop" and event.token in self.request.stop_token_ids
+        ):  # the stop token is part of the ids, but not of the text
             return []
         text = self.decoder.push(event.token)
         too_early = len(self.token_ids) <= self.request.sampling_params.min_tokens
@@ -65,7 +69,7 @@ class _Answer:
 
     def completion(self, reason: FinishReason) -> Completion:
         answer = ParsedAnswer.from_deltas(self.deltas)
-        return Completion(
+        completion = Completion(
             text=answer.text,
             token_ids=tuple(self.token_ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
@@ -76,6 +80,7 @@ class _Answer:
             tool_calls=answer.tool_calls,
             reasoning=answer.reasoning,
         )
+        return completion if self.output is None else self.output.with_parsed(completion)
 
 
 @attrs.frozen
@@ -84,11 +89,13 @@ class TextRequest:
 
     Attributes:
         syntax: How the answer is split into text, reasoning and tool calls; None leaves it as it is.
+        output: The form of the answer, which the constraint of the request ensures.
     """
 
     request: GenerationRequest
     stop_strings: StopStrings = NO_STOP_STRINGS
     syntax: AnswerSyntax | None = None
+    output: OutputFormat | None = None
 
 
 @attrs.frozen
@@ -97,6 +104,7 @@ class GenerateText:
 
     tokenizer: Tokenizer
     generator: Generator
+    compiler: ConstraintCompiler | None = None
 
     def stream(
         self,
@@ -105,17 +113,20 @@ class GenerateText:
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
+        output: OutputFormat | None = None,
     ) -> "CompletionStream":
         """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
 
         The requests are checked by the call; computation starts with the first chunk. To stop early, close or
         drop the iterator. `syntaxes` has, for each request, how its answer is split into text, reasoning and
-        tool calls; None leaves it as it is.
+        tool calls; None leaves it as it is. `output` is the form of the answers.
         """
+        syntaxes = syntaxes or [None] * len(requests)
+        requests = self.constrain(requests, syntaxes, output)
         generation = self.generator.generate(requests, prefix=prefix)
         answers = _Answers()
-        for request, syntax in zip(requests, syntaxes or [None] * len(requests), strict=True):
-            answers.add(self._answer(TextRequest(request, stop_strings, syntax)))
+        for request, syntax in zip(requests, syntaxes, strict=True):
+            answers.add(self._answer(TextRequest(request, stop_strings, syntax, output)))
         return CompletionStream(generation, answers)
 
     def stream_from(self, requests: Iterable[TextRequest]) -> "CompletionStream":
@@ -140,18 +151,32 @@ class GenerateText:
         stop_strings: StopStrings = NO_STOP_STRINGS,
         prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
+        output: OutputFormat | None = None,
     ) -> list[Completion]:
         """Return the complete answers, in the order of the requests."""
-        chunks = self.stream(requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes)
+        chunks = self.stream(
+            requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes, output=output
+        )
         completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
+
+    def constrain(
+        self,
+        requests: Sequence[GenerationRequest],
+        syntaxes: Sequence[AnswerSyntax | None],
+        output: OutputFormat | None,
+    ) -> Sequence[GenerationRequest]:
+        """Return requests whose answers have the form `output`."""
+        if output is None or self.compiler is None:
+            return requests
+        return [*map(CompileConstraint(self.compiler, output.spec, self.tokenizer), requests, syntaxes)]
 
     def _answer(self, it: TextRequest) -> _Answer:
         matcher = StopStringMatcher(it.stop_strings)
         if it.syntax is None:
-            return _Answer(it.request, self.tokenizer.decoder(), matcher)
+            return _Answer(it.request, self.tokenizer.decoder(), matcher, output=it.output)
         decoder = self.tokenizer.decoder(visible=it.syntax.format.special_tokens)
-        return _Answer(it.request, decoder, matcher, it.syntax.parser())
+        return _Answer(it.request, decoder, matcher, it.syntax.parser(), it.output)
 
 
 @attrs.define

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from litgpt.application.load_model import LoadedModel, TensorT
+from litgpt.application.structured_output import OutputFormat, output_format
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import MODEL_DEFAULT, ModelDefault, SamplingParams
@@ -41,6 +42,11 @@ class GenerationOptions:
         dry_sequence_breakers: Strings, of which the last token counts, and token ids.
         top_logprobs: The number of likeliest tokens for which the log-probabilities are returned.
         cache_prompt: See `GenerationRequest`, also for the next one.
+        schema: A JSON schema, or a class, that the answer matches.
+        regex: A regular expression that the whole answer matches.
+        grammar: A grammar in Lark's syntax that the answer matches.
+        choices: The strings of which the answer is one.
+        output: The form of the answer that one of these four states.
         parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
             that is the whole prompt, not in messages of a chat template or prompt style.
     """
@@ -75,11 +81,20 @@ class GenerationOptions:
     cache_prompt: bool = attrs.field(default=True, validator=is_flag)
     prompt_lookup_num_tokens: int | None = None
     parse_special_tokens: bool | None = attrs.field(default=None, validator=is_flag_or_none)
+    schema: Any = None
+    regex: str | None = None
+    grammar: str | None = None
+    choices: Sequence[str] | None = None
     stop_strings: tuple[str, ...] = attrs.field(init=False)
+    output: OutputFormat | None = attrs.field(init=False)
 
     @stop_strings.default
     def _stop_strings(self) -> tuple[str, ...]:
         return parse_stop_strings(self.stop)
+
+    @output.default
+    def _output(self) -> OutputFormat | None:
+        return output_format(self.schema, self.regex, self.grammar, self.choices)
 
     def __attrs_post_init__(self) -> None:
         params = self.sampling_params(SamplingParams())

@@ -8,6 +8,7 @@ import attrs
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.application.render_prompt import RenderPrompt, split_prompts, to_messages
+from litgpt.application.structured_output import OutputFormat
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
 from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
@@ -28,6 +29,7 @@ class PreparedRequests:
         stop_strings: See `GenerateText.stream`.
         is_batch: Whether the caller passed a list of prompts.
         n: The number of answers to a prompt; None: one, which is not in a list.
+        output: The form of the answers; None: any text.
     """
 
     requests: list[GenerationRequest]
@@ -35,11 +37,17 @@ class PreparedRequests:
     stop_strings: StopStrings
     is_batch: bool
     n: int | None = None
+    output: OutputFormat | None = None
 
     @property
     def has_several(self) -> bool:
         """Whether there is a list of answers."""
         return self.is_batch or self.n is not None
+
+    @property
+    def answer_options(self) -> dict[str, Any]:
+        """The options of `GenerateText` for these requests."""
+        return {"stop_strings": self.stop_strings, "syntaxes": self.syntaxes, "output": self.output}
 
     def group(self, answers: Sequence[T]) -> T | list[T] | list[list[T]]:
         """Return the answer to a prompt; or a list, for a list of prompts or with `n`; or a list of lists."""
@@ -81,7 +89,8 @@ def prepare_requests(
 ) -> PreparedRequests:
     """Return the requests for one prompt (a string or a list of messages) or a list of them.
 
-    `split_reasoning` is whether reasoning is split from the answers if there are no tools.
+    `split_reasoning` is whether reasoning is split from the answers if there are no tools. It always is from
+    answers of a certain form, which do not call tools.
 
     Raises:
         InvalidArgument: A prompt is empty, or a token id is outside the vocabulary.
@@ -92,6 +101,7 @@ def prepare_requests(
         n = integer("n", n, 1, "a positive integer or None")
     renderer = renderer or make_prompt_renderer(loaded)
     to_request = options.request_factory(loaded, context_length=context_length)
+    output = options.output
     prompts, is_batch = split_prompts(prompt)
     requests, syntaxes = [], []
     for entry in prompts:
@@ -102,9 +112,12 @@ def prepare_requests(
             parse = renderer.raw or (isinstance(entry, str) and loaded.prompt_style is PLAIN)
         parser = attrs.evolve(renderer, parse_special_tokens=parse)
         rendered = parser.render(to_messages(entry, sys_prompt))
+        syntax = parser.answer_syntax(
+            rendered, split_reasoning=split_reasoning or output is not None, calls=output is None
+        )
         requests += _repeat(to_request(parser.encode(rendered)), n or 1)
-        syntaxes += [parser.answer_syntax(rendered, split_reasoning=split_reasoning)] * (n or 1)
-    return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n)
+        syntaxes += [syntax] * (n or 1)
+    return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n, output)
 
 
 def _repeat(request: GenerationRequest, n: int) -> list[GenerationRequest]:

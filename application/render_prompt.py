@@ -66,19 +66,23 @@ class RenderPrompt:
         """Return the renderer of a new answer, if this one continues the last message."""
         return attrs.evolve(self, options=attrs.evolve(self.options, continue_final_message=False))
 
-    def answer_syntax(self, rendered: str, *, split_reasoning: bool) -> AnswerSyntax | None:
+    def answer_syntax(
+        self, rendered: str, *, split_reasoning: bool, calls: bool = True
+    ) -> AnswerSyntax | None:
         """Return how the answer to a rendered prompt is parsed; None: it is all text.
 
         Args:
             rendered: The prompt.
             split_reasoning: Whether reasoning is split off if there are no tools. With tools, it always is.
+            calls: Whether the answer may call tools.
         """
-        if self.raw or self.style is not None or not (self.options.tools or split_reasoning):
+        tools = self.options.tools if calls else None
+        if self.raw or self.style is not None or not (tools or split_reasoning):
             return None
         return answer_syntax(
             self.tokenizer.template_source(self.options) or "",
             rendered,
-            self.options.tools,
+            tools,
             continues=bool(self.options.continue_final_message),
         )
 

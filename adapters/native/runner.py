@@ -59,7 +59,13 @@ class NativeRunner:
         return self.model.rope_values(length)
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
-        return SamplerState(request.sampling_params, self.random_seed, request.prompt, request.stop_token_ids)
+        return SamplerState(
+            request.sampling_params,
+            self.random_seed,
+            request.prompt,
+            request.stop_token_ids,
+            request.constraint,
+        )
 
     def new_sequence(self, length: int) -> NativeSequence:
         return self.model.new_sequence(length)

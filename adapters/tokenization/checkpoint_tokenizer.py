@@ -57,6 +57,10 @@ class CheckpointTokenizer:
         return self._stop_token_ids
 
     @property
+    def leading_spaces(self) -> int:
+        return self.backend.leading_spaces
+
+    @property
     def has_chat_template(self) -> bool:
         return self.chat_template is not None
 
@@ -81,18 +85,19 @@ class CheckpointTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        spell = self._token_bytes if include_special_tokens else self._visible_token_bytes
+        spell = self._token_bytes if include_special_tokens else self.token_bytes
         return decode(spell, ids, leading_spaces=self.backend.leading_spaces)
+
+    def token_bytes(self, token: int) -> bytes:
+        return b"" if token in self.backend.skipped_ids else self._token_bytes(token)
 
     def decoder(self, *, visible: Collection[str] = ()) -> TextDecoder:
         shown = self.backend.skipped_ids & {self.token_to_id(token) for token in visible}
 
         def to_bytes(token: int) -> bytes:
-            return self._token_bytes(token) if token in shown else self._visible_token_bytes(token)
+            return self._token_bytes(token) if token in shown else self.token_bytes(token)
 
-        return IncrementalDetokenizer(
-            to_bytes if shown else self._visible_token_bytes, self.backend.leading_spaces
-        )
+        return IncrementalDetokenizer(to_bytes if shown else self.token_bytes, self.backend.leading_spaces)
 
     def token_to_id(self, token: str) -> int | None:
         token_id = self.backend.token_to_id(token)
@@ -118,9 +123,6 @@ class CheckpointTokenizer:
                 "token", token, f"from 0 to {self.embedding_rows - 1}, the vocabulary of {self.name}"
             )
         return self.backend.to_bytes(token)
-
-    def _visible_token_bytes(self, token: int) -> bytes:
-        return b"" if token in self.backend.skipped_ids else self._token_bytes(token)
 
     def _turn_end_ids(self) -> Iterable[int]:
         """Return the special token that the chat template writes after an answer, if any."""

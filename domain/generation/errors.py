@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from litgpt.domain.errors import LitGPTError
-from litgpt.domain.formatting.bounded_text import join_names
+from litgpt.domain.formatting.bounded_text import join_names, short_repr
 
 
 @attrs.define(eq=False)
@@ -51,6 +51,44 @@ class AllTokensExcluded(LitGPTError, ValueError):
             "and min_tokens exclude tokens, and a logits_processor must return a finite number for at least "
             "one token and neither NaN nor +inf for any."
         )
+
+
+@attrs.define(eq=False)
+class ConstraintFailed(LitGPTError, RuntimeError):
+    """A constraint cannot be followed any further; `reason` is the message of its library."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"The constraint on the answer cannot be followed any further: {self.reason} "
+            "Simplify the schema, the regular expression or the grammar. A logits_processor must not allow "
+            "tokens that are excluded."
+        )
+
+
+@attrs.define(eq=False)
+class IncompleteAnswer(LitGPTError, ValueError):
+    """An answer does not have the form that was asked for.
+
+    Attributes:
+        text: The answer.
+        finish_reason: `length` if the answer was cut off.
+        reason: Why the text cannot be read, if it was not cut off.
+    """
+
+    text: str
+    finish_reason: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        text = short_repr(self.text, limit=200)
+        if self.finish_reason == "length":
+            return (
+                f"The answer was cut off before it was complete: {text}. Pass a larger max_new_tokens, or "
+                "bound the lengths of strings and arrays in the schema."
+            )
+        return f"The answer does not have the form that was asked for: {text}. {self.reason}".rstrip()
 
 
 @attrs.define(eq=False)

@@ -36,6 +36,7 @@ class LogitEdits:
     Attributes:
         bias: `logit_bias`, added.
         allowed: `allowed_token_ids` by row; all other tokens are excluded.
+        masks: The masks of constraints by row (see `TokenConstraint.mask`), applied with `allowed`.
         bad_words: Added; -inf excludes a token.
         repetition: `repetition_penalty` of tokens of the prompt and the answer, which divides positive logits
             and multiplies negative ones.
@@ -46,6 +47,7 @@ class LogitEdits:
 
     bias: LogitEntries = attrs.field(factory=LogitEntries)
     allowed: dict[int, "array[int]"] = attrs.field(factory=dict)
+    masks: dict[int, bytes] = attrs.field(factory=dict)
     bad_words: LogitEntries = attrs.field(factory=LogitEntries)
     repetition: LogitEntries = attrs.field(factory=LogitEntries)
     penalties: tuple[LogitEntries, LogitEntries] = attrs.field(
@@ -59,6 +61,9 @@ class LogitEdits:
         """Return the changes of all rows, or None if there are none."""
         edits = None
         for row, state in enumerate(states):
+            if state.constraint is not None:
+                edits = edits or cls()
+                edits.masks[row] = state.constraint.mask()
             if state.history is not None:
                 edits = edits or cls()
                 edits.add(row, state, state.history, vocab_size)

@@ -1,10 +1,11 @@
 """Requests and events of a Generator, in token ids, and completions in text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.sampling_params import SamplingParams
@@ -29,6 +30,7 @@ class GenerationRequest:
         priority: Requests with lower values are computed first.
         cache_prompt: Whether the KV cache may be shared with other requests.
         prompt_lookup_num_tokens: The largest number of tokens of a draft; None: as many as pay.
+        constraint: What the answer must match; each answer uses a copy.
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -40,6 +42,7 @@ class GenerationRequest:
     priority: int = 0
     cache_prompt: bool = True
     prompt_lookup_num_tokens: int | None = integer_field(None, 0)
+    constraint: TokenConstraint | None = attrs.field(default=None, repr=False)
 
     __repr__ = brief_repr
 
@@ -88,6 +91,7 @@ class Completion:
         cached_tokens: The number of these whose KV cache was reused.
         tool_calls: The tools that the model calls. A call that cannot be parsed is part of `text`.
         reasoning: The reasoning before the answer, if the model has written any.
+        parsed: The text as the type of `schema`; None if it was cut off or cannot be read.
     """
 
     text: str
@@ -99,6 +103,7 @@ class Completion:
     cached_tokens: int = 0
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
+    parsed: Any = None
 
     __repr__ = brief_repr
 

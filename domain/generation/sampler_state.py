@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.generation.token_history import TokenHistory
 
@@ -18,6 +19,7 @@ class SamplerState:
         random_seed: Returns the seed of a request that has none.
         prompt: The token ids of the prompt.
         stop_token_ids: Tokens that are not sampled before `min_tokens`.
+        constraint: What the answer must match, at its beginning; the state uses a copy.
         history: The tokens so far; None if no parameter depends on them.
     """
 
@@ -25,6 +27,7 @@ class SamplerState:
     random_seed: Callable[[], int] = attrs.field(repr=False)
     prompt: Sequence[int] = attrs.field(default=(), repr=False)
     stop_token_ids: frozenset[int] = frozenset()
+    constraint: TokenConstraint | None = attrs.field(default=None, repr=False)
     history: TokenHistory | None = attrs.field(default=None, init=False, repr=False)
     _uniform: random.Random = attrs.field(init=False, repr=False)
     _draws: list[float] = attrs.field(factory=list, init=False, repr=False)
@@ -35,8 +38,15 @@ class SamplerState:
         if seed is None and not self.params.greedy:
             seed = self.random_seed()
         self._uniform = random.Random(seed)  # noqa: S311 - not cryptography
+        if self.constraint is not None:
+            self.constraint = self.constraint.copy()
         if self.params.changes_logits:
             self.history = TokenHistory.of_prompt(self.params, self.prompt)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the constraint allows no more tokens but the end."""
+        return self.constraint is not None and self.constraint.is_finished
 
     def uniform(self) -> float:
         """Return the next random number in [0, 1)."""
@@ -58,5 +68,7 @@ class SamplerState:
         """Add a token to the answer."""
         self._draws.clear()
         self._next_draw = 0
+        if self.constraint is not None:
+            self.constraint.advance(token)
         if self.history is not None:
             self.history.append(token)

@@ -1,5 +1,6 @@
 """The ports of the application: protocols that adapters implement."""
 
+from litgpt.domain.ports.constraint_compiler import ConstraintCompiler
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy, PlacedModel
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
 from litgpt.domain.ports.model_store import (
@@ -17,6 +18,7 @@ from litgpt.domain.ports.tokenizer import ExportTokenizer, OpenTokenizer, TextDe
 __all__ = [
     "Checkpoint",
     "CheckpointInfo",
+    "ConstraintCompiler",
     "DistributionStrategy",
     "ExportTokenizer",
     "Generation",

@@ -49,6 +49,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def leading_spaces(self) -> int:
+        """The number of spaces at the beginning of a text that `decode` drops."""
+        ...
+
+    @property
     def has_chat_template(self) -> bool: ...
 
     def template_source(self, options: TemplateOptions = NO_TEMPLATE_OPTIONS) -> str | None:
@@ -79,6 +84,14 @@ class Tokenizer(Protocol):
 
         Raises:
             InvalidArgument: An id is outside the vocabulary.
+        """
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of a token in a decoded text; empty for special tokens and unused ids.
+
+        Raises:
+            InvalidArgument: The id is outside the vocabulary.
         """
         ...
 

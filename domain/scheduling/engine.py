@@ -186,7 +186,7 @@ class Engine:
         sequence.tokens.append(token)
         sequence.sampler_state.append(token)
         reason: FinishReason | None = "length" if len(sequence.tokens) == sequence.max_length else None
-        if token in sequence.request.stop_token_ids:
+        if token in sequence.request.stop_token_ids or sequence.sampler_state.is_finished:
             reason = "stop"
         cached = sequence.num_cached
         self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached))

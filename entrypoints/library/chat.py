@@ -14,7 +14,7 @@ from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
-from litgpt.llm_parts.answer_format import AnswerChunk, format_answer, format_chunks
+from litgpt.llm_parts.answer_format import format_answer, format_chunks
 from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, GenerateKwargs, SamplingKwargs
 from litgpt.llm_parts.saved_chat import SavedChat, read_chat, write_chat
 
@@ -96,6 +96,7 @@ class Chat:
         stream: bool = ...,
         logprobs: bool = ...,
         top_logprobs: int = ...,
+        schema: Any = ...,
         **options: Unpack[GenerateKwargs],
     ) -> Any: ...
     @public_function(_SHARED)
@@ -108,8 +109,9 @@ class Chat:
         stream: bool = False,
         logprobs: bool = False,
         top_logprobs: int = 0,
+        schema: Any = CHAT_DEFAULT,
         **options: Unpack[SamplingKwargs],
-    ) -> "AnswerChunk | Completion | Iterator[AnswerChunk | CompletionChunk]":
+    ) -> Any:
         """Send a message and return the answer.
 
         Args:
@@ -120,6 +122,7 @@ class Chat:
             logprobs: Return a completion that includes the log-probability of each token.
             top_logprobs: Return a completion that also includes the log-probabilities of this many likeliest
                 tokens for each token.
+            schema: Return a JSON value or an object, as `LLM.generate` does.
 
         Returns:
             The text; or token ids, a completion or an iterator, as requested by the arguments.
@@ -129,13 +132,12 @@ class Chat:
             UnsupportedPrompt: The prompt style does not support the messages.
             PromptTooLong: The conversation fills the context.
             TooManyToolRounds: The model goes on to call Python functions.
+            IncompleteAnswer: The answer does not have the form that `schema`, `regex`, `grammar` or `choices`
+                ask for.
         """
-        events = self._send(
-            message,
-            sys_prompt,
-            {**options, "logprobs": logprobs, "top_logprobs": top_logprobs},
-            split_reasoning=logprobs is True or top_logprobs > 0,
-        )
+        changes = {**options, "logprobs": logprobs, "top_logprobs": top_logprobs, "schema": schema}
+        turn = self._turn(changes, split_reasoning=logprobs is True or top_logprobs > 0)
+        events = self._conversation.send(message, turn, sys_prompt=sys_prompt)
         as_completion = logprobs or top_logprobs > 0
         if stream:
             return (
@@ -144,7 +146,9 @@ class Chat:
                 else format_chunks(events, is_batch=False, as_token_ids=return_as_token_ids)
             )
         completion = _final_completion(events)
-        return completion if as_completion else format_answer(completion, as_token_ids=return_as_token_ids)
+        if as_completion:
+            return completion
+        return format_answer(completion, as_token_ids=return_as_token_ids, output=turn.output)
 
     @public_function(_SHARED)
     def stream(
@@ -251,9 +255,12 @@ class Chat:
         *,
         split_reasoning: bool = True,
     ) -> Iterator[CompletionChunk]:
-        changes = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
-        turn = attrs.evolve(self._make_turn(changes), split_reasoning=split_reasoning)
+        turn = self._turn(options, split_reasoning=split_reasoning)
         return self._conversation.send(message, turn, sys_prompt=sys_prompt)
+
+    def _turn(self, options: Mapping[str, Any], *, split_reasoning: bool) -> TurnOptions:
+        changes = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
+        return attrs.evolve(self._make_turn(changes), split_reasoning=split_reasoning)
 
 
 def _final_completion(events: Iterator[CompletionChunk]) -> Completion:

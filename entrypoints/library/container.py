@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from litgpt.domain.model import Architecture
     from litgpt.domain.overwrite_check import SavedContent
     from litgpt.domain.ports import (
+        ConstraintCompiler,
         DistributionStrategy,
         ExportTokenizer,
         ModelStore,
@@ -137,6 +138,12 @@ def _profiler(device: str) -> "Profiler":
     from litgpt.adapters.pytorch.runtime.profiler import CpuProfiler, CudaProfiler
 
     return CudaProfiler() if device.startswith("cuda") else CpuProfiler()
+
+
+def _constraint_compiler() -> "ConstraintCompiler":
+    from litgpt.adapters.constraints.llguidance_compiler import LlguidanceCompiler
+
+    return LlguidanceCompiler()
 
 
 def _store(packages: "ModelStore[Any]", hub: "Callable[[], HubStore[Any]]") -> "ModelStore[Any]":
@@ -257,6 +264,7 @@ class Container:
     tensors_equal = providers.Object(_tensors_equal)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
+    constraint_compiler = providers.Singleton(_constraint_compiler)
     export_tokenizer = providers.Object(_export_tokenizer)
     write_folder = providers.Object(_write_folder)
     read_adapter = providers.Singleton(_read_adapter, hub.provider)
@@ -278,6 +286,7 @@ class Container:
         read_adapter=read_adapter,
         write_adapter=write_adapter,
         profiler=profiler.provider,
+        constraint_compiler=constraint_compiler,
     )
 
 

@@ -32,6 +32,8 @@ LitGPTError
 ├── WouldOverwrite (FileExistsError)       a folder holds another model or run
 ├── NonFiniteLogits (FloatingPointError)   logits are not finite
 ├── AllTokensExcluded (ValueError)         the sampling options leave no token
+├── ConstraintFailed (RuntimeError)        a schema, regex or grammar cannot be followed any further
+├── IncompleteAnswer (ValueError)          an answer does not have the form that was asked for
 ├── ModelBusy (RuntimeError)               the model is generating and cannot be changed
 ├── TooManyToolRounds (RuntimeError)       the model went on to call tools until the limit
 ├── WeightsReplaced (RuntimeError)         the weights changed during an answer
@@ -66,6 +68,8 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.generation.errors import (
     AllTokensExcluded,
+    ConstraintFailed,
+    IncompleteAnswer,
     InvalidBatchLine,
     ModelBusy,
     ModelClosed,
@@ -89,11 +93,13 @@ __all__ = [
     "AccessDenied",
     "AllTokensExcluded",
     "CheckpointMismatch",
+    "ConstraintFailed",
     "CorruptFile",
     "DataModuleNotConnected",
     "DataNotFound",
     "HardwareUnavailable",
     "HubUnreachable",
+    "IncompleteAnswer",
     "InsufficientSpace",
     "InvalidArgument",
     "InvalidBatchLine",

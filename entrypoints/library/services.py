@@ -10,7 +10,7 @@ from litgpt.application.files.overwrite_guard import OverwriteGuard
 from litgpt.application.place_model import PlaceModel
 from litgpt.application.save_model import SaveModel
 from litgpt.domain.lora.config import LoraAdapter
-from litgpt.domain.ports import DistributionStrategy, ExportTokenizer, Profiler
+from litgpt.domain.ports import ConstraintCompiler, DistributionStrategy, ExportTokenizer, Profiler
 from litgpt.domain.reference import ModelReference
 
 
@@ -26,3 +26,4 @@ class Services:
     read_adapter: Callable[[ModelReference], LoraAdapter[Any]]
     write_adapter: Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]], None]
     profiler: Callable[[str], Profiler]
+    constraint_compiler: ConstraintCompiler

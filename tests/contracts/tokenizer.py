@@ -56,6 +56,12 @@ class TokenizerContract:
         for text in self.texts:
             assert not any("\ufffd" in piece for piece in stream(tokenizer, tokenizer.encode(text)))
 
+    def test_the_bytes_of_the_tokens_are_the_text(self, tokenizer: Tokenizer) -> None:
+        for text in self.texts:
+            spelled = b"".join(map(tokenizer.token_bytes, tokenizer.encode(text, bos=False))).decode()
+            assert spelled[: tokenizer.leading_spaces].strip() == ""
+            assert spelled[tokenizer.leading_spaces :] == text
+
     def test_two_decoders_share_nothing(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(self.texts[-2])
         first, other = tokenizer.decoder(), tokenizer.decoder()

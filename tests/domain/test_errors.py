@@ -37,6 +37,8 @@ EXAMPLES = (
     computing.NonFiniteLogits(),
     computing.AllTokensExcluded(),
     computing.InvalidBatchLine("The line must have either a prompt or messages."),
+    computing.ConstraintFailed("it is too complex."),
+    computing.IncompleteAnswer('{"a": ', "length"),
     computing.TooManyToolRounds(8, ["weather"]),
     computing.ModelBusy(
         "set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."

@@ -77,7 +77,7 @@ def test_generate_shares_its_options_with_other_functions() -> None:
     generate, described = parameters(LLM.generate), SHARED_OPTIONS.descriptions
     own = parse_docstring(inspect.getdoc(LLM.generate) or "").arguments
     for name, lines in described.items():
-        if name not in ("logprobs", "top_logprobs"):
+        if name not in ("logprobs", "top_logprobs", "schema"):
             assert own[name] == " ".join(line.strip() for line in lines).partition(": ")[2]
     assert described.keys() <= generate.keys()
 
@@ -106,7 +106,7 @@ def test_a_chat_takes_the_options_of_generate_for_one_answer(function: Callable[
     assert say.keys() - generate.keys() == {"message"}
     left_out = {
         Chat.send: {"prompt", "n"},
-        Chat.stream: {"prompt", "stream", "return_as_token_ids", "logprobs", "top_logprobs", "n"},
+        Chat.stream: {"prompt", "stream", "return_as_token_ids", "logprobs", "top_logprobs", "n", "schema"},
         Chat.events: {"prompt", "stream", "return_as_token_ids", "n"},
         Chat.complete: {"prompt", "stream", "return_as_token_ids", "n"},
     }

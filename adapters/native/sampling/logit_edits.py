@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from litgpt.adapters.native.sampling.candidates import Logits
 from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.errors import AllTokensExcluded
 from litgpt.domain.generation.logit_edits import LogitEdits, LogitEntries
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.token_history import TokenHistory
@@ -21,9 +22,9 @@ from litgpt.domain.generation.token_history import TokenHistory
 def edited(logits: Logits, states: Sequence[SamplerState]) -> Iterator[dict[int, NDArray[np.int64]]]:
     """Change contiguous `logits` (B, V) within a context, and yield which tokens to look at.
 
-    These are the ids by row for `allowed_token_ids`, whose other tokens keep their logits: to exclude them
-    takes longer. The logits are restored afterwards, which takes less time than a copy of all of them:
-    log-probabilities are those of the unchanged logits.
+    These are the ids by row for `allowed_token_ids` and constraints, whose other tokens keep their logits: to
+    exclude them takes longer. The logits are restored afterwards, which takes less time than a copy of all of
+    them: log-probabilities are those of the unchanged logits.
     """
     edits = LogitEdits.of_batch(states, logits.shape[-1])
     if edits is None:
@@ -32,7 +33,7 @@ def edited(logits: Logits, states: Sequence[SamplerState]) -> Iterator[dict[int,
     editor = _Editor(logits)
     try:
         editor.apply(edits)
-        yield {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
+        yield editor.allowed
     finally:
         editor.restore()
 
@@ -42,9 +43,13 @@ class _Editor:
         self._logits = logits
         self._flat = logits.reshape(-1)  # one index takes less time than two
         self._saved: list[tuple[Logits, Any, Logits]] = []
+        self.allowed: dict[int, NDArray[np.int64]] = {}
 
     def apply(self, edits: LogitEdits) -> None:
         self._add(edits.bias)
+        self.allowed = {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
+        for row, mask in edits.masks.items():
+            self._mask(row, mask)
         self._add(edits.bad_words)
         self._apply_repetition(edits.repetition)
         for penalties in edits.penalties:
@@ -52,9 +57,25 @@ class _Editor:
         self._add(edits.min_tokens)
         for row, history in edits.processors.items():
             self._saved.append((self._logits, row, self._logits[row].copy()))
-            if row in edits.allowed:  # a processor sees which tokens are excluded
-                self._logits[row] = _only(self._logits[row], edits.allowed[row])
+            if row in self.allowed:  # a processor sees which tokens are excluded
+                self._logits[row] = _only(self._logits[row], self.allowed[row])
             self._logits[row] = _process(self._logits[row], history)
+
+    def _mask(self, row: int, mask: bytes) -> None:
+        """Exclude tokens: by the ids of the others if these are few, or by logits of -inf."""
+        size = self._logits.shape[-1]
+        packed = np.frombuffer(mask, np.uint8)
+        bits = np.unpackbits(packed, count=size, bitorder="little").view(np.bool_)
+        if row in self.allowed:
+            self.allowed[row] = self.allowed[row][bits[self.allowed[row]]]
+        elif 2 * np.count_nonzero(bits) <= size:
+            self.allowed[row] = bits.nonzero()[0]
+        else:
+            where = row * size + (~bits).nonzero()[0]
+            self._saved.append((self._flat, where, self._flat.take(where)))
+            self._flat[where] = -np.inf
+        if row in self.allowed and not self.allowed[row].size:
+            raise AllTokensExcluded
 
     def restore(self) -> None:
         for array_, where, values in reversed(self._saved):
@@ -80,7 +101,7 @@ class _Editor:
         return where, values
 
 
-def _only(logits: Logits, allowed: "array[int]") -> Logits:
+def _only(logits: Logits, allowed: NDArray[np.int64]) -> Logits:
     """Return logits (V,) in which all other tokens are excluded."""
     result = np.full_like(logits, -np.inf)
     result[allowed] = logits[allowed]

@@ -127,6 +127,6 @@ def _event(
     row.sampler_state.append(token)
     row.new_tokens = [token]
     reason: FinishReason | None = "length" if row.remaining == 0 else None
-    if token in row.request.stop_token_ids:
+    if token in row.request.stop_token_ids or row.sampler_state.is_finished:
         row.remaining, reason = 0, "stop"
     return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason, top_logprobs)

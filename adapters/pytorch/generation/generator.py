@@ -104,6 +104,7 @@ class TorchGenerator:
                 random_seed,
                 request.prompt,
                 request.stop_token_ids,
+                request.constraint,
             ),
             sequence,
             request.prompt[num_computed:],

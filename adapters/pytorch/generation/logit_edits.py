@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.logit_edits import LogitEdits, LogitEntries
@@ -27,6 +28,8 @@ def edit(logits: Tensor, states: Sequence[SamplerState]) -> Tensor | None:
     for row, ids in edits.allowed.items():
         allowed = _tensor(ids, torch.int64, logits.device)
         logits[row] = torch.full_like(logits[row], -torch.inf).index_copy(0, allowed, logits[row, allowed])
+    for row, mask in edits.masks.items():
+        logits[row].masked_fill_(~_bits(mask, logits), -torch.inf)
     _add(logits, edits.bad_words)
     _apply_repetition(logits, edits.repetition)
     for penalties in edits.penalties:
@@ -63,6 +66,14 @@ def _process(logits: Tensor, history: TokenHistory) -> Tensor:
             )
         logits = result
     return logits
+
+
+def _bits(mask: bytes, logits: Tensor) -> Tensor:
+    """Return which tokens a mask allows, (V,), for logits (B, V)."""
+    packed = torch.frombuffer(bytearray(mask), dtype=torch.uint8).to(logits.device)
+    bits = (packed[:, None] >> torch.arange(8, dtype=torch.uint8, device=logits.device) & 1).bool().flatten()
+    missing = logits.shape[-1] - len(bits)
+    return bits[: logits.shape[-1]] if missing <= 0 else functional.pad(bits, (0, missing))
 
 
 def _read(logits: Tensor, entries: LogitEntries) -> tuple[_Index, Tensor]:

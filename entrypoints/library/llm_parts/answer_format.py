@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from litgpt.application.structured_output import OutputFormat
 from litgpt.domain.generation.request import Completion, CompletionChunk
 
 if TYPE_CHECKING:
@@ -12,9 +13,15 @@ AnswerChunk: TypeAlias = "str | Tensor"
 """An answer or a chunk of it: text, or token ids (T,)."""
 
 
-def format_answer(answer: Completion, *, as_token_ids: bool) -> AnswerChunk:
-    """Return the text of an answer, or its token ids, (T,)."""
-    return _tensor(answer.token_ids) if as_token_ids else answer.text
+def format_answer(answer: Completion, *, as_token_ids: bool, output: OutputFormat | None = None) -> Any:
+    """Return the text of an answer, or its token ids, (T,), or what the text stands for.
+
+    Raises:
+        IncompleteAnswer: The answer does not have the form `output`.
+    """
+    if as_token_ids:
+        return _tensor(answer.token_ids)
+    return answer.text if output is None else output.value(answer)
 
 
 def format_chunks(events: Iterator[CompletionChunk], *, is_batch: bool, as_token_ids: bool) -> Iterator[Any]:

@@ -50,6 +50,7 @@ class BenchmarkMixin(GenerationMixin):
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
         prepared = self._prepare(prompt, sys_prompt, generate_arguments, n)
         profiler = self._services.profiler(self.preprocessor.device)
+        requests = self._generate_text().constrain(prepared.requests, prepared.syntaxes, prepared.output)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         with self._lock.using():  # waiting for the lock is not measured
-            return run.repeat(times, prepared.requests, self._report, stop_strings=prepared.stop_strings)
+            return run.repeat(times, requests, self._report, stop_strings=prepared.stop_strings)

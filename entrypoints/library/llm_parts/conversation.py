@@ -81,9 +81,10 @@ class ConversationMixin(GenerationMixin):
                 settings.all_stop_strings(loaded),
                 PythonTools.from_tools(templating.get("tools"), renderer.options.tools),
                 max_tool_rounds,
+                output=settings.output,
             )
 
         if sys_prompt:
             said = [Message("system", sys_prompt)]
-        generate = GenerateText(loaded.tokenizer, generator)
+        generate = GenerateText(loaded.tokenizer, generator, self._services.constraint_compiler)
         return Chat(Conversation(turn({}).renderer, generate, generator.prefix_cache(), said), turn)

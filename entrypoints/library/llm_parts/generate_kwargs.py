@@ -43,6 +43,10 @@ class NamedKwargs(TemplateKwargs, total=False):
     """The options that `LLM.generate` takes by name only; new options are added here.
 
     Attributes:
+        regex: A regular expression that the whole answer matches, in the syntax of Rust's crate regex.
+        grammar: A grammar in Lark's syntax that the answer matches.
+        choices: Strings, of which the answer is one. This, `regex`, `grammar` and `schema` need
+            `pip install "litgpt[structured]"`; at most one of them is possible.
         seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a random
             seed.
         min_p: Sample from the tokens with at least this fraction of the highest probability, from 0 to 1. The
@@ -83,6 +87,9 @@ class NamedKwargs(TemplateKwargs, total=False):
             as in transformers. None: only in a text to which no template is applied.
     """
 
+    regex: str | None
+    grammar: str | None
+    choices: Sequence[str] | None
     seed: int | None
     min_p: float | ModelDefault
     typical_p: float | ModelDefault
@@ -144,10 +151,13 @@ class ChatKwargs(SamplingKwargs, total=False):
         logprobs: Whether completions include the log-probability of each token.
         top_logprobs: The number of likeliest tokens whose log-probabilities completions include for each
             token; more than 0 implies `logprobs`.
+        schema: A JSON schema, as a dict, that the answer matches; or a pydantic model, dataclass or attrs
+            class, for which it is derived.
     """
 
     logprobs: bool
     top_logprobs: int
+    schema: Any
 
 
 SHARED_OPTIONS = SharedOptions(

@@ -1,6 +1,6 @@
 """`LLM.generate` and `LLM.complete`: generate answers as text, token ids or completions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from litgpt.application.generate_text import CompletionStream, GenerateText
@@ -34,6 +34,17 @@ class GenerationMixin(BaseLLM):
     """Text generation."""
 
     # One overload for each result type: text or token ids, complete or streamed, one prompt or several.
+    @overload
+    def generate(
+        self,
+        prompt: Prompt | Prompts,
+        *,
+        schema: type | Mapping[str, Any],
+        n: int | None = ...,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[False] = ...,
+        **how: Unpack[GenerateKwargs],
+    ) -> Any: ...
     @overload
     def generate(
         self,
@@ -123,6 +134,7 @@ class GenerationMixin(BaseLLM):
         logprobs: bool = False,
         top_logprobs: int = 0,
         n: int | None = None,
+        schema: Any = None,
         **how: Unpack[NamedKwargs],
     ) -> "Answers | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
         """Return the model's answer, without the prompt.
@@ -138,6 +150,8 @@ class GenerationMixin(BaseLLM):
                 tokens for each token.
             n: Return a list of this many answers to each prompt, with the seeds `seed`, `seed + 1` and so on;
                 None: one answer, not in a list. Chunks of a stream have the index `prompt * n + answer`.
+            schema: Return a JSON value that matches this JSON schema, a dict; or an object of this pydantic
+                model, dataclass or attrs class. Streams have the text.
 
         Returns:
             A text, or a list for a list of prompts; or token ids, completions or an iterator, as requested.
@@ -147,6 +161,9 @@ class GenerationMixin(BaseLLM):
             InvalidArgument: An argument is not valid, or the prompt is empty.
             PromptTooLong: The prompt fills the context.
             UnsupportedPrompt: The prompt style does not support the messages.
+            IncompleteAnswer: With `schema`, `regex`, `grammar` or `choices`: the answer was cut off by
+                `max_new_tokens`, or the class does not accept it. A stream ends without an error.
+            NotInstalled: These need `pip install "litgpt[structured]"`.
         """
         options: ChatKwargs = {
             "max_new_tokens": max_new_tokens,
@@ -155,6 +172,7 @@ class GenerationMixin(BaseLLM):
             "top_p": top_p,
             "logprobs": logprobs,
             "top_logprobs": top_logprobs,
+            "schema": schema,
             **how,
         }
         as_completion = logprobs or top_logprobs > 0
@@ -166,7 +184,10 @@ class GenerationMixin(BaseLLM):
                 self._stream(prepared), is_batch=prepared.has_several, as_token_ids=return_as_token_ids
             )
         completions = self._complete_all(prepared)
-        answers = [format_answer(completion, as_token_ids=return_as_token_ids) for completion in completions]
+        answers = [
+            format_answer(completion, as_token_ids=return_as_token_ids, output=prepared.output)
+            for completion in completions
+        ]
         return prepared.group(answers)
 
     @overload
@@ -264,20 +285,15 @@ class GenerationMixin(BaseLLM):
         )
 
     def _stream(self, prepared: PreparedRequests) -> CompletionStream:
-        return GenerateText(self._loaded.tokenizer, self._generator()).stream(
-            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
-        )
-
-    def _complete_all(self, prepared: PreparedRequests) -> list[Completion]:
-        generate = GenerateText(self._loaded.tokenizer, self._generator())
-        return generate.complete(
-            prepared.requests, stop_strings=prepared.stop_strings, syntaxes=prepared.syntaxes
-        )
+        return self._generate_text().stream(prepared.requests, **prepared.answer_options)
 
     def _complete(
         self, prepared: PreparedRequests, *, stream: bool
     ) -> Completions | Iterator[CompletionChunk]:
-        if stream:
-            return self._stream(prepared)
-        answers = self._complete_all(prepared)
-        return prepared.group(answers)
+        return self._stream(prepared) if stream else prepared.group(self._complete_all(prepared))
+
+    def _complete_all(self, prepared: PreparedRequests) -> list[Completion]:
+        return self._generate_text().complete(prepared.requests, **prepared.answer_options)
+
+    def _generate_text(self) -> GenerateText:
+        return GenerateText(self._loaded.tokenizer, self._generator(), self._services.constraint_compiler)

@@ -52,6 +52,10 @@ class ByteTokenizer:
         return END
 
     @property
+    def leading_spaces(self) -> int:
+        return 0
+
+    @property
     def stop_token_ids(self) -> frozenset[int]:
         return frozenset((END,))
 
@@ -72,6 +76,9 @@ class ByteTokenizer:
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
         pieces = [_spell(token, self.rows, special=include_special_tokens) for token in ids]
         return b"".join(pieces).decode("utf-8", "replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        return _spell(token, self.rows)
 
     def decoder(self, *, visible: Collection[str] = ()) -> "ByteDecoder":
         return ByteDecoder(self, frozenset(_id(token) for token in visible if token in SPECIAL))

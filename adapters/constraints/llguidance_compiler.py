@@ -1,0 +1,158 @@
+"""Constrained decoding with the library llguidance, for any tokenizer."""
+
+import json
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from litgpt.domain.constraints.spec import ConstraintSpec
+from litgpt.domain.constraints.token_constraint import allow, exclude
+from litgpt.domain.errors import InvalidArgument, NotInstalled
+from litgpt.domain.generation.errors import ConstraintFailed
+from litgpt.domain.ports import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+# What JSON writers put between values. More would let a model write white space up to the maximum length.
+_WHITESPACE = r" ?|\n {0,32}"
+_FINISHED = ("NoExtension", "EndOfSentence")
+
+
+@attrs.frozen
+class LlguidanceCompiler:
+    """Implements the port ConstraintCompiler; the vocabulary of a tokenizer is read once."""
+
+    _tokenizers: "dict[int, tuple[weakref.ref[Tokenizer], LLTokenizer]]" = attrs.field(
+        factory=dict, init=False, repr=False
+    )
+
+    def compile(
+        self,
+        spec: ConstraintSpec,
+        tokenizer: Tokenizer,
+        *,
+        stop_token_ids: frozenset[int],
+        begins_text: bool = True,
+    ) -> "LlguidanceConstraint":
+        try:
+            from llguidance import LLMatcher
+        except ImportError as error:
+            install = 'pip install "litgpt[structured]"'
+            raise NotInstalled(f"{spec.kind}=", "llguidance", install) from error
+        vocabulary = self._vocabulary(tokenizer)
+        grammar = _grammar(spec, leading_spaces=tokenizer.leading_spaces if begins_text else 0)
+        if problem := LLMatcher.validate_grammar(grammar, vocabulary):
+            message = " ".join(problem.split())
+            raise InvalidArgument(spec.kind, spec.source, f"one that llguidance supports ({message})")
+        matcher = LLMatcher(vocabulary, grammar, log_level=0)
+        return LlguidanceConstraint(matcher, tokenizer.vocab_size, stop_token_ids)
+
+    def _vocabulary(self, tokenizer: Tokenizer) -> "LLTokenizer":
+        key = id(tokenizer)
+        cached = self._tokenizers.get(key)
+        if cached is not None and cached[0]() is tokenizer:
+            return cached[1]
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        vocabulary = LLTokenizer(TokenizerWrapper(_Vocabulary(tokenizer)))
+        forget = weakref.ref(tokenizer, lambda _: self._tokenizers.pop(key, None))
+        self._tokenizers[key] = forget, vocabulary
+        return vocabulary
+
+
+@attrs.define
+class LlguidanceConstraint:
+    """Implements `TokenConstraint`.
+
+    Attributes:
+        end_id: An id beyond the vocabulary, which stands for all stop tokens.
+    """
+
+    _matcher: "LLMatcher" = attrs.field(repr=False)
+    end_id: int
+    stop_token_ids: frozenset[int]
+
+    @property
+    def is_finished(self) -> bool:
+        return self._matcher.stop_reason() in _FINISHED
+
+    def mask(self) -> bytes:
+        mask: bytes = self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            raise ConstraintFailed(self._matcher.get_error().partition("\n")[0])
+        if mask[self.end_id >> 3] >> (self.end_id & 7) & 1:
+            return allow(exclude(mask, (self.end_id,)), self.stop_token_ids)
+        return mask
+
+    def advance(self, token: int) -> None:
+        if token not in self.stop_token_ids:
+            self._matcher.consume_token(token)
+
+    def copy(self) -> Self:
+        return attrs.evolve(self, matcher=self._matcher.deep_copy())
+
+
+class _Vocabulary:
+    """The vocabulary of a tokenizer, with the attributes that llguidance reads."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        size = tokenizer.vocab_size
+        self.eos_token_id = size
+        self.tokens = [*map(tokenizer.token_bytes, range(size)), b"<end>"]
+        self.special_token_ids = [size]
+        self._encode = tokenizer.encode
+        self._ids = {text: token for token, text in enumerate(self.tokens[:size]) if text}
+        self._longest = max(map(len, self._ids), default=0)
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the tokens of a text within an answer, which llguidance prefers where only it can follow."""
+        raw = text.encode()
+        for before in ("", "\n"):  # many tokenizers insert a space at the beginning, but not in a line
+            ids = self._encode(before + text, bos=False)
+            starts = range(min(len(ids), 3 if before else 1))
+            for at in starts:
+                if b"".join(self.tokens[token] for token in ids[at:]) == raw:
+                    return ids[at:]
+        return self._longest_tokens(raw)
+
+    def _longest_tokens(self, text: bytes) -> list[int]:
+        """Return tokens of a text from left to right, each the longest possible."""
+        ids: list[int] = []
+        at = 0
+        while at < len(text):
+            ends = range(min(len(text), at + self._longest), at, -1)
+            end = next((end for end in ends if text[at:end] in self._ids), None)
+            if end is None:
+                break
+            ids.append(self._ids[text[at:end]])
+            at = end
+        return ids
+
+
+def _grammar(spec: ConstraintSpec, *, leading_spaces: int) -> str:
+    """Return a grammar of llguidance, which begins with the spaces that decoding drops."""
+    from llguidance import LLMatcher
+
+    source: Any = spec.source
+    if spec.kind == "schema":
+        grammar: str = LLMatcher.grammar_from_json_schema(
+            source, overrides={"whitespace_pattern": _WHITESPACE}
+        )
+    elif spec.kind == "grammar":
+        grammar = LLMatcher.grammar_from_lark(source)
+    else:
+        regex = source if spec.kind == "regex" else "|".join(map(_escape, source))
+        grammar = LLMatcher.grammar_from_regex(regex)
+    if not leading_spaces:
+        return grammar
+    (answer,) = json.loads(grammar)["grammars"]
+    start = {"lark_grammar": f"start: {json.dumps(' ' * leading_spaces)} @answer"}
+    return json.dumps({"grammars": [start, {**answer, "name": "answer"}]})
+
+
+def _escape(text: str) -> str:
+    return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):X}}}" for letter in text)

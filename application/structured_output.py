@@ -1,0 +1,138 @@
+"""Answers of a form that the caller asks for: `schema`, `regex`, `grammar` and `choices`."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from litgpt.domain.constraints.reasoning import AfterReasoning
+from litgpt.domain.constraints.record_types import build, is_record, record_schema
+from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
+from litgpt.domain.constraints.token_constraint import TokenConstraint
+from litgpt.domain.errors import MissingArgument, UnsupportedOperation, WrongType
+from litgpt.domain.generation.errors import IncompleteAnswer
+from litgpt.domain.generation.request import Completion, GenerationRequest
+from litgpt.domain.ports import ConstraintCompiler, Tokenizer
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
+from litgpt.domain.tool_calls.formats import ChannelFormat
+from litgpt.domain.validation.json_values import json_value
+
+
+@attrs.frozen
+class OutputFormat:
+    """The form of an answer.
+
+    Attributes:
+        spec: The constraint on its text.
+        parse: Returns what a text stands for; None: the text itself.
+    """
+
+    spec: ConstraintSpec
+    parse: Callable[[str], Any] | None = None
+
+    def value(self, completion: Completion) -> Any:
+        """Return what a complete answer stands for.
+
+        Raises:
+            IncompleteAnswer: It was cut off, or the class of the schema does not accept it.
+        """
+        text, reason = completion.text, completion.finish_reason
+        if reason != "stop":
+            raise IncompleteAnswer(text, reason)
+        try:
+            return text if self.parse is None else self.parse(text)
+        except ValueError as error:  # JSON that a stop string cut off, or a validator of a class
+            raise IncompleteAnswer(text, reason, " ".join(f"{error}.".split())) from error
+
+    def with_parsed(self, completion: Completion) -> Completion:
+        """Return a completion with the value of its text, if it has one."""
+        if self.parse is None:
+            return completion
+        try:
+            return attrs.evolve(completion, parsed=self.value(completion))
+        except IncompleteAnswer:
+            return completion
+
+
+def output_format(schema: object, regex: object, grammar: object, choices: object) -> OutputFormat | None:
+    """Return the form of the answers of a call; None: any text.
+
+    Raises:
+        WrongType: A value has another type.
+        InvalidArgument: There are several constraints, or a value is not valid.
+    """
+    text, parse = (None, None) if schema is None else _read_schema(schema)
+    spec = parse_constraint(text, regex, grammar, choices)
+    return None if spec is None else OutputFormat(spec, parse)
+
+
+def _read_schema(schema: Any) -> tuple[str, Callable[[str], Any]]:
+    """Return a schema in JSON, and the function that reads its answers."""
+    if hasattr(schema, "model_validate_json"):  # a pydantic model
+        return json.dumps(_close_objects(schema.model_json_schema())), schema.model_validate_json
+    if is_record(schema):
+        return json.dumps(record_schema(schema)), lambda text: build(schema, json.loads(text))
+    if isinstance(schema, Mapping):
+        return json.dumps(json_value("schema", schema)), json.loads
+    expected = "a JSON schema (a dict), a pydantic model, a dataclass or an attrs class"
+    raise WrongType("schema", schema, expected)
+
+
+def _close_objects(schema: Any) -> Any:
+    """Return the schema of a class without further properties, which the class would ignore."""
+    if isinstance(schema, list):
+        return [_close_objects(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: _close_objects(item) for name, item in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+@attrs.frozen
+class CompileConstraint:
+    """Adds the constraint of a call to its requests; what it compiles is shared by them."""
+
+    compiler: ConstraintCompiler
+    spec: ConstraintSpec
+    tokenizer: Tokenizer
+    _compiled: dict[tuple[frozenset[int], bool], TokenConstraint] = attrs.field(factory=dict, init=False)
+
+    def __call__(self, request: GenerationRequest, syntax: AnswerSyntax | None) -> GenerationRequest:
+        """Return a request whose answer, after its reasoning, follows the constraint.
+
+        Raises:
+            InvalidArgument: The constraint is not valid.
+            MissingArgument: There are no stop tokens.
+            UnsupportedOperation: The template has channels.
+        """
+        if not request.stop_token_ids:
+            remedy = f"with {self.spec.kind}, an answer ends with a stop token. Leave out ignore_eos."
+            raise MissingArgument("stop_token_ids", None, remedy)
+        if syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat):
+            reason = "the chat template of the model has channels, whose headers are a part of the answer."
+            raise UnsupportedOperation(f"{self.spec.kind}=", reason)
+        reasoning = None if syntax is None else syntax.format.reasoning
+        constraint = self._compile(request.stop_token_ids, begins_text=reasoning is None)
+        if syntax is not None and reasoning is not None:
+            is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
+            constraint = AfterReasoning(
+                constraint=constraint,
+                end=reasoning.end,
+                begin_id=None if is_closed else self.tokenizer.token_to_id(reasoning.begin),
+                in_reasoning=syntax.in_reasoning,
+                vocab_size=self.tokenizer.vocab_size,
+                stop_token_ids=request.stop_token_ids,
+                decoder=lambda: self.tokenizer.decoder(visible=syntax.format.special_tokens).push,
+            )
+        return attrs.evolve(request, constraint=constraint)
+
+    def _compile(self, stop_token_ids: frozenset[int], *, begins_text: bool) -> TokenConstraint:
+        key = stop_token_ids, begins_text
+        if key not in self._compiled:
+            self._compiled[key] = self.compiler.compile(
+                self.spec, self.tokenizer, stop_token_ids=stop_token_ids, begins_text=begins_text
+            )
+        return self._compiled[key]

@@ -1,0 +1,1 @@
+"""Constraints on answers: what users ask for, and the states that exclude tokens."""

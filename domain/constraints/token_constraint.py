@@ -1,0 +1,50 @@
+"""The state of a constraint during one answer."""
+
+from collections.abc import Iterable
+from typing import Protocol, Self
+
+
+class TokenConstraint(Protocol):
+    """Says which tokens may follow in one answer."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the answer is complete and cannot be continued."""
+        ...
+
+    def mask(self) -> bytes:
+        """Return a bit for each token id, the lowest bit of a byte first; tokens without one are excluded.
+
+        Stop tokens are allowed where the answer is complete.
+
+        Raises:
+            ConstraintFailed: The constraint cannot be followed any further.
+        """
+        ...
+
+    def advance(self, token: int) -> None:
+        """Add a token to the answer."""
+        ...
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        ...
+
+
+def allow(mask: bytes, tokens: Iterable[int]) -> bytes:
+    """Return a mask that also allows some tokens."""
+    changed = bytearray(mask)
+    for token in tokens:
+        if token >> 3 >= len(changed):
+            changed.extend(bytes((token >> 3) + 1 - len(changed)))
+        changed[token >> 3] |= 1 << (token & 7)
+    return bytes(changed)
+
+
+def exclude(mask: bytes, tokens: Iterable[int]) -> bytes:
+    """Return a mask that does not allow some tokens."""
+    changed = bytearray(mask)
+    for token in tokens:
+        if token >> 3 < len(changed):
+            changed[token >> 3] &= ~(1 << (token & 7))
+    return bytes(changed)
