@@ -70,7 +70,7 @@ class TokenEvent:
     logprob: float | None = None
     finish_reason: FinishReason | None = None
     top_logprobs: Mapping[int, float] | None = None
-    cached_tokens: int = 0
+    cached_tokens: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +100,7 @@ class Completion:
     top_logprobs: tuple[Mapping[int, float], ...] | None = None
     finish_reason: FinishReason | Literal["tool_calls"]
     prompt_tokens: int
-    cached_tokens: int = 0
+    cached_tokens: int = attrs.field(default=0, eq=False)
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
     parsed: Any = None

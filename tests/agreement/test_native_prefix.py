@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import attrs
 import numpy as np
 import pytest
 
@@ -27,7 +26,7 @@ def test_answers_with_a_shared_beginning_equal_those_without_a_cache(
         alone = list(NativeGenerator(model, lambda: 0).generate([request]))
         for _ in range(2):
             events = list(generator.generate([request]))
-            assert [attrs.evolve(event, cached_tokens=0) for event in events] == alone
+            assert events == alone
     assert events[0].cached_tokens >= 60
 
 
