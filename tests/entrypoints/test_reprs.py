@@ -12,7 +12,7 @@ from torch import nn
 
 import litgpt
 import litgpt.data
-from litgpt import LLM, LitGPTError, PromptStyle, Tokenizer
+from litgpt import LLM, ContinuationScore, LitGPTError, PromptStyle, TextLogprobs, Tokenizer
 from litgpt.chat import Chat, SavedChat
 from litgpt.domain import errors
 from litgpt.domain.chat.messages import Message
@@ -147,6 +147,8 @@ LARGE: tuple[Any, ...] = (
     Message(LONG),
     GenerationRequest(prompt=[1] * 10**6, stop_token_ids=frozenset(range(10**5))),
     CompletionChunk(0, LONG, 1, -0.1),
+    ContinuationScore(logprob=-1.0, is_greedy=False, token_ids=(7,) * 10**6, logprobs=(-0.1,) * 10**6),
+    TextLogprobs(token_ids=(7,) * 10**6, logprobs=(None,) * 10**6),
     SavedChat([Message("user", LONG)] * 1000, [{LONG: LONG}], {LONG: LONG}),
     PromptStyle(name=LONG, litgpt_name=LONG, bos=LONG, stop_sequences=(LONG,) * 1000),
     TemplateOptions(variables={LONG: LONG}),
@@ -181,7 +183,8 @@ def test_a_tokenizer(llm: LLM) -> None:
 
 def test_all_public_names_are_covered() -> None:
     classes = {"GPT", "LLM", "Chat", "Completion", "CompletionChunk", "Config", "LitGPTError", "PromptStyle"}
-    assert classes | {"Tokenizer", "TrainConfig", "TrainResult"} == set(litgpt.__all__)
+    classes |= {"ContinuationScore", "TextLogprobs", "Tokenizer", "TrainConfig", "TrainResult"}
+    assert classes == set(litgpt.__all__)
 
 
 @pytest.mark.parametrize("limit", range(5, 120, 5))
