@@ -42,7 +42,7 @@ class OutputFormat:
             raise IncompleteAnswer(text, reason)
         try:
             return text if self.parse is None else self.parse(text)
-        except ValueError as error:  # JSON that a stop string cut off, or a validator of a class
+        except Exception as error:  # JSON that a stop string cut off, or a validator of a class
             raise IncompleteAnswer(text, reason, " ".join(f"{error}.".split())) from error
 
     def with_parsed(self, completion: Completion) -> Completion:

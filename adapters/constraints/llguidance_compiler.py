@@ -104,15 +104,17 @@ class _Vocabulary:
         self.eos_token_id = size
         self.tokens = [*map(tokenizer.token_bytes, range(size)), b"<end>"]
         self.special_token_ids = [size]
-        self._encode = tokenizer.encode
+        self._tokenizer = weakref.ref(tokenizer)  # the cache of vocabularies must not keep it
         self._ids = {text: token for token, text in enumerate(self.tokens[:size]) if text}
         self._longest = max(map(len, self._ids), default=0)
 
     def __call__(self, text: str) -> list[int]:
         """Return the tokens of a text within an answer, which llguidance prefers where only it can follow."""
-        raw = text.encode()
+        raw, tokenizer = text.encode(), self._tokenizer()
+        if tokenizer is None:
+            return self._longest_tokens(raw)
         for before in ("", "\n"):  # many tokenizers insert a space at the beginning, but not in a line
-            ids = self._encode(before + text, bos=False)
+            ids = tokenizer.encode(before + text, bos=False)
             starts = range(min(len(ids), 3 if before else 1))
             for at in starts:
                 if b"".join(self.tokens[token] for token in ids[at:]) == raw:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from litgpt.domain.generation.cached_tokens import CachedTokens
-from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.errors import ModelBusy, NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine, EngineEvent, FailedRequest
 
@@ -46,7 +46,9 @@ class SharedEngine:
         self._state = threading.Condition(threading.RLock())
         self._inbox: deque[tuple[_Mailbox, int, tuple[GenerationRequest, int] | None]] = deque()
         self._owners: dict[int, tuple[_Mailbox, int]] = {}
+        self._events: deque[EngineEvent] = deque()  # of the last step, not delivered yet
         self._is_busy = False
+        self._thread = 0  # that computes a step
         self._process = os.getpid()
 
     @property
@@ -66,15 +68,18 @@ class SharedEngine:
         while not mailbox.is_ready:
             with self._state:
                 if self._is_busy and self._process == os.getpid():
-                    self._state.wait()
+                    self._wait_for_step()
                     continue
                 if mailbox.is_ready:
                     return
-                self._is_busy, self._process = True, os.getpid()
+                self._begin()
             try:
                 self._read_inbox()
-                for event in self._engine.step():
-                    self._deliver(event)
+                if not self._events:
+                    self._events.extend(self._engine.step())
+                while self._events:
+                    self._deliver(self._events[0])
+                    self._events.popleft()  # last: an interrupt must not lose another thread's event
             except BaseException:
                 self._engine.restart()
                 raise
@@ -88,7 +93,7 @@ class SharedEngine:
         with self._state:
             if self._is_busy:
                 return
-            self._is_busy = True
+            self._begin()
         try:
             self._read_inbox()
         finally:
@@ -98,8 +103,8 @@ class SharedEngine:
         """End all requests and free the KV cache."""
         with self._state:
             while self._is_busy and self._process == os.getpid():
-                self._state.wait()
-            self._is_busy = True
+                self._wait_for_step()
+            self._begin()
         try:
             self._read_inbox()
             for index in list(self._owners):
@@ -108,6 +113,17 @@ class SharedEngine:
         finally:
             self._release()
 
+    def _begin(self) -> None:
+        self._is_busy, self._process, self._thread = True, os.getpid(), threading.get_ident()
+
+    def _wait_for_step(self) -> None:
+        if self._thread == threading.get_ident():
+            raise ModelBusy(
+                "Generating",
+                "it was called by a function that a step of this model calls. Call it between answers.",
+            )
+        self._state.wait()
+
     def _release(self) -> None:
         with self._state:
             self._is_busy = False
@@ -115,13 +131,23 @@ class SharedEngine:
 
     def _read_inbox(self) -> None:
         while self._inbox:
-            mailbox, number, added = self._inbox.popleft()
+            mailbox, number, added = self._inbox[0]
             if added is not None:
-                index = self._engine.add(*added)
-                mailbox.indices[number], self._owners[index] = index, (mailbox, number)
+                if number not in mailbox.indices:
+                    self._add(mailbox, number, *added)
             elif (index := mailbox.indices.get(number, -1)) in self._owners:
                 self._engine.cancel(index)
                 self._finish(index)
+            self._inbox.popleft()
+
+    def _add(self, mailbox: _Mailbox, number: int, request: GenerationRequest, context: int) -> None:
+        try:
+            index = self._engine.add(request, context)
+        except Exception as error:  # noqa: BLE001 - raised in the thread of the request
+            mailbox.events.append(FailedRequest(number, error))
+            mailbox.unfinished.discard(number)
+        else:
+            mailbox.indices[number], self._owners[index] = index, (mailbox, number)
 
     def _deliver(self, event: EngineEvent) -> None:
         owner = self._owners.get(event.index)
@@ -187,7 +213,7 @@ class EngineStream(Iterator[TokenEvent]):
 
     def close(self) -> None:
         self._requests = iter(())
-        for number in list(self._mailbox.indices):
+        for number in list(self._mailbox.unfinished):
             self._engine.cancel(self._mailbox, number)
         self._mailbox.events.clear()
         self._engine.flush()
@@ -214,11 +240,11 @@ class EngineStream(Iterator[TokenEvent]):
         if not self._cancelled:
             return
         unfinished = self._mailbox.unfinished
-        remaining = {it for it in self._cancelled if it in unfinished or it > self._last_taken}
+        ended = [it for it in list(self._cancelled) if it not in unfinished and it <= self._last_taken]
         if not self._mailbox.events:  # all events of the others have been read
-            self._cancelled = remaining
+            self._cancelled.difference_update(ended)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Raise the error of a request; it names all rows whose logits were not finite in that step."""
         failed = [event for event in self._mailbox.events if isinstance(event, FailedRequest)]
         if self._prefix is not None:

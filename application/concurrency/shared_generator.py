@@ -142,8 +142,9 @@ class _SharedGeneration(Iterator[TokenEvent]):
     def cancel(self, index: int) -> None:
         if self._lease is None:
             self._cancelled.append(index)
-        if self._generation is not None:
-            self._generation.cancel(index)
+        generation = self._generation  # another thread may close it
+        if generation is not None:
+            generation.cancel(index)
 
     def close(self) -> None:
         self._free()

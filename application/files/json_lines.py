@@ -62,7 +62,7 @@ class JsonLinesOutput:
         """Read the ids of the file, and remove an incomplete line at its end, which a killed process left.
 
         Args:
-            overwrite: Whether to discard what is in the file.
+            overwrite: Whether what is in the file is to be discarded, by `clear`.
 
         Raises:
             UnsupportedOperation: It is not the output of a batch, cannot be opened, or another process is
@@ -72,14 +72,16 @@ class JsonLinesOutput:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             self._lock()
-            if overwrite:
-                os.ftruncate(self._descriptor, 0)
-            else:
+            if not overwrite:
                 self._resume()
         except BaseException:
             self.close()
             raise
         return self
+
+    def clear(self) -> None:
+        """Discard what is in the file."""
+        os.ftruncate(self._descriptor, 0)
 
     def _lock(self) -> None:
         try:

@@ -77,7 +77,10 @@ class _Field:
 
 
 def _fields(record: Any) -> dict[str, _Field]:
-    hints = get_type_hints(record)
+    try:
+        hints = get_type_hints(record)
+    except NameError as error:
+        raise InvalidArgument("schema", record, f"a class whose annotations can be read ({error})") from error
     if attrs.has(record):
         return {
             field.name: _Field(
@@ -105,7 +108,8 @@ def _schema(hint: Any, name: str, within: tuple[type, ...]) -> dict[str, Any]:
     elif hint is Any:
         schema = {}
     elif isinstance(hint, type) and issubclass(hint, Enum):
-        schema = {"enum": [member.value for member in hint]}
+        if all(isinstance(member.value, (str, int, float)) for member in hint):
+            schema = {"enum": [member.value for member in hint]}
     elif isinstance(hint, type) and hint in _SCALARS:
         schema = {"type": _SCALARS[hint]}
     if schema is None:

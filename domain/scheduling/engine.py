@@ -20,7 +20,7 @@ class FailedRequest:
     """A request that ended with an error, which concerns no other request."""
 
     index: int
-    error: Exception
+    error: BaseException
 
 
 EngineEvent = TokenEvent | FailedRequest
@@ -52,6 +52,8 @@ class Engine:
             request: A request whose prompt has fewer than `context` tokens.
             context: The largest number of tokens of the prompt and the answer.
         """
+        if not self._sequences:  # after an allocation had failed
+            self.pages.capacity = self._runner.num_pages
         index, self._num_added = self._num_added, self._num_added + 1
         length = min(len(request.prompt) + request.max_new_tokens, context)
         sequence = ScheduledSequence(
@@ -157,7 +159,9 @@ class Engine:
         runner = self._runner
         try:
             tokens = runner.sample(logits, rows, [it.sampler_state for it in sequences])
-        except Exception as error:  # noqa: BLE001 - of one request, perhaps of a function that it has
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - of one request, perhaps of a function that it has
             if len(sequences) == 1:
                 self._fail(sequences[0], error)
                 return
@@ -183,23 +187,23 @@ class Engine:
         logprob: float | None,
         top_logprobs: Mapping[int, float] | None,
     ) -> None:
-        sequence.tokens.append(token)
         sequence.sampler_state.append(token)
-        reason: FinishReason | None = "length" if len(sequence.tokens) == sequence.max_length else None
+        length = len(sequence.tokens) + 1
+        reason: FinishReason | None = "length" if length == sequence.max_length else None
         if token in sequence.request.stop_token_ids or sequence.sampler_state.is_finished:
             reason = "stop"
         cached = sequence.num_cached
         self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached))
+        sequence.tokens.append(token)
         if reason is not None:
             self._finish(sequence)
 
-    def _fail(self, sequence: ScheduledSequence, error: Exception) -> None:
+    def _fail(self, sequence: ScheduledSequence, error: BaseException) -> None:
         self._finish(sequence, keeps_prefix=False)
         self._events.append(FailedRequest(sequence.index, error))
 
     def _finish(self, sequence: ScheduledSequence, *, keeps_prefix: bool = True) -> None:
         """Remove a request; its KV cache is kept as a cached prefix or freed."""
-        del self._sequences[sequence.index]
         length = sequence.num_computed
         if keeps_prefix and length >= MIN_SHARED and sequence.handle is not None and self._caches(sequence):
             pages = self.pages.fork(sequence.pages, length)
@@ -210,6 +214,7 @@ class Engine:
         else:
             self.scheduler.finish(sequence)
             self._release(sequence)
+        del self._sequences[sequence.index]  # last, so that `restart` finds what an interrupt has left
         self._release_evicted()
 
     def _keep_snapshot(self, sequence: ScheduledSequence) -> None:
@@ -244,6 +249,8 @@ class Engine:
 
     def restart(self) -> None:
         """Let all requests wait again, after an error at any point of a call."""
+        for sequence in [it for it in self._sequences.values() if it.is_finished]:
+            self._finish(sequence, keeps_prefix=False)
         self.scheduler.restart(list(self._sequences.values()))
         for sequence in self._sequences.values():
             sequence.sampler_state.retry()

@@ -33,7 +33,8 @@ class PrefixStore:
     """Finds the longest prefix that a sequence can share; the least recently used are evicted.
 
     Attributes:
-        max_pages: The largest number of pages of cached prefixes; 0: only running sequences are shared.
+        max_pages: The largest number of pages of cached prefixes, unless there is one only; 0: only running
+            sequences are shared.
         can_truncate: Whether a prefix of any length can be forked from a sequence. If not, as with sliding
             windows and recurrent states, only a sequence that ends where the prefix does can be forked.
     """
@@ -105,13 +106,13 @@ class PrefixStore:
     def remove(self, sequence: ScheduledSequence) -> None:
         tokens = self._running.pop(sequence.index, None)
         if tokens is not None:
-            self._trees[sequence.sharing_key].remove(tokens, sequence)
+            self._remove(sequence.sharing_key, tokens, sequence)
 
     def keep(self, prefix: CachedPrefix) -> None:
         """Keep a finished sequence or a snapshot; `evicted` gets what does not fit any more."""
         self._tree(prefix.key).insert(prefix.tokens, prefix)
         self._cached[id(prefix)] = prefix
-        while self.num_pages > self.max_pages:
+        while self.num_pages > self.max_pages and len(self._cached) > 1:
             self.evict()
 
     def evict(self) -> bool:
@@ -119,10 +120,15 @@ class PrefixStore:
         if not self._cached:
             return False
         _, prefix = self._cached.popitem(last=False)
-        self._trees[prefix.key].remove(prefix.tokens, prefix)
+        self._remove(prefix.key, prefix.tokens, prefix)
         self.pages.free(prefix.pages)
         self.evicted.append(prefix)
         return True
+
+    def _remove(self, key: Hashable, tokens: Sequence[int], entry: object) -> None:
+        self._trees[key].remove(tokens, entry)
+        if self._trees[key].is_empty:  # with dynamic RoPE, each length has a key of its own
+            del self._trees[key]
 
     def _tree(self, key: Hashable) -> PrefixTree[Any]:
         return self._trees.setdefault(key, PrefixTree())

@@ -23,6 +23,10 @@ class PrefixTree(Generic[EntryT]):
 
     _root: _Node[EntryT] = attrs.field(factory=_Node, init=False, repr=False)
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._root.children
+
     def insert(self, tokens: Sequence[int], entry: EntryT) -> None:
         node, at = self._root, 0
         while at < len(tokens):

@@ -156,10 +156,10 @@ class Scheduler:
 
     def finish(self, sequence: ScheduledSequence) -> None:
         """Remove a sequence, which may be waiting or running, and free its pages."""
-        sequence.is_finished = True
         if sequence in self.running:
             self.running.remove(sequence)
         self._release(sequence)
+        sequence.is_finished = True
 
     def _release(self, sequence: ScheduledSequence) -> None:
         self.prefixes.remove(sequence)

@@ -98,6 +98,7 @@ def batch(  # noqa: PLR0913 - one per option
     from litgpt.application.batch.shard import Shard
     from litgpt.application.files.json_lines import JsonLinesOutput, count_lines
     from litgpt.application.generation_options import GenerationOptions
+    from litgpt.domain.errors import InvalidArgument
     from litgpt.domain.reference import ModelReference
 
     part = Shard.parse(shard)
@@ -121,6 +122,8 @@ def batch(  # noqa: PLR0913 - one per option
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
     path = part.path(Path(output))
+    if input_file != "-" and Path(input_file).exists() and path.exists() and path.samefile(input_file):
+        raise InvalidArgument("output", str(path), "another file than the input")
     with (
         _open_input(input_file) as source,
         JsonLinesOutput(path).open(overwrite=overwrite) as answers,
@@ -132,6 +135,8 @@ def batch(  # noqa: PLR0913 - one per option
             warnings_as_notes(quiet=quiet),
             DrainOnSignal() as drain,
         ):
+            if overwrite:
+                answers.clear()
             run = RunBatch(loaded, generator, answers.write, answers.done, defaults, sys_prompt)
             with display:
                 for counts in run(_lines(source, part, drain)):

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 import pytest
 
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.domain.generation.errors import ModelBusy
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.scheduler import StepLimits
@@ -122,6 +124,43 @@ def test_an_interrupt_ends_the_stream_of_its_thread_only() -> None:
         list(interrupted)
     interrupted.close()
     assert [first.token, *(event.token for event in other)] == expected_answer(request(2), CONTEXT)
+
+
+def test_a_request_of_a_thread_that_was_interrupted_while_it_waited_is_cancelled() -> None:
+    runner = ScriptedRunner()
+    engine = SharedEngine(Engine(runner))
+    waiting = stream(engine, request(1, 100))
+    waiting._add_requests()  # in the inbox; the interrupt comes before the next step
+    waiting.close()
+    assert answer(engine, request(2)) == expected_answer(request(2), CONTEXT)
+    assert not engine._engine.has_unfinished
+    assert sum(map(len, runner.steps)) == len(runner.steps)
+
+
+def test_generating_within_a_step_is_an_error() -> None:
+    class Nested(ScriptedRunner):
+        def step(self, *arguments: Any) -> list[int]:
+            answer(engine, request(2))
+            return super().step(*arguments)
+
+    engine = SharedEngine(Engine(Nested()))
+    with pytest.raises(ModelBusy, match="between answers"):
+        answer(engine, request(1))
+
+
+def test_events_of_other_threads_survive_an_interrupt_of_their_delivery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = SharedEngine(Engine(ScriptedRunner()))
+    first, other = stream(engine, request(1, 3)), stream(engine, request(2, 3))
+    other._add_requests()
+    first._add_requests()
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedEngine, "_deliver", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.wait(first._mailbox)
+    first.close()
+    assert [event.token for event in other] == expected_answer(request(2, 3), CONTEXT)
 
 
 def test_an_error_of_a_step_is_raised_by_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:

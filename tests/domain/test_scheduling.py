@@ -273,6 +273,31 @@ def test_cached_prefixes_are_bounded_and_the_least_recently_used_go_first() -> N
     assert cached == {0: 39, 3: 39, 1: 0}
 
 
+def test_a_conversation_longer_than_the_bound_is_cached_alone_and_no_empty_tree_stays() -> None:
+    runner = ScriptedRunner(max_cached_pages=5)
+    engine = Engine(runner)
+    engine.add(request(*[1] * 100, max_new_tokens=2), CONTEXT)
+    drain(engine)
+    index = engine.add(request(*[1] * 100, 2, max_new_tokens=2), CONTEXT)
+    assert drain(engine)[index][0].cached_tokens == 100
+    assert len(engine.prefixes) == 1
+    engine.close()
+    assert not engine.prefixes._trees
+
+
+def test_a_failed_allocation_bounds_the_sequences_until_the_engine_is_idle() -> None:
+    runner = ScriptedRunner(failures={2})
+    engine = Engine(runner)
+    asked = [request(at, 5, max_new_tokens=10) for at in range(6)]
+    for it in asked:
+        engine.add(it, CONTEXT)
+    answers = drain(engine)
+    assert [tokens(answers[at]) for at in range(6)] == [expected_answer(it, CONTEXT) for it in asked]
+    assert engine.pages.capacity < runner.num_pages
+    engine.add(asked[0], CONTEXT)
+    assert engine.pages.capacity == runner.num_pages
+
+
 def test_requests_of_lower_priority_are_overtaken_but_not_forever() -> None:
     engine = Engine(ScriptedRunner(limits=StepLimits(max_sequences=1)))
     late = engine.add(request(1, max_new_tokens=1, priority=1), CONTEXT)
