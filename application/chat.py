@@ -28,7 +28,7 @@ class TurnOptions:
         request: Returns the request for prompt ids.
         tools: The Python functions that are called when the model calls them.
         max_tool_rounds: How many times in a row they are, before the model must answer.
-        split_reasoning: Whether reasoning is split from the answer if there are no tools.
+        split_reasoning: Whether reasoning is split from the answer of a call without tools.
         output: The form of the answer, which then does not call tools; None: any text.
     """
 

@@ -89,8 +89,8 @@ def prepare_requests(
 ) -> PreparedRequests:
     """Return the requests for one prompt (a string or a list of messages) or a list of them.
 
-    `split_reasoning` is whether reasoning is split from the answers if there are no tools. It always is from
-    answers of a certain form, which do not call tools.
+    `split_reasoning` is whether reasoning is split from answers without tools. It always is from answers of
+    a certain form, which do not call tools.
 
     Raises:
         InvalidArgument: A prompt is empty, or a token id is outside the vocabulary.

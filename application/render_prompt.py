@@ -73,7 +73,7 @@ class RenderPrompt:
 
         Args:
             rendered: The prompt.
-            split_reasoning: Whether reasoning is split off if there are no tools. With tools, it always is.
+            split_reasoning: Whether reasoning is split off without tools. With tools, it always is.
             calls: Whether the answer may call tools.
         """
         tools = self.options.tools if calls else None

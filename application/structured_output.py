@@ -105,7 +105,7 @@ class CompileConstraint:
 
         Raises:
             InvalidArgument: The constraint is not valid.
-            MissingArgument: There are no stop tokens.
+            MissingArgument: The request lacks stop tokens.
             UnsupportedOperation: The template has channels.
         """
         if not request.stop_token_ids:

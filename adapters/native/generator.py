@@ -47,7 +47,7 @@ class NativeGenerator:
         return read_bandwidth() / self.model.bytes_per_token
 
     def open(self) -> Engine:
-        return Engine(NativeRunner(self.model, self.random_seed, self.available_memory))
+        return Engine(NativeRunner(self.model, self.random_seed, self.available_memory), self.context)
 
     def prefix_cache(self) -> CachedTokens:
         return CachedTokens()
@@ -61,7 +61,7 @@ class NativeGenerator:
         if prefix is not None:
             prefix.take(requests)
         numbered = ((at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0)
-        return EngineStream(self._engine, numbered, self.context, count_requests(requests), prefix)
+        return EngineStream(self._engine, numbered, count_requests(requests), prefix)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)

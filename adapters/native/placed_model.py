@@ -34,7 +34,9 @@ class NativePlacedModel:
     random_seed: Callable[[], int]
     available_memory: Callable[[], int | None] = lambda: None
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
-    _generators: dict[WeightChanges[Floats] | None, NativeGenerator] = attrs.field(factory=dict, init=False)
+    _current: tuple[WeightChanges[Floats] | None, NativeGenerator] | None = attrs.field(
+        default=None, init=False
+    )
     _building: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def __reduce__(self) -> NoReturn:
@@ -75,22 +77,21 @@ class NativePlacedModel:
         """
         with self._building:
             assert self.model is not None  # noqa: S101 - not closed
-            if changes not in self._generators:
+            if self._current is None or self._current[0] is not changes:
                 model = self.model if changes is None else adapt_model(self.model, changes)
                 size, memory = self.placement.kv_cache_size, self.available_memory()
                 generator = NativeGenerator(model, self.random_seed, size, memory)
-                self._generators = {changes: generator}  # streams of the others may be unfinished
-            return self._generators[changes]
+                self._current = changes, generator  # streams of the previous one may be unfinished
+            return self._current[1]
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Any] | None]:
         return self.torch.weights(sources)
 
     def close(self) -> None:
         """Free the weights."""
-        for generator in self._generators.values():
-            generator.close()
-        self._generators.clear()
-        self.model = None
+        if self._current is not None:
+            self._current[1].close()
+        self._current = self.model = None
         if self._torch is not None:
             self._torch.close()
             self._torch = None

@@ -72,7 +72,7 @@ def shard_paths(output: Path) -> list[Path]:
     ranks = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
     first = Shard(0, 2).path(output).name
     if not ranks:
-        reason = f"there are no files of shards beside it, such as {first}. Run `litgpt batch` with --shard."
+        reason = f"files of shards, such as {first}, were not found. Run `litgpt batch` with --shard."
         raise UnsupportedOperation(f"Merging {output}", reason)
     missing = sorted({*range(ranks[-1])} - {*ranks})
     if missing:

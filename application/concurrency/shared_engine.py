@@ -44,7 +44,7 @@ class SharedEngine:
         self._engine = engine
         # Reentrant, because the garbage collector may close a stream at any time.
         self._state = threading.Condition(threading.RLock())
-        self._inbox: deque[tuple[_Mailbox, int, tuple[GenerationRequest, int] | None]] = deque()
+        self._inbox: deque[tuple[_Mailbox, int, GenerationRequest | None]] = deque()
         self._owners: dict[int, tuple[_Mailbox, int]] = {}
         self._events: deque[EngineEvent] = deque()  # of the last step, not delivered yet
         self._is_busy = False
@@ -55,9 +55,9 @@ class SharedEngine:
     def max_sequences(self) -> int:
         return self._engine.scheduler.limits.max_sequences
 
-    def add(self, mailbox: _Mailbox, number: int, request: GenerationRequest, context: int) -> None:
+    def add(self, mailbox: _Mailbox, number: int, request: GenerationRequest) -> None:
         mailbox.unfinished.add(number)
-        self._inbox.append((mailbox, number, (request, context)))
+        self._inbox.append((mailbox, number, request))
 
     def cancel(self, mailbox: _Mailbox, number: int) -> None:
         """End a request before the next step."""
@@ -134,15 +134,15 @@ class SharedEngine:
             mailbox, number, added = self._inbox[0]
             if added is not None:
                 if number not in mailbox.indices:
-                    self._add(mailbox, number, *added)
+                    self._add(mailbox, number, added)
             elif (index := mailbox.indices.get(number, -1)) in self._owners:
                 self._engine.cancel(index)
                 self._finish(index)
             self._inbox.popleft()
 
-    def _add(self, mailbox: _Mailbox, number: int, request: GenerationRequest, context: int) -> None:
+    def _add(self, mailbox: _Mailbox, number: int, request: GenerationRequest) -> None:
         try:
-            index = self._engine.add(request, context)
+            index = self._engine.add(request)
         except Exception as error:  # noqa: BLE001 - raised in the thread of the request
             mailbox.events.append(FailedRequest(number, error))
             mailbox.unfinished.discard(number)
@@ -169,7 +169,6 @@ class EngineStream(Iterator[TokenEvent]):
 
     Args:
         requests: Numbered requests, which are taken from the iterator as earlier ones finish.
-        context: The largest number of tokens of a prompt and its answer.
         num_prompts: The number of prompts of the call, for error messages; None: unknown.
         prefix: Gets the tokens of the prompt and the answer, if there is one request.
     """
@@ -178,12 +177,11 @@ class EngineStream(Iterator[TokenEvent]):
         self,
         engine: SharedEngine,
         requests: Iterator[tuple[int, GenerationRequest]],
-        context: int,
         num_prompts: int | None,
         prefix: CachedTokens | None = None,
     ) -> None:
         self._engine, self._requests, self._prefix = engine, requests, prefix
-        self._context, self._num_prompts = context, num_prompts
+        self._num_prompts = num_prompts
         # The engine does not reference this object, which ends its requests when it is garbage-collected.
         self._mailbox = _Mailbox()
         self._cancelled: set[int] = set()
@@ -233,7 +231,7 @@ class EngineStream(Iterator[TokenEvent]):
             if self._prefix is not None:
                 self._prefix.tokens = list(request.prompt)
             if number not in self._cancelled:
-                self._engine.add(self._mailbox, number, request, self._context)
+                self._engine.add(self._mailbox, number, request)
 
     def _forget_cancelled(self) -> None:
         """Drop the numbers of cancelled requests that get no more events, as a stream may have millions."""

@@ -13,8 +13,8 @@ def encode_continuation(tokenizer: Tokenizer, prompt: str, continuation: str) ->
     empty prompt is the beginning-of-sequence token, or the end-of-sequence token if there is none.
 
     Raises:
-        InvalidArgument: The prompt is empty and the tokenizer has neither token, or there is no token to
-            score.
+        InvalidArgument: The prompt is empty and the tokenizer has neither token, or the continuation adds
+            none.
     """
     context = prompt.rstrip()
     continuation = prompt[len(context) :] + continuation

@@ -66,7 +66,7 @@ class PythonTools:
     def _result(self, call: ToolCall) -> str:
         function = self.functions.get(call.name)
         if function is None:
-            return f"Error: there is no tool {call.name!r}. The tools are {', '.join(self.functions)}."
+            return f"Error: tool {call.name!r} does not exist. The tools are {', '.join(self.functions)}."
         if problems := argument_problems(call.arguments, self.schemas[call.name]):
             return _bounded(f"Error: {call.name} was not called. {' '.join(problems)}")
         hints = get_type_hints(function)

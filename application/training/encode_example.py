@@ -11,6 +11,7 @@ from litgpt.domain.chat.messages import Messages
 from litgpt.domain.chat.styles import find_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
+from litgpt.domain.common_prefix import common_prefix_length
 from litgpt.domain.errors import UnsupportedPrompt
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.training.sft_example import SFTExample
@@ -107,7 +108,7 @@ class EncodeExample:
         history = self._renderer.render(before, add_generation_prompt=False) if self.style is None else prompt
         if not text.startswith(history):
             return None
-        return _common_prefix_length(self._renderer.encode(prompt), ids)
+        return common_prefix_length(self._renderer.encode(prompt), list(ids))
 
     def _answer_end(self, conversation: Messages, ids: Sequence[int], start: int, following: int) -> int:
         """Return the end (exclusive) of an answer and its stop token; the next answer is at `following`."""
@@ -115,7 +116,7 @@ class EncodeExample:
             if ids[number] in self._stop_token_ids:
                 return number + 1
         prefix = self._renderer.encode(self._render(conversation))
-        stop = _common_prefix_length(prefix, ids[:following])
+        stop = common_prefix_length(prefix, list(ids[:following]))
         if stop < len(prefix):  # white space is tokenized differently at the end of a text
             while stop < following and not self.tokenizer.decode([ids[stop]]).strip():
                 stop += 1
@@ -127,8 +128,3 @@ def training_style(tokenizer: Tokenizer, requested: PromptStyle | None) -> Promp
     if requested is not None or tokenizer.has_chat_template:
         return requested
     return find_style("alpaca")
-
-
-def _common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
-    pairs = zip(first, second, strict=False)
-    return next((index for index, (x, y) in enumerate(pairs) if x != y), min(len(first), len(second)))

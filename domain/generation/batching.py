@@ -1,4 +1,4 @@
-"""What all generators do with their prompts before they compute: checks, batches and common prefixes."""
+"""What all generators do with their requests before they compute."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,8 +6,8 @@ from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
 
 MAX_SEQUENCES = 256
-"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`. The next ones follow when these
-are finished, in the torch engine when some of them are. It bounds the memory for KV caches and logits."""
+"""Prompts that are computed together, as vLLM's `max_num_seqs`. The next ones follow when some of these are
+finished. It bounds the memory for KV caches and logits."""
 
 
 def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_size: int) -> None:
@@ -51,16 +51,3 @@ def _check_each(
 def count_requests(requests: Iterable[GenerationRequest]) -> int | None:
     """Return the number of requests; None for an iterator."""
     return len(requests) if isinstance(requests, Sequence) else None
-
-
-def common_prefix_length(cached: Sequence[int], prompt: Sequence[int]) -> int:
-    """Return the length of the common prefix, without the last token of the prompt.
-
-    The logits after that token are needed, so it must be computed.
-    """
-    common = 0
-    for known, token in zip(cached, prompt[:-1], strict=False):
-        if known != token:
-            break
-        common += 1
-    return common

@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 
+from litgpt.domain.common_prefix import MIN_SHARED
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
-from litgpt.domain.scheduling.prefix_store import MIN_SHARED, CachedPrefix, PrefixStore
+from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
 from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 
@@ -30,10 +31,14 @@ class Engine:
     """Runs requests that may be added and cancelled at any time, in a batch that changes at every step.
 
     Answers do not depend on the other requests. It is not thread-safe.
+
+    Args:
+        runner: Computes the steps.
+        context: The largest number of tokens of a prompt and its answer.
     """
 
-    def __init__(self, runner: ModelRunner[Any]) -> None:
-        self._runner = runner
+    def __init__(self, runner: ModelRunner[Any], context: int) -> None:
+        self._runner, self._context = runner, context
         self.pages = PageTable(runner.num_pages, runner.page_size)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
         self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes)
@@ -45,17 +50,15 @@ class Engine:
     def has_unfinished(self) -> bool:
         return bool(self._sequences or self._events)
 
-    def add(self, request: GenerationRequest, context: int) -> int:
-        """Add a request for at least one token and return its index, which its events have.
+    def add(self, request: GenerationRequest) -> int:
+        """Add a request for at least one token, and return its index, which its events have.
 
-        Args:
-            request: A request whose prompt has fewer than `context` tokens.
-            context: The largest number of tokens of the prompt and the answer.
+        Its prompt has fewer tokens than the context.
         """
         if not self._sequences:  # after an allocation had failed
             self.pages.capacity = self._runner.num_pages
         index, self._num_added = self._num_added, self._num_added + 1
-        length = min(len(request.prompt) + request.max_new_tokens, context)
+        length = min(len(request.prompt) + request.max_new_tokens, self._context)
         sequence = ScheduledSequence(
             index,
             request,
@@ -78,7 +81,7 @@ class Engine:
     def step(self) -> list[EngineEvent]:
         """Compute a step and return its events; an event with a finish reason is the last of its request.
 
-        After an error, all tokens that were not returned as events are computed again by the next step.
+        After an error, all requests wait again; the next step also returns the events before the error.
         """
         try:
             self._step()
@@ -199,8 +202,8 @@ class Engine:
             self._finish(sequence)
 
     def _fail(self, sequence: ScheduledSequence, error: BaseException) -> None:
-        self._finish(sequence, keeps_prefix=False)
         self._events.append(FailedRequest(sequence.index, error))
+        self._finish(sequence, keeps_prefix=False)
 
     def _finish(self, sequence: ScheduledSequence, *, keeps_prefix: bool = True) -> None:
         """Remove a request; its KV cache is kept as a cached prefix or freed."""
@@ -232,15 +235,12 @@ class Engine:
         """Use less memory after an allocation has failed: no cached prefixes, and fewer sequences."""
         running, used = list(self.scheduler.running), self.pages.num_used
         self.restart()
-        is_cached = len(self.prefixes) > 0
-        self._evict_all()
-        if is_cached:
-            return
-        if len(running) > 1:
+        if len(self.prefixes) > 0:
+            self._evict_all()
+        elif len(running) > 1:
             self.pages.capacity = max(1, used // 2)
-            return
-        for sequence in running:
-            self._fail(sequence, error)
+        else:
+            self._fail(running[0], error)
 
     def _evict_all(self) -> None:
         while self.prefixes.evict():

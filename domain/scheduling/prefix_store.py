@@ -1,24 +1,22 @@
 """The prefix cache of the engine: what running sequences share, and finished ones that are kept for later."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import attrs
 
+from litgpt.domain.common_prefix import MIN_SHARED
 from litgpt.domain.scheduling.page_table import Pages, PageTable
 from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.sequence import ScheduledSequence
-
-MIN_SHARED = 32
-"""The least number of tokens to share: computing fewer takes about as long as a step."""
 
 
 @attrs.define(eq=False)
 class CachedPrefix:
     """A finished sequence, or a copy of the beginning of one; `handle` belongs to the model runner."""
 
-    tokens: Sequence[int] = attrs.field(repr=False)
+    tokens: list[int] = attrs.field(repr=False)
     handle: Any = attrs.field(repr=False)
     pages: Pages = attrs.field(repr=False)
     key: Hashable
@@ -125,7 +123,7 @@ class PrefixStore:
         self.evicted.append(prefix)
         return True
 
-    def _remove(self, key: Hashable, tokens: Sequence[int], entry: object) -> None:
+    def _remove(self, key: Hashable, tokens: list[int], entry: object) -> None:
         self._trees[key].remove(tokens, entry)
         if self._trees[key].is_empty:  # with dynamic RoPE, each length has a key of its own
             del self._trees[key]

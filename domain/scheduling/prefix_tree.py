@@ -1,9 +1,11 @@
 """Find the sequence that shares the longest prefix with a prompt."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Generic, TypeVar
 
 import attrs
+
+from litgpt.domain.common_prefix import common_prefix_length
 
 EntryT = TypeVar("EntryT")
 
@@ -12,7 +14,7 @@ EntryT = TypeVar("EntryT")
 class _Node(Generic[EntryT]):
     """The tokens from the parent's last one on, and the entries that continue with them, oldest first."""
 
-    tokens: Sequence[int] = ()
+    tokens: list[int] = attrs.field(factory=list)
     children: "dict[int, _Node[EntryT]]" = attrs.field(factory=dict)
     entries: dict[int, EntryT] = attrs.field(factory=dict)
 
@@ -27,20 +29,20 @@ class PrefixTree(Generic[EntryT]):
     def is_empty(self) -> bool:
         return not self._root.children
 
-    def insert(self, tokens: Sequence[int], entry: EntryT) -> None:
+    def insert(self, tokens: list[int], entry: EntryT) -> None:
         node, at = self._root, 0
         while at < len(tokens):
             child = node.children.get(tokens[at])
             if child is None:
                 child = node.children[tokens[at]] = _Node(tokens[at:])
             else:
-                common = common_length(child.tokens, tokens, at)
+                common = common_prefix_length(child.tokens, tokens, at)
                 if common < len(child.tokens):
                     child = node.children[tokens[at]] = _split(child, common)
             child.entries[id(entry)] = entry
             node, at = child, at + len(child.tokens)
 
-    def remove(self, tokens: Sequence[int], entry: EntryT) -> None:
+    def remove(self, tokens: list[int], entry: EntryT) -> None:
         """Remove an entry that was inserted with these tokens."""
         node, at = self._root, 0
         while at < len(tokens):
@@ -51,32 +53,17 @@ class PrefixTree(Generic[EntryT]):
                 return
             node, at = child, at + len(child.tokens)
 
-    def matches(self, tokens: Sequence[int]) -> list[tuple[int, Collection[EntryT]]]:
+    def matches(self, tokens: list[int]) -> list[tuple[int, Collection[EntryT]]]:
         """Return the lengths of common prefixes with the entries that have them, the longest first."""
         node, at = self._root, 0
         found: list[tuple[int, Collection[EntryT]]] = []
         while at < len(tokens) and (child := node.children.get(tokens[at])) is not None:
-            common = common_length(child.tokens, tokens, at)
+            common = common_prefix_length(child.tokens, tokens, at)
             node, at = child, at + common
             found.append((at, child.entries.values()))
             if common < len(child.tokens):
                 break
         return found[::-1]
-
-
-def common_length(tokens: Sequence[int], other: Sequence[int], start: int = 0) -> int:
-    """Return the length of the common prefix of `tokens` and `other[start:]`."""
-    count = min(len(tokens), len(other) - start)
-    if tokens[:count] == other[start : start + count]:
-        return count
-    low = 0  # the common prefix has at least `low` tokens, and fewer than `count`
-    while low + 1 < count:
-        middle = (low + count) // 2
-        if tokens[low:middle] == other[start + low : start + middle]:
-            low = middle
-        else:
-            count = middle
-    return low
 
 
 def _split(node: _Node[EntryT], length: int) -> _Node[EntryT]:

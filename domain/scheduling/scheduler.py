@@ -6,6 +6,7 @@ from math import inf
 
 import attrs
 
+from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import PrefixStore
 from litgpt.domain.scheduling.sequence import ScheduledSequence, WaitingQueue
@@ -27,7 +28,7 @@ class StepLimits:
         max_drafting_sequences: With more sequences, a step is compute-bound, and drafts do not pay.
     """
 
-    max_sequences: int = 256
+    max_sequences: int = MAX_SEQUENCES
     prefill_tokens: int = 512
     shared_step_tokens: int = 12
     context_scale: float = inf

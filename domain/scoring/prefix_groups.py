@@ -4,10 +4,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
 
+from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.scoring.request import ScoringRequest
-
-MIN_SHARED = 32
-"""The least number of tokens to share: computing fewer takes about as long as a step."""
 
 MAX_DEPTH = 4
 """The largest number of prefixes of a sequence, such as few-shot examples, a document and a question."""
@@ -71,7 +69,7 @@ def _group(
             members += run
         else:
             # The prefixes are sorted: what the first and the last have in common, all have.
-            common = _common_length(prefixes[run[0]], prefixes[run[-1]])
+            common = common_prefix_length(prefixes[run[0]], prefixes[run[-1]])
             children.append(_group(prefixes, lengths, run, end, common, depth - 1))
     members.sort(key=lambda index: -lengths[index])
     longest = max(lengths[index] for index in indices)
@@ -88,8 +86,3 @@ def _runs(prefixes: Sequence[list[int]], indices: Sequence[int], end: int) -> It
             run = []
         run.append(index)
     yield run
-
-
-def _common_length(tokens: Sequence[int], other: Sequence[int]) -> int:
-    pairs = enumerate(zip(tokens, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(tokens), len(other)))

@@ -28,6 +28,11 @@ class ScoringRequest:
         if self.start >= len(self.ids):
             raise InvalidArgument("start", self.start, f"a position before the end ({len(self.ids)})")
 
+    def predictors(self, begin: int, end: int) -> range:
+        """Return the positions from `begin` to `end` (exclusive) whose next token is scored."""
+        begin = max(begin, self.start - 1)
+        return range(begin, max(begin, min(end, len(self.ids) - 1)))
+
 
 @attrs.frozen
 class TokenScores:

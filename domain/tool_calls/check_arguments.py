@@ -18,7 +18,7 @@ def argument_problems(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -
     unknown = [name for name in arguments if name not in properties]
     allowed = f"the arguments are {', '.join(properties)}" if properties else "it takes no arguments"
     return [
-        *(f"There is no argument {name!r}: {allowed}." for name in unknown),
+        *(f"Argument {name!r} does not exist: {allowed}." for name in unknown),
         *_object_problems(arguments, schema, ""),
     ]
 

@@ -24,7 +24,7 @@ class RareGarbageCollection(ContextDecorator):
 
     def __enter__(self) -> None:
         with self._lock:
-            if not self._uses and 0 < gc.get_threshold()[0] < OBJECTS:  # 0: there are no collections
+            if not self._uses and 0 < gc.get_threshold()[0] < OBJECTS:  # 0: collection is disabled
                 self._usual = gc.get_threshold()
                 gc.set_threshold(OBJECTS, *self._usual[1:])
             self._uses += 1

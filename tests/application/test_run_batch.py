@@ -198,7 +198,7 @@ class EngineGenerator(ScriptedGenerator):
     ) -> EngineStream:
         assert prefix is None
         numbered = enumerate(checked_requests(requests, self.context, 300))
-        return EngineStream(SharedEngine(Engine(self.runner)), numbered, self.context, None)
+        return EngineStream(SharedEngine(Engine(self.runner, self.context)), numbered, None)
 
 
 @attrs.define

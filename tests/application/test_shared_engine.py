@@ -46,7 +46,7 @@ def request(seed: int, count: int = 12) -> GenerationRequest:
 
 
 def stream(engine: SharedEngine, *requests: GenerationRequest) -> EngineStream:
-    return EngineStream(engine, iter(enumerate(requests)), CONTEXT, len(requests))
+    return EngineStream(engine, iter(enumerate(requests)), len(requests))
 
 
 def answer(engine: SharedEngine, it: GenerationRequest) -> list[int]:
@@ -55,7 +55,7 @@ def answer(engine: SharedEngine, it: GenerationRequest) -> list[int]:
 
 def test_threads_share_a_batch_and_get_their_individual_answers() -> None:
     runner = SlowRunner(limits=StepLimits(max_sequences=16))
-    engine = SharedEngine(Engine(runner))
+    engine = SharedEngine(Engine(runner, CONTEXT))
     requests = [request(seed) for seed in range(48)]
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda it: answer(engine, it), requests, timeout=TIMEOUT))
@@ -67,7 +67,7 @@ def test_threads_share_a_batch_and_get_their_individual_answers() -> None:
 
 def test_streams_that_are_closed_dropped_or_cancelled_free_their_memory_and_hold_up_no_other() -> None:
     runner = SlowRunner(max_cached_pages=0)
-    engine = SharedEngine(Engine(runner))
+    engine = SharedEngine(Engine(runner, CONTEXT))
 
     def use(seed: int) -> None:
         random, it = Random(seed), request(seed)  # noqa: S311 - not cryptography
@@ -90,7 +90,7 @@ def test_streams_that_are_closed_dropped_or_cancelled_free_their_memory_and_hold
 
 
 def test_a_stream_that_is_not_read_holds_up_no_other() -> None:
-    engine = SharedEngine(Engine(ScriptedRunner()))
+    engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
     unread, it = stream(engine, request(1, 50)), request(2, 100)
     first = next(unread)
     assert answer(engine, it) == expected_answer(it, CONTEXT)
@@ -106,8 +106,8 @@ def test_requests_are_taken_as_earlier_ones_finish() -> None:
             taken += 1
             yield number, request(number, 2)
 
-    engine = SharedEngine(Engine(ScriptedRunner()))
-    events = EngineStream(engine, requests(), CONTEXT, 10_000)
+    engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
+    events = EngineStream(engine, requests(), 10_000)
     for _ in range(100):
         next(events)
     assert taken < 300
@@ -116,7 +116,7 @@ def test_requests_are_taken_as_earlier_ones_finish() -> None:
 
 def test_an_interrupt_ends_the_stream_of_its_thread_only() -> None:
     runner = ScriptedRunner()
-    engine = SharedEngine(Engine(runner))
+    engine = SharedEngine(Engine(runner, CONTEXT))
     interrupted, other = stream(engine, request(1)), stream(engine, request(2))
     first = next(other)
     runner.is_interrupted = True
@@ -128,7 +128,7 @@ def test_an_interrupt_ends_the_stream_of_its_thread_only() -> None:
 
 def test_a_request_of_a_thread_that_was_interrupted_while_it_waited_is_cancelled() -> None:
     runner = ScriptedRunner()
-    engine = SharedEngine(Engine(runner))
+    engine = SharedEngine(Engine(runner, CONTEXT))
     waiting = stream(engine, request(1, 100))
     waiting._add_requests()  # in the inbox; the interrupt comes before the next step
     waiting.close()
@@ -143,7 +143,7 @@ def test_generating_within_a_step_is_an_error() -> None:
             answer(engine, request(2))
             return super().step(*arguments)
 
-    engine = SharedEngine(Engine(Nested()))
+    engine = SharedEngine(Engine(Nested(), CONTEXT))
     with pytest.raises(ModelBusy, match="between answers"):
         answer(engine, request(1))
 
@@ -151,7 +151,7 @@ def test_generating_within_a_step_is_an_error() -> None:
 def test_events_of_other_threads_survive_an_interrupt_of_their_delivery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = SharedEngine(Engine(ScriptedRunner()))
+    engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
     first, other = stream(engine, request(1, 3)), stream(engine, request(2, 3))
     other._add_requests()
     first._add_requests()
@@ -164,7 +164,7 @@ def test_events_of_other_threads_survive_an_interrupt_of_their_delivery(
 
 
 def test_an_error_of_a_step_is_raised_by_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = SharedEngine(Engine(SlowRunner()))
+    engine = SharedEngine(Engine(SlowRunner(), CONTEXT))
     monkeypatch.setattr(SlowRunner, "step", lambda *_: 1 / 0)
     with ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(answer, engine, request(seed)) for seed in range(4)]:
@@ -174,7 +174,7 @@ def test_an_error_of_a_step_is_raised_by_all_who_wait(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_forked_process_does_not_wait_for_a_step_of_its_parent() -> None:
-    engine = SharedEngine(Engine(ScriptedRunner()))
+    engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
     it = request(3)
     engine._is_busy = True  # as if another thread were computing a step
     child = os.fork()
@@ -184,8 +184,8 @@ def test_a_forked_process_does_not_wait_for_a_step_of_its_parent() -> None:
 
 
 def test_a_long_stream_forgets_the_requests_that_were_cancelled() -> None:
-    engine = SharedEngine(Engine(ScriptedRunner(max_cached_pages=0)))
-    events = EngineStream(engine, enumerate(request(seed, 5) for seed in range(1000)), CONTEXT, None)
+    engine = SharedEngine(Engine(ScriptedRunner(max_cached_pages=0), CONTEXT))
+    events = EngineStream(engine, enumerate(request(seed, 5) for seed in range(1000)), None)
     seen: set[int] = set()
     for event in events:
         assert event.index not in seen

@@ -112,13 +112,13 @@ def test_functions_are_called_until_the_model_answers() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (("tempature", {}), "Error: there is no tool 'tempature'. The tools are temperature, fails."),
+        (("tempature", {}), "Error: tool 'tempature' does not exist. The tools are temperature, fails."),
         (("temperature", {}), "Error: temperature was not called. The argument 'city' is missing."),
         (("temperature", {"city": 5}), "'city' must be string, not the integer 5."),
         (("temperature", {"city": "a", "unit": "x"}), '\'unit\' must be one of ["celsius", "kelvin"]'),
         (
             ("temperature", {"city": "a", "town": 1}),
-            "no argument 'town': the arguments are city, unit, days.",
+            "Argument 'town' does not exist: the arguments are city, unit, days.",
         ),
         (("temperature", {"city": "a", "days": 1.5}), "'days' must be integer, not the number 1.5."),
         (("fails", {"reason": "broken"}), "Error: fails raised RuntimeError: broken"),

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine, FailedRequest
 from litgpt.domain.scheduling.page_table import Pages, PageTable
-from litgpt.domain.scheduling.prefix_store import MIN_SHARED
-from litgpt.domain.scheduling.prefix_tree import PrefixTree, common_length
+from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.sequence import WaitingQueue
 from tests.domain.scripted_runner import ScriptedRunner, expected_answer
@@ -86,7 +86,7 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
     can_truncate: bool,
 ) -> None:
     runner = ScriptedRunner(num_pages, 4, cached, can_truncate=can_truncate, failures=failures)
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     added: dict[int, GenerationRequest] = {}
     answers: dict[int, list[TokenEvent]] = defaultdict(list)
     cancelled: set[int] = set()
@@ -104,7 +104,7 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
     for action, value in actions:
         if action == "add":
             assert isinstance(value, GenerationRequest)
-            added[engine.add(value, CONTEXT)] = value
+            added[engine.add(value)] = value
         elif action == "cancel" and value in added:
             assert isinstance(value, int)
             engine.cancel(value)
@@ -140,10 +140,10 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
 
 def test_pages_bound_the_running_sequences() -> None:
     runner = ScriptedRunner(num_pages=20, page_size=4, max_cached_pages=0)
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     asked = [request(at, *[5] * 10, max_new_tokens=30) for at in range(7)]
     for it in asked:
-        engine.add(it, CONTEXT)
+        engine.add(it)
     used = 0
     answers: dict[int, list[int]] = defaultdict(list)
     while engine.has_unfinished:
@@ -156,18 +156,18 @@ def test_pages_bound_the_running_sequences() -> None:
 
 
 def test_a_single_sequence_may_exceed_the_pages() -> None:
-    engine = Engine(ScriptedRunner(num_pages=2, page_size=4))
+    engine = Engine(ScriptedRunner(num_pages=2, page_size=4), CONTEXT)
     it = request(*[3] * 50, max_new_tokens=20)
-    engine.add(it, CONTEXT)
+    engine.add(it)
     assert tokens(drain(engine)[0]) == expected_answer(it, CONTEXT)
 
 
 def test_a_long_prompt_does_not_stop_running_answers() -> None:
     runner = ScriptedRunner()
-    engine = Engine(runner)
-    engine.add(request(1, max_new_tokens=60), CONTEXT)
+    engine = Engine(runner, CONTEXT)
+    engine.add(request(1, max_new_tokens=60))
     engine.step()
-    engine.add(request(*[2] * 150, max_new_tokens=1), CONTEXT)
+    engine.add(request(*[2] * 150, max_new_tokens=1))
     events = drain(engine)
     assert len(events[0]) == 59
     assert max(map(sum, runner.steps)) <= 1 + runner.limits.shared_step_tokens
@@ -175,10 +175,10 @@ def test_a_long_prompt_does_not_stop_running_answers() -> None:
 
 def test_a_shared_step_has_fewer_tokens_of_a_prompt_as_it_grows() -> None:
     runner = ScriptedRunner(limits=StepLimits(shared_step_tokens=12, context_scale=10))
-    engine = Engine(runner)
-    engine.add(request(1, max_new_tokens=100), CONTEXT)
+    engine = Engine(runner, CONTEXT)
+    engine.add(request(1, max_new_tokens=100))
     engine.step()
-    engine.add(request(*[2] * 100, max_new_tokens=1), CONTEXT)
+    engine.add(request(*[2] * 100, max_new_tokens=1))
     drain(engine)
     assert [step[1] for step in runner.steps if len(step) > 1][:6] == [12, 5, 4, 4, 3, 3]
 
@@ -195,10 +195,10 @@ def test_prompts_get_a_part_of_the_step_that_grows_with_their_number(
 
 def test_prompts_with_a_common_prefix_wait_for_the_first_of_them() -> None:
     runner = ScriptedRunner()
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     system = [1, 2] * MIN_SHARED
     for at in range(5):
-        engine.add(request(*system, at, max_new_tokens=1), CONTEXT)
+        engine.add(request(*system, at, max_new_tokens=1))
     answers = drain(engine)
     assert sum(map(sum, runner.steps)) == len(system) + 5
     assert [answers[at][0].cached_tokens for at in range(5)] == [0] + [len(system)] * 4
@@ -206,8 +206,8 @@ def test_prompts_with_a_common_prefix_wait_for_the_first_of_them() -> None:
 
 def test_answers_that_repeat_what_was_before_take_fewer_steps() -> None:
     runner = ScriptedRunner(next_token=lambda tokens: tokens[-4] if len(tokens) % 40 else 6)
-    engine = Engine(runner)
-    engine.add(request(*[1, 2, 3, 4] * 3, max_new_tokens=100), CONTEXT)
+    engine = Engine(runner, CONTEXT)
+    engine.add(request(*[1, 2, 3, 4] * 3, max_new_tokens=100))
     answer = tokens(drain(engine)[0])
     expected = [1, 2, 3, 4] * 3
     while len(expected) < 112:
@@ -219,8 +219,8 @@ def test_answers_that_repeat_what_was_before_take_fewer_steps() -> None:
 
 def test_answers_without_repetitions_are_computed_with_few_drafts() -> None:
     runner = ScriptedRunner()
-    engine = Engine(runner)
-    engine.add(request(*[1, 2, 3] * 20, max_new_tokens=120), CONTEXT)
+    engine = Engine(runner, CONTEXT)
+    engine.add(request(*[1, 2, 3] * 20, max_new_tokens=120))
     drain(engine)
     drafts = sum(map(sum, runner.steps[1:])) - len(runner.steps[1:])
     assert 0 < drafts < 20
@@ -228,10 +228,10 @@ def test_answers_without_repetitions_are_computed_with_few_drafts() -> None:
 
 def test_a_request_that_shares_nothing_and_one_without_drafts() -> None:
     runner = ScriptedRunner(next_token=lambda tokens: tokens[-1])
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     for _ in range(2):
         private = GenerationRequest(prompt=[1] * 50, max_new_tokens=20, cache_prompt=False)
-        index = engine.add(attrs.evolve(private, prompt_lookup_num_tokens=0), CONTEXT)
+        index = engine.add(attrs.evolve(private, prompt_lookup_num_tokens=0))
         assert [event.cached_tokens for event in drain(engine)[index]] == [0] * 20
     assert runner.steps == [[50], *[[1]] * 19] * 2
     assert len(engine.prefixes) == 0
@@ -239,9 +239,9 @@ def test_a_request_that_shares_nothing_and_one_without_drafts() -> None:
 
 def test_several_answers_share_the_tokens_of_drafts() -> None:
     runner = ScriptedRunner(next_token=lambda tokens: tokens[-1])
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     for at in range(5):
-        engine.add(request(at, at, at, at, max_new_tokens=20 + 10 * (at > 0)), CONTEXT)
+        engine.add(request(at, at, at, at, max_new_tokens=20 + 10 * (at > 0)))
     drain(engine)
     assert max(map(sum, runner.steps[1:])) <= 4 + runner.limits.max_draft_tokens
     assert {sum(step) for step in runner.steps if len(step) == 5} == {20, 5}
@@ -249,36 +249,36 @@ def test_several_answers_share_the_tokens_of_drafts() -> None:
 
 def test_a_conversation_continues_from_its_answer() -> None:
     runner = ScriptedRunner(can_truncate=False)
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     first = request(*[1] * 40, max_new_tokens=10)
-    engine.add(first, CONTEXT)
+    engine.add(first)
     history = [*first.prompt, *tokens(drain(engine)[0])]
     runner.steps.clear()
-    engine.add(request(*history, 3, 4, max_new_tokens=1), CONTEXT)
+    engine.add(request(*history, 3, 4, max_new_tokens=1))
     assert drain(engine)[1][0].cached_tokens == len(history) - 1
     assert runner.steps == [[3]]
 
 
 def test_cached_prefixes_are_bounded_and_the_least_recently_used_go_first() -> None:
     runner = ScriptedRunner(max_cached_pages=30)
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     for at in (0, 1, 2, 0, 3):
-        engine.add(request(*[at] * 39, 6, max_new_tokens=1), CONTEXT)
+        engine.add(request(*[at] * 39, 6, max_new_tokens=1))
         drain(engine)
         assert engine.prefixes.num_pages <= 30
     cached = {}
     for at in (0, 3, 1):
-        index = engine.add(request(*[at] * 39, 5, max_new_tokens=1), CONTEXT)
+        index = engine.add(request(*[at] * 39, 5, max_new_tokens=1))
         cached[at] = drain(engine)[index][0].cached_tokens
     assert cached == {0: 39, 3: 39, 1: 0}
 
 
 def test_a_conversation_longer_than_the_bound_is_cached_alone_and_no_empty_tree_stays() -> None:
     runner = ScriptedRunner(max_cached_pages=5)
-    engine = Engine(runner)
-    engine.add(request(*[1] * 100, max_new_tokens=2), CONTEXT)
+    engine = Engine(runner, CONTEXT)
+    engine.add(request(*[1] * 100, max_new_tokens=2))
     drain(engine)
-    index = engine.add(request(*[1] * 100, 2, max_new_tokens=2), CONTEXT)
+    index = engine.add(request(*[1] * 100, 2, max_new_tokens=2))
     assert drain(engine)[index][0].cached_tokens == 100
     assert len(engine.prefixes) == 1
     engine.close()
@@ -287,23 +287,23 @@ def test_a_conversation_longer_than_the_bound_is_cached_alone_and_no_empty_tree_
 
 def test_a_failed_allocation_bounds_the_sequences_until_the_engine_is_idle() -> None:
     runner = ScriptedRunner(failures={2})
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     asked = [request(at, 5, max_new_tokens=10) for at in range(6)]
     for it in asked:
-        engine.add(it, CONTEXT)
+        engine.add(it)
     answers = drain(engine)
     assert [tokens(answers[at]) for at in range(6)] == [expected_answer(it, CONTEXT) for it in asked]
     assert engine.pages.capacity < runner.num_pages
-    engine.add(asked[0], CONTEXT)
+    engine.add(asked[0])
     assert engine.pages.capacity == runner.num_pages
 
 
 def test_requests_of_lower_priority_are_overtaken_but_not_forever() -> None:
-    engine = Engine(ScriptedRunner(limits=StepLimits(max_sequences=1)))
-    late = engine.add(request(1, max_new_tokens=1, priority=1), CONTEXT)
+    engine = Engine(ScriptedRunner(limits=StepLimits(max_sequences=1)), CONTEXT)
+    late = engine.add(request(1, max_new_tokens=1, priority=1))
     finished: list[int] = []
     for _ in range(WaitingQueue.PRIORITY_STEP + 5):
-        engine.add(request(2, max_new_tokens=1), CONTEXT)
+        engine.add(request(2, max_new_tokens=1))
         finished += [event.index for event in engine.step()]
         if late in finished:
             break
@@ -313,9 +313,9 @@ def test_requests_of_lower_priority_are_overtaken_but_not_forever() -> None:
 
 def test_ten_thousand_cancelled_requests_leave_nothing() -> None:
     runner = ScriptedRunner()
-    engine = Engine(runner)
+    engine = Engine(runner, CONTEXT)
     for at in range(10_000):
-        index = engine.add(request(at % 7, *[at % 5] * (at % 90), max_new_tokens=1 + at % 9), CONTEXT)
+        index = engine.add(request(at % 7, *[at % 5] * (at % 90), max_new_tokens=1 + at % 9))
         if at % 3:
             engine.cancel(index - at % 4 if index >= 4 else index)
         if at % 2:
@@ -373,7 +373,7 @@ def test_the_tree_finds_the_longest_common_prefixes(
     assert all(longer[0] > shorter[0] for longer, shorter in pairwise(found))
     for length, some in found:
         assert some == {entry for entry in kept if list(entry[:length]) == prompt[:length]}
-    longest = max((common_length(list(entry), prompt) for entry in kept), default=0)
+    longest = max((common_prefix_length(list(entry), prompt) for entry in kept), default=0)
     assert (found[0][0] if found else 0) == longest
 
 
@@ -385,4 +385,4 @@ def test_the_common_length_is_that_of_a_loop(first: list[int], other: list[int],
         if one != two:
             break
         expected += 1
-    assert common_length(first, other, start) == expected
+    assert common_prefix_length(first, other, start) == expected

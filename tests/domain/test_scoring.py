@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litgpt.domain.common_prefix import MIN_SHARED
 from litgpt.domain.errors import InvalidArgument, TextTooLong
-from litgpt.domain.scoring.prefix_groups import MAX_DEPTH, MIN_SHARED, PrefixGroup, group_by_prefix
+from litgpt.domain.scoring.prefix_groups import MAX_DEPTH, PrefixGroup, group_by_prefix
 from litgpt.domain.scoring.request import ScoringRequest, check_sequences
 from litgpt.domain.scoring.windows import strided_windows
 

@@ -192,7 +192,7 @@ def test_a_file_that_is_not_an_output_is_refused_unchanged(tmp_path: Path, tiny:
         (
             ("--merge", "out.jsonl"),
             1,
-            "Merging out.jsonl is not possible: there are no files of shards beside it",
+            "Merging out.jsonl is not possible: files of shards, such as out.r00000.jsonl, were not found",
         ),
     ],
 )

@@ -112,11 +112,10 @@ class Scorer:
         for job, _, ids in step:
             if job.group is None:
                 request = self.requests[job.request]
-                begin = max(job.begin, request.start - 1)
-                end = job.begin + len(ids)
-                rows += range(first + begin - job.begin, first + end - job.begin)
-                targets += request.ids[begin + 1 : end + 1]
-                owners += [job.request] * max(0, end - begin)
+                positions = request.predictors(job.begin, job.begin + len(ids))
+                rows += [first + position - job.begin for position in positions]
+                targets += [request.ids[position + 1] for position in positions]
+                owners += [job.request] * len(positions)
             first += len(ids)
         logits = self.model.step([(sequence, ids) for _, sequence, ids in step], rows)
         for at in range(0, len(rows), _BLOCK):

@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.padded_rows import inference, padded_passes, split_rows
+from litgpt.adapters.pytorch.generation.inference import inference
+from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory

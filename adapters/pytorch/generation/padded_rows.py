@@ -1,13 +1,9 @@
 """Rows of different lengths in one batch, padded after their ends, for sequences that are not continued."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-
-from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 
 PASS_TOKENS = 1024
 """The tokens of a forward pass: enough to be compute-bound, few enough to keep activations small."""
@@ -44,16 +40,3 @@ def padded_passes(rows: Sequence[Sequence[int]], device: torch.device) -> Iterat
         end = min(begin + step, width)
         block = [[*ids[begin:end], *[0] * (end - max(begin, min(end, len(ids))))] for ids in rows]
         yield begin, torch.tensor(block, device=device)
-
-
-@contextmanager
-def inference(model: GPT, tokens: int) -> Iterator[None]:
-    """Compute forward passes of at most so many tokens as generation does."""
-    weight = model.lm_head.weight
-    # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
-    with (
-        torch.inference_mode(),
-        torch.autocast(weight.device.type, enabled=False),
-        without_onednn_for_small_batches(batch_size=tokens, dtype=weight.dtype, device=weight.device),
-    ):
-        yield

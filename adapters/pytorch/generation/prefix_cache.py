@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.domain.common_prefix import common_prefix_length
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.generation.batching import common_prefix_length
 
 
 @attrs.define(eq=False)
@@ -55,7 +55,7 @@ class TorchPrefixCache:
             raise InvalidArgument(
                 "prefix", self, "unused: another generation is using it. Close that generation or call fork()"
             )
-        common = common_prefix_length(self.tokens, prompt)
+        common = common_prefix_length(self.tokens, list(prompt[:-1]))
         is_valid = self.cache is not None and ropes(self.cache.lengths[0]) == ropes(length)
         is_valid = is_valid and self.weights_version == weights_version
         self.weights_version = weights_version

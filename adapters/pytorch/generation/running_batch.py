@@ -6,9 +6,9 @@ import attrs
 import torch
 from torch import Tensor
 
+from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
-from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 
 # The tokens of one prefill pass: enough to be compute-bound, few enough to keep activations and masks small
@@ -96,15 +96,7 @@ class RunningBatch:
 
     def _forward(self, block: Tensor) -> Tensor:
         check_fork()
-        weight = self.model.lm_head.weight
-        # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
-        no_autocast = torch.autocast(weight.device.type, enabled=False)
-        with (
-            no_autocast,
-            without_onednn_for_small_batches(
-                batch_size=block.numel(), dtype=weight.dtype, device=weight.device
-            ),
-        ):
+        with inference(self.model, block.numel()):
             block = block.to(self.model.input_device)
             logits: Tensor = self.model(block, self.cache, last_token_only=True)
         return logits[:, -1]

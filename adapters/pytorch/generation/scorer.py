@@ -6,7 +6,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.generation.padded_rows import inference, padded_passes, split_rows
+from litgpt.adapters.pytorch.generation.inference import inference
+from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
 from litgpt.adapters.pytorch.generation.sampler import log_probabilities
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
@@ -91,11 +92,10 @@ class Scorer:
         targets: list[int] = []
         for row, index in enumerate(batch):
             request = self.requests[index]
-            begin = max(position, request.start - 1)
-            end = min(position + width, len(request.ids) - 1)
-            selected += range(row * width + begin - position, row * width + end - position)
-            targets += request.ids[begin + 1 : end + 1]
-            owners += [index] * max(0, end - begin)
+            positions = request.predictors(position, position + width)
+            selected += [row * width + at - position for at in positions]
+            targets += [request.ids[at + 1] for at in positions]
+            owners += [index] * len(positions)
         done = 0
         for logits in _selected_logits(self.model, block, cache, selected):
             rows = slice(done, done + len(logits))

@@ -6,12 +6,12 @@ import attrs
 import pytest
 
 from litgpt.adapters.native.generator import NativeGenerator
+from litgpt.domain.common_prefix import MIN_SHARED
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import parse_config
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
-from litgpt.domain.scheduling.prefix_store import MIN_SHARED
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scoring.request import ScoringRequest
 from tests.adapters.native.fake_native_model import FakeModel
@@ -186,7 +186,7 @@ def test_a_step_that_is_interrupted_after_sampling_repeats_its_random_numbers(
     seeded = request(5, 6, 7, sampling_params=SamplingParams(seed=3), max_new_tokens=9, logprobs=True)
     expected = tokens(native(model).generate([seeded]))
     engine = native(model).open()
-    engine.add(seeded, 64)
+    engine.add(seeded)
     events = engine.step()
     with monkeypatch.context() as patch:
         patch.setattr("litgpt.adapters.native.runner.log_probabilities", lambda *_: 1 / 0)
@@ -213,7 +213,7 @@ def test_scores_are_computed_in_steps_of_bounded_size(long_model: FakeModel) -> 
     continuations = [[1], [2, 3], [4] * 600]
     scoring = [ScoringRequest(ids=[*prompt, *ids], start=len(prompt)) for ids in continuations]
     together = native(long_model).score(scoring)
-    # The prompt once, without its last token; then the continuations without theirs.
+    # The prompt once, without its last token; then each continuation without its last token.
     assert long_model.steps == [[512], [187], [512], [88, 2, 1]]
     assert together == [native(long_model).score([one])[0] for one in scoring]
 

@@ -1,0 +1,22 @@
+"""The contexts in which forward passes are computed without gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
+
+
+@contextmanager
+def inference(model: GPT, tokens: int) -> Iterator[None]:
+    """Compute forward passes of at most `tokens` tokens, without gradients and autocast."""
+    weight = model.lm_head.weight
+    # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
+    with (
+        torch.inference_mode(),
+        torch.autocast(weight.device.type, enabled=False),
+        without_onednn_for_small_batches(batch_size=tokens, dtype=weight.dtype, device=weight.device),
+    ):
+        yield
