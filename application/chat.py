@@ -1,4 +1,4 @@
-"""Multi-turn conversations with a prefix cache."""
+"""Multi-turn conversations."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,7 +14,6 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import TooManyToolRounds
 from litgpt.domain.generation.request import CompletionChunk, GenerationRequest
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
-from litgpt.domain.ports import PrefixCache
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, ToolCall
 from litgpt.domain.tool_calls.formats import HistoryFormat
@@ -53,11 +52,10 @@ class EncodedHistory:
 
 @attrs.define(eq=False)
 class Conversation:
-    """A conversation with a model, and its prefix cache."""
+    """A conversation with a model."""
 
     renderer: RenderPrompt
     generate: GenerateText
-    prefix: PrefixCache
     messages: list[Message] = attrs.field(factory=list)
     _history: EncodedHistory = attrs.field(factory=EncodedHistory)
 
@@ -84,7 +82,6 @@ class Conversation:
     def fork(self) -> "Conversation":
         return attrs.evolve(
             self,
-            prefix=self.prefix.fork(),
             messages=list(self.messages),
             history=EncodedHistory(self._history.text, list(self._history.token_ids)),
         )
@@ -102,10 +99,6 @@ class Conversation:
         """Return the number of tokens of the conversation so far, as a prompt."""
         return len(self._encode(self.renderer.render(self.messages), self.renderer)) if self.messages else 0
 
-    def close(self) -> None:
-        """Free the prefix cache; the messages are kept."""
-        self.prefix.close()
-
     def _answer(self, messages: list[Message], turn: TurnOptions) -> Iterator[CompletionChunk]:
         renderer = turn.renderer
         rendered = renderer.render(messages)
@@ -117,7 +110,6 @@ class Conversation:
         chunks = self.generate.stream(
             [request],
             stop_strings=turn.stop_strings,
-            prefix=self.prefix,
             syntaxes=[syntax],
             output=turn.output,
         )

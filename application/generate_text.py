@@ -15,7 +15,7 @@ from litgpt.domain.generation.request import (
     TokenEvent,
 )
 from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
-from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, PrefixCache, TextDecoder, Tokenizer
+from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, TextDecoder, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
 from litgpt.domain.tool_calls.parser import AnswerParser
@@ -111,7 +111,6 @@ class GenerateText:
         requests: Sequence[GenerationRequest],
         *,
         stop_strings: StopStrings = NO_STOP_STRINGS,
-        prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
         output: OutputFormat | None = None,
     ) -> "CompletionStream":
@@ -123,7 +122,7 @@ class GenerateText:
         """
         syntaxes = syntaxes or [None] * len(requests)
         requests = self.constrain(requests, syntaxes, output)
-        generation = self.generator.generate(requests, prefix=prefix)
+        generation = self.generator.generate(requests)
         answers = _Answers()
         for request, syntax in zip(requests, syntaxes, strict=True):
             answers.add(self._answer(TextRequest(request, stop_strings, syntax, output)))
@@ -149,14 +148,11 @@ class GenerateText:
         requests: Sequence[GenerationRequest],
         *,
         stop_strings: StopStrings = NO_STOP_STRINGS,
-        prefix: PrefixCache | None = None,
         syntaxes: Sequence[AnswerSyntax | None] | None = None,
         output: OutputFormat | None = None,
     ) -> list[Completion]:
         """Return the complete answers, in the order of the requests."""
-        chunks = self.stream(
-            requests, stop_strings=stop_strings, prefix=prefix, syntaxes=syntaxes, output=output
-        )
+        chunks = self.stream(requests, stop_strings=stop_strings, syntaxes=syntaxes, output=output)
         completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
 

@@ -10,11 +10,8 @@ from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
 from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
-from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import checked_requests, count_requests
-from litgpt.domain.generation.cached_tokens import CachedTokens
+from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.ports.generator import PrefixCache
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
 
@@ -49,19 +46,9 @@ class NativeGenerator:
     def open(self) -> Engine:
         return Engine(NativeRunner(self.model, self.random_seed, self.available_memory), self.context)
 
-    def prefix_cache(self) -> CachedTokens:
-        return CachedTokens()
-
-    def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> EngineStream:
+    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
-        if prefix is not None and not isinstance(prefix, CachedTokens):
-            raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
-        if prefix is not None:
-            prefix.take(requests)
-        numbered = ((at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0)
-        return EngineStream(self._engine, numbered, count_requests(requests), prefix)
+        return EngineStream(self._engine, requests)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)

@@ -33,6 +33,7 @@ class NativeRunner:
     random_seed: Callable[[], int]
     available_memory: int | None = None
     page_size: int = PAGE_SIZE
+    shares_pages: bool = True
 
     @property
     def limits(self) -> StepLimits:
@@ -70,7 +71,8 @@ class NativeRunner:
     def new_sequence(self, length: int) -> NativeSequence:
         return self.model.new_sequence(length)
 
-    def fork(self, sequence: NativeSequence, length: int) -> NativeSequence:
+    def fork(self, sequence: NativeSequence, length: int, max_length: int) -> NativeSequence:
+        del max_length  # a sequence grows by pages
         fork = sequence.fork()
         if length < fork.length:
             fork.truncate(length)

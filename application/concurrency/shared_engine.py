@@ -3,11 +3,12 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 
-from litgpt.domain.generation.cached_tokens import CachedTokens
+from litgpt.domain.generation.batching import count_requests
 from litgpt.domain.generation.errors import ModelBusy, NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine, EngineEvent, FailedRequest
@@ -99,19 +100,25 @@ class SharedEngine:
         finally:
             self._release()
 
-    def close(self) -> None:
-        """End all requests and free the KV cache."""
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Compute no step within the block."""
         with self._state:
             while self._is_busy and self._process == os.getpid():
                 self._wait_for_step()
             self._begin()
         try:
+            yield
+        finally:
+            self._release()
+
+    def close(self) -> None:
+        """End all requests and free the KV cache."""
+        with self.exclusive():
             self._read_inbox()
             for index in list(self._owners):
                 self._finish(index)
             self._engine.close()
-        finally:
-            self._release()
 
     def _begin(self) -> None:
         self._is_busy, self._process, self._thread = True, os.getpid(), threading.get_ident()
@@ -144,7 +151,7 @@ class SharedEngine:
         try:
             index = self._engine.add(request)
         except Exception as error:  # noqa: BLE001 - raised in the thread of the request
-            mailbox.events.append(FailedRequest(number, error))
+            mailbox.events.append(FailedRequest(number, error, request.prompt))
             mailbox.unfinished.discard(number)
         else:
             mailbox.indices[number], self._owners[index] = index, (mailbox, number)
@@ -168,42 +175,25 @@ class EngineStream(Iterator[TokenEvent]):
     """Implements the port `Generation`: the events of requests that run in a shared engine.
 
     Args:
-        requests: Numbered requests, which are taken from the iterator as earlier ones finish.
-        num_prompts: The number of prompts of the call, for error messages; None: unknown.
-        prefix: Gets the tokens of the prompt and the answer, if there is one request.
+        requests: Valid requests; an iterator is read as earlier ones finish.
     """
 
-    def __init__(
-        self,
-        engine: SharedEngine,
-        requests: Iterator[tuple[int, GenerationRequest]],
-        num_prompts: int | None,
-        prefix: CachedTokens | None = None,
-    ) -> None:
-        self._engine, self._requests, self._prefix = engine, requests, prefix
-        self._num_prompts = num_prompts
+    def __init__(self, engine: SharedEngine, requests: Iterable[GenerationRequest]) -> None:
+        self._engine, self._num_prompts = engine, count_requests(requests)
+        self._requests: Iterator[tuple[int, GenerationRequest]] = (
+            (at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0
+        )
         # The engine does not reference this object, which ends its requests when it is garbage-collected.
         self._mailbox = _Mailbox()
         self._cancelled: set[int] = set()
         self._last_taken = -1
 
     def __next__(self) -> TokenEvent:
-        mailbox = self._mailbox
-        while True:
-            self._add_requests()
-            self._forget_cancelled()
-            self._engine.wait(mailbox)
-            if not mailbox.events:
-                self.close()
-                raise StopIteration
-            event = mailbox.events.popleft()
-            if isinstance(event, FailedRequest):
-                mailbox.events.appendleft(event)
-                self._fail(event.error)
-            elif event.index not in self._cancelled:
-                if self._prefix is not None:
-                    self._prefix.tokens.append(event.token)
-                return event
+        try:
+            return self._next_event()
+        except BaseException:  # StopIteration or an error: no more tokens follow
+            self.close()
+            raise
 
     def cancel(self, index: int) -> None:
         self._cancelled.add(index)
@@ -215,12 +205,27 @@ class EngineStream(Iterator[TokenEvent]):
             self._engine.cancel(self._mailbox, number)
         self._mailbox.events.clear()
         self._engine.flush()
-        if self._prefix is not None:
-            self._prefix.in_use = False  # available for the next generation
-            self._prefix = None
 
     def __del__(self) -> None:
         self.close()
+
+    def locate_non_finite(self, tokens: Sequence[int]) -> str | None:  # noqa: ARG002 - of subclasses
+        """Return where the first NaN or infinite value of a sequence arises; None: unknown."""
+        return None
+
+    def _next_event(self) -> TokenEvent:
+        mailbox = self._mailbox
+        while True:
+            self._add_requests()
+            self._forget_cancelled()
+            self._engine.wait(mailbox)
+            if not mailbox.events:
+                raise StopIteration
+            event = mailbox.events.popleft()
+            if isinstance(event, FailedRequest):
+                raise self._error([event, *(it for it in mailbox.events if isinstance(it, FailedRequest))])
+            if event.index not in self._cancelled:
+                return event
 
     def _add_requests(self) -> None:
         while len(self._mailbox.unfinished) < self._engine.max_sequences + _MAX_QUEUED:
@@ -228,8 +233,6 @@ class EngineStream(Iterator[TokenEvent]):
             if request is None:
                 return
             self._last_taken = number
-            if self._prefix is not None:
-                self._prefix.tokens = list(request.prompt)
             if number not in self._cancelled:
                 self._engine.add(self._mailbox, number, request)
 
@@ -242,13 +245,11 @@ class EngineStream(Iterator[TokenEvent]):
         if not self._mailbox.events:  # all events of the others have been read
             self._cancelled.difference_update(ended)
 
-    def _fail(self, error: BaseException) -> None:
-        """Raise the error of a request; it names all rows whose logits were not finite in that step."""
-        failed = [event for event in self._mailbox.events if isinstance(event, FailedRequest)]
-        if self._prefix is not None:
-            self._prefix.close()
-        self.close()
+    def _error(self, failed: Sequence[FailedRequest]) -> BaseException:
+        """Return the first error; it names all rows whose logits were not finite in that step."""
+        error = failed[0].error
         if isinstance(error, NonFiniteLogits):
-            rows = sorted(event.index for event in failed if isinstance(event.error, NonFiniteLogits))
-            error = attrs.evolve(error, rows=rows, num_prompts=self._num_prompts)
-        raise error
+            rows = sorted(it.index for it in failed if isinstance(it.error, NonFiniteLogits))
+            where = self.locate_non_finite(failed[0].tokens)
+            error = attrs.evolve(error, rows=rows, num_prompts=self._num_prompts, where=where)
+        return error

@@ -7,42 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from litgpt.application.concurrency.model_lock import ModelLease, ModelLock, this_thread
-from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
-from litgpt.domain.ports import Generation, Generator, PrefixCache
+from litgpt.domain.ports import Generation, Generator
+from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
-
-
-@attrs.define(eq=False)
-class SharedPrefixCache:
-    """The prefix cache of the current generator; empty after the model was placed in another engine.
-
-    Attributes:
-        cache: The cache of a generator of class `made_by`.
-    """
-
-    cache: PrefixCache
-    made_by: type = attrs.field(repr=False)
-
-    __repr__ = brief_repr
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        return self.cache.tokens
-
-    def fork(self) -> "SharedPrefixCache":
-        return SharedPrefixCache(self.cache.fork(), self.made_by)
-
-    def close(self) -> None:
-        self.cache.close()
-
-    def of(self, generator: Generator) -> PrefixCache:
-        """Return the cache, or a new one if another kind of generator made it."""
-        if self.made_by is not type(generator):
-            self.cache.close()
-            self.cache, self.made_by = generator.prefix_cache(), type(generator)
-        return self.cache
 
 
 @attrs.frozen
@@ -65,18 +34,15 @@ class SharedGenerator:
         with self.lock.using():
             return self.current_generator().max_decode_speed()
 
-    def prefix_cache(self) -> PrefixCache:
+    def open(self) -> Engine:
         with self.lock.using():
-            generator = self.current_generator()
-            return SharedPrefixCache(generator.prefix_cache(), type(generator))
+            return self.current_generator().open()
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> Generation:
+    def generate(self, requests: Iterable[GenerationRequest]) -> Generation:
         """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
-            generation = self.start(requests, prefix)
-            return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
+            generation = self.current_generator().generate(requests)
+            return _SharedGeneration(self, generation, self.lock.version, requests)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         """Compute log-probabilities; the lock is held until all of them are computed."""
@@ -86,13 +52,6 @@ class SharedGenerator:
             if self.weights_version() != weights:
                 raise WeightsReplaced
             return scores
-
-    def start(self, requests: Iterable[GenerationRequest], prefix: PrefixCache | None) -> Generation:
-        """Start a generation, while the lock is held."""
-        generator = self.current_generator()
-        if isinstance(prefix, SharedPrefixCache):
-            prefix = prefix.of(generator)
-        return generator.generate(requests, prefix=prefix)
 
 
 class _SharedGeneration(Iterator[TokenEvent]):
@@ -104,11 +63,10 @@ class _SharedGeneration(Iterator[TokenEvent]):
         generation: Generation,
         version: int,
         requests: Iterable[GenerationRequest],
-        prefix: PrefixCache | None,
     ) -> None:
         self._shared, self._version = shared, version
         self._generation: Generation | None = generation
-        self._request = requests, prefix
+        self._requests = requests
         self._cancelled: list[int] = []
         self._lease: ModelLease | None = None
         self._weights: object = None
@@ -161,8 +119,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
             self._weights = self._shared.weights_version()
             if self._generation is not None and self._shared.lock.version != self._version:
                 self._free()
-                requests, prefix = self._request
-                self._generation = self._shared.start(requests, prefix)
+                self._generation = self._shared.current_generator().generate(self._requests)
                 for index in self._cancelled:
                     self._generation.cancel(index)
             abandon = weakref.WeakMethod(self._free)

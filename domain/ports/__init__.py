@@ -2,7 +2,7 @@
 
 from litgpt.domain.ports.constraint_compiler import ConstraintCompiler
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy, PlacedModel
-from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
+from litgpt.domain.ports.generator import Generation, Generator
 from litgpt.domain.ports.model_store import (
     Checkpoint,
     CheckpointInfo,
@@ -27,7 +27,6 @@ __all__ = [
     "ModelToSave",
     "OpenTokenizer",
     "PlacedModel",
-    "PrefixCache",
     "Profiler",
     "TensorSource",
     "TextDecoder",

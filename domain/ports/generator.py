@@ -4,22 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
-
-
-class PrefixCache(Protocol):
-    """The KV cache of an earlier prompt and its answer, which a later prompt may extend."""
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        """The cached token ids; prefill skips the longest common prefix of a prompt with them."""
-        ...
-
-    def fork(self) -> "PrefixCache": ...
-
-    def close(self) -> None:
-        """Free the memory. The cache is empty afterwards and can be reused."""
-        ...
 
 
 class Generation(Iterator[TokenEvent], Protocol):
@@ -53,23 +39,24 @@ class Generator(Protocol):
         """
         ...
 
-    def prefix_cache(self) -> PrefixCache:
-        """Return an empty prefix cache, for prompts that share a prefix, as in a conversation."""
+    def open(self) -> Engine:
+        """Return an engine of its own, for a program that adds requests and computes the steps itself.
+
+        Requests of `generate` run in another engine, which all threads share.
+        """
         ...
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> Generation:
+    def generate(self, requests: Iterable[GenerationRequest]) -> Generation:
         """Generate answers for a batch of prompts of any lengths; batching does not change the answers.
 
-        The first event may take long (prefill). The last event of each request carries a `finish_reason`; a
-        request has at most `max_new_tokens` events, and none if that is 0.
+        Tokens that the prompts have in common with each other or with earlier ones are not computed again;
+        `cached_tokens` of an event counts them. The first event may take long (prefill). The last event of
+        each request carries a `finish_reason`; a request has at most `max_new_tokens` events, and none if
+        that is 0.
 
         Args:
             requests: The prompts and their sampling parameters. An iterator may have any number of
                 them: it is read as earlier requests finish, a few hundred ahead at most.
-            prefix: A prefix cache, for a single request only: the common prefix with `prefix.tokens` is not
-                computed again, and the prompt and the answer are added to it.
 
         Raises:
             PromptTooLong: A prompt fills the context; raised by the call, not by the first event, except for

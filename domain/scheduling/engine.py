@@ -18,10 +18,11 @@ from litgpt.domain.scheduling.sequence import ScheduledSequence
 
 @attrs.frozen
 class FailedRequest:
-    """A request that ended with an error, which concerns no other request."""
+    """A request that ended with an error, which concerns no other request; `tokens` are those so far."""
 
     index: int
     error: BaseException
+    tokens: Sequence[int] = attrs.field(repr=False)
 
 
 EngineEvent = TokenEvent | FailedRequest
@@ -39,7 +40,7 @@ class Engine:
 
     def __init__(self, runner: ModelRunner[Any], context: int) -> None:
         self._runner, self._context = runner, context
-        self.pages = PageTable(runner.num_pages, runner.page_size)
+        self.pages = PageTable(runner.num_pages, runner.page_size, runner.shares_pages)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
         self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes)
         self._sequences: dict[int, ScheduledSequence] = {}
@@ -122,7 +123,7 @@ class Engine:
                 continue
             sequence.num_computed += count
             if sequence.num_computed == sequence.snapshot_length:
-                self._keep_snapshot(sequence)
+                self._keep_prefix(sequence)
             if sequence.num_pending == 0:
                 complete.append((row, sequence))
             row += 1
@@ -152,7 +153,9 @@ class Engine:
         if sequence.parent is None:
             sequence.handle = self._runner.new_sequence(sequence.max_length)
         else:
-            sequence.handle = self._runner.fork(sequence.parent.handle, sequence.fork_length)
+            sequence.handle = self._runner.fork(
+                sequence.parent.handle, sequence.fork_length, sequence.max_length
+            )
             sequence.num_computed = sequence.fork_length
             sequence.num_cached = min(sequence.fork_length, len(sequence.request.prompt))
             sequence.parent = None
@@ -202,34 +205,30 @@ class Engine:
             self._finish(sequence)
 
     def _fail(self, sequence: ScheduledSequence, error: BaseException) -> None:
-        self._events.append(FailedRequest(sequence.index, error))
+        self._events.append(FailedRequest(sequence.index, error, sequence.tokens))
         self._finish(sequence, keeps_prefix=False)
 
     def _finish(self, sequence: ScheduledSequence, *, keeps_prefix: bool = True) -> None:
         """Remove a request; its KV cache is kept as a cached prefix or freed."""
-        length = sequence.num_computed
-        if keeps_prefix and length >= MIN_SHARED and sequence.handle is not None and self._caches(sequence):
-            pages = self.pages.fork(sequence.pages, length)
-            prefix = CachedPrefix(sequence.tokens[:length], sequence.handle, pages, sequence.sharing_key)
-            sequence.handle = None
-            self.scheduler.finish(sequence)
-            self.prefixes.keep(prefix)
-        else:
-            self.scheduler.finish(sequence)
-            self._release(sequence)
+        if keeps_prefix and sequence.num_computed >= MIN_SHARED:
+            self._keep_prefix(sequence)
+        self.scheduler.finish(sequence)
+        self._release(sequence)
         del self._sequences[sequence.index]  # last, so that `restart` finds what an interrupt has left
         self._release_evicted()
 
-    def _keep_snapshot(self, sequence: ScheduledSequence) -> None:
-        if self._caches(sequence):
-            length = sequence.num_computed
-            handle = self._runner.fork(sequence.handle, length)
-            pages = self.pages.fork(sequence.pages, length)
-            self.prefixes.keep(CachedPrefix(sequence.tokens[:length], handle, pages, sequence.sharing_key))
-            self._release_evicted()
-
-    def _caches(self, sequence: ScheduledSequence) -> bool:
-        return self.prefixes.max_pages > 0 and sequence.sharing_key is not None
+    def _keep_prefix(self, sequence: ScheduledSequence) -> None:
+        """Keep a copy of the computed tokens as a cached prefix, if there is memory for it."""
+        if self.prefixes.max_pages == 0 or sequence.sharing_key is None:
+            return
+        length = sequence.num_computed
+        try:
+            handle = self._runner.fork(sequence.handle, length, sequence.max_length)
+        except InsufficientSpace:
+            return
+        pages = self.pages.fork(sequence.pages, length)
+        self.prefixes.keep(CachedPrefix(sequence.tokens[:length], handle, pages, sequence.sharing_key))
+        self._release_evicted()
 
     def _reduce(self, error: InsufficientSpace) -> None:
         """Use less memory after an allocation has failed: no cached prefixes, and fewer sequences."""

@@ -26,6 +26,11 @@ class ModelRunner(Protocol[LogitsT]):
     def page_size(self) -> int: ...
 
     @property
+    def shares_pages(self) -> bool:
+        """Whether `fork` shares the pages of the other sequence; otherwise it copies."""
+        ...
+
+    @property
     def max_cached_pages(self) -> int:
         """The pages of cached prefixes; 0: `fork` is not supported."""
         ...
@@ -49,8 +54,8 @@ class ModelRunner(Protocol[LogitsT]):
         """Return an empty sequence of at most `length` tokens."""
         ...
 
-    def fork(self, sequence: Any, length: int) -> Any:
-        """Return a sequence of the first `length` tokens of another."""
+    def fork(self, sequence: Any, length: int, max_length: int) -> Any:
+        """Return a sequence of the first `length` tokens of another, which may have `max_length`."""
         ...
 
     def step(

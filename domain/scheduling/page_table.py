@@ -23,10 +23,12 @@ class PageTable:
     Attributes:
         capacity: The number of pages; a single sequence may exceed it.
         page_size: The KV cache entries of a page.
+        can_share: Whether a fork shares pages; otherwise its KV cache is a copy.
     """
 
     capacity: int
     page_size: int
+    can_share: bool = True
     _references: dict[int, int] = attrs.field(factory=dict, init=False, repr=False)
     _next: int = attrs.field(default=0, init=False, repr=False)
 
@@ -65,7 +67,11 @@ class PageTable:
         pages.length = length
 
     def fork(self, pages: Pages, length: int) -> Pages:
-        """Return a sequence of the first `length` entries, which shares the pages."""
+        """Return a sequence of the first `length` entries, which shares the pages if that is possible."""
+        if not self.can_share:
+            copy = Pages()
+            self.grow(copy, length)
+            return copy
         shared = pages.numbers[: self.count(length)]
         for number in shared:
             self._references[number] += 1

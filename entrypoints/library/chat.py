@@ -1,4 +1,4 @@
-"""`Chat`: a conversation with a prefix cache, created by `LLM.chat`."""
+"""`Chat`: a conversation, created by `LLM.chat`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -238,8 +238,7 @@ class Chat:
         return target
 
     def close(self) -> None:
-        """Free the KV cache; the messages are kept."""
-        self._conversation.close()
+        """End the conversation. The engine frees its KV cache when the memory is needed."""
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ import torch
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
-from litgpt.adapters.pytorch.generation import generator as module
+from litgpt.adapters.pytorch.generation import model_runner
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.distribution.placement import Placement
@@ -14,13 +14,14 @@ from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.progress import null_reporter
+from litgpt.domain.scheduling.scheduler import StepLimits
 from tests.adapters.tiny_models import tiny_folder
 
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> GPT:
     """Return a network with a batch size of four prompts."""
-    monkeypatch.setattr(module, "MAX_SEQUENCES", 4)
+    monkeypatch.setattr(model_runner, "_LIMITS", StepLimits(max_sequences=4, max_draft_tokens=0))
     return load("llama")
 
 

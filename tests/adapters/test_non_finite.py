@@ -63,16 +63,9 @@ def test_the_prompts_of_a_batch_are_named_and_hooks_are_gone(model: GPT) -> None
 def test_a_kept_cache_forgets_keys_that_are_not_finite(model: GPT) -> None:
     weight = model.get_parameter("transformer.wte.weight")
     weight.data[9] = torch.nan
-    generator = TorchGenerator(model)
-    prefix = generator.prefix_cache()
+    generator, prompt = TorchGenerator(model), [5] * 40
     with pytest.raises(NonFiniteLogits):
-        list(
-            generator.generate(
-                [request(prompt=(5, 9), sampling_params=SamplingParams(seed=0))], prefix=prefix
-            )
-        )
+        list(generator.generate([request(prompt=[*prompt, 9], sampling_params=SamplingParams(seed=0))]))
     weight.data[9] = 0.1
-    events = list(
-        generator.generate([request(prompt=(5, 9, 7), sampling_params=SamplingParams(seed=0))], prefix=prefix)
-    )
-    assert len(events) == 4
+    again = request(prompt=[*prompt, 9, 7], sampling_params=SamplingParams(seed=0))
+    assert [event.cached_tokens for event in generator.generate([again])] == [0] * 4

@@ -14,7 +14,6 @@ from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import LLAMA, parse_config
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
-from litgpt.domain.ports import PrefixCache
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
 from litgpt.testing import MemoryCheckpoint
@@ -72,16 +71,18 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
     llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true", engine="torch")
     generator = llm._generator()
-    prefix = generator.prefix_cache()
 
-    def ask(prompt: list[int], cache: PrefixCache | None) -> list[int]:
+    def ask(prompt: list[int], *, cache_prompt: bool = True) -> list[int]:
         request = GenerationRequest(
-            prompt=prompt, max_new_tokens=4, sampling_params=SamplingParams(temperature=0)
+            prompt=prompt,
+            max_new_tokens=4,
+            sampling_params=SamplingParams(temperature=0),
+            cache_prompt=cache_prompt,
         )
-        return [event.token for event in generator.generate([request], prefix=cache)]
+        return [event.token for event in generator.generate([request])]
 
-    ids = list(range(5, 30))
-    ask(ids, prefix)
+    ids = list(range(5, 45))
+    ask(ids)
     assert llm.model is not None
     with monkeypatch.context() as patch:
 
@@ -90,5 +91,5 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
 
         patch.setattr(list(llm.model.transformer["h"].children())[-1], "forward", fails)
         with pytest.raises(RuntimeError, match="not enough memory"):
-            ask([*ids, 40, 41], prefix)
-    assert ask([*ids, 42, 43], prefix) == ask([*ids, 42, 43], None)
+            ask([*ids, 40, 41])
+    assert ask([*ids, 42, 43]) == ask([*ids, 42, 43], cache_prompt=False)

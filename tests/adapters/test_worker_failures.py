@@ -27,7 +27,6 @@ from litgpt.domain.errors import InvalidArgument, LitGPTError, UnsupportedOperat
 from litgpt.domain.generation.errors import WorkerFailed
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
-from litgpt.domain.ports import PrefixCache
 from tests.adapters.test_workers import gone, one_device, over, workers
 
 OPTIONS: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
@@ -95,15 +94,15 @@ def test_a_workers_error_within_a_step_names_its_rank_and_the_ranks_continue(
 
 
 def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(llm: LLM, prompt: list[int], prefix: PrefixCache | None) -> list[int]:
+    def ask(llm: LLM, prompt: list[int]) -> list[int]:
         request = GenerationRequest(
             prompt=prompt, max_new_tokens=4, sampling_params=SamplingParams(temperature=0)
         )
-        return [event.token for event in llm._generator().generate([request], prefix=prefix)]
+        return [event.token for event in llm._generator().generate([request])]
 
     assert pool.model is not None
-    first, prefix = list(range(5, 30)), pool._generator().prefix_cache()
-    ask(pool, first, prefix)
+    first = list(range(5, 45))
+    ask(pool, first)
     with monkeypatch.context() as patch:
 
         def fails(*_: object) -> None:
@@ -111,8 +110,8 @@ def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pyt
 
         patch.setattr(list(pool.model.transformer["h"].children())[1], "forward", fails)
         with pytest.raises(UnsupportedOperation, match="not enough memory"):
-            ask(pool, [*first, 40], prefix)
-    assert ask(pool, [*first, 41], prefix) == ask(one_device(), [*first, 41], None)
+            ask(pool, [*first, 40])
+    assert ask(pool, [*first, 41]) == ask(one_device(), [*first, 41])
 
 
 def test_a_failed_cache_allocation_on_rank_0_allocates_nothing_on_other_ranks(

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,17 +20,17 @@ from litgpt import LLM
 from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import lazy_gather
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
-from litgpt.adapters.pytorch.generation import generator
+from litgpt.adapters.pytorch.generation import model_runner
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.container import container
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
-from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.model import ParameterSpec
-from litgpt.domain.ports import PrefixCache
 from litgpt.domain.progress import Notice, Progress
+from litgpt.domain.scheduling.scheduler import StepLimits
 from tests.adapters.tiny_models import tiny_folder
 
 LONG = 120.0
@@ -107,31 +108,35 @@ def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
 
 
 def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None:
-    def talk(llm: LLM) -> list[list[int]]:
-        port, results = llm._generator(), []  # the port that a chat is built on
-        prefix = port.prefix_cache()
+    def talk(llm: LLM) -> tuple[list[list[int]], list[int]]:
+        port, results, reused = llm._generator(), list[list[int]](), list[int]()
 
-        def ask(prompt: list[int], cache: PrefixCache) -> None:
-            request = GenerationRequest(
-                prompt=prompt, max_new_tokens=6, sampling_params=SamplingParams(temperature=0)
-            )
-            results.append([event.token for event in port.generate([request], prefix=cache)])
+        def ask(*prompts: list[int]) -> None:
+            requests = [
+                GenerationRequest(
+                    prompt=prompt, max_new_tokens=6, sampling_params=SamplingParams(temperature=0)
+                )
+                for prompt in prompts
+            ]
+            answers: list[list[int]] = [[] for _ in prompts]
+            for event in port.generate(requests):
+                answers[event.index].append(event.token)
+                reused.extend([event.cached_tokens] if event.finish_reason is not None else [])
+            results.extend(answers)
 
-        first = list(range(5, 40))
-        ask(first, prefix)
-        branch = prefix.fork()
-        ask([*first, *results[0], 7, 8, 9], prefix)
-        ask([*first, 50, 51], branch)
-        ask([*first[:20], 60], prefix)
-        for value in (prefix, branch):
-            value.close()
-        return results
+        first = list(range(5, 45))
+        ask(first)
+        ask([*first, *results[0], 7, 8, 9])
+        ask([*first, 50, 51], [*first[:35], 60], [*first, 50, 52, 53])
+        return results, sorted(reused)
 
-    assert talk(pool) == talk(one_device())
+    results, reused = talk(pool)
+    assert results == talk(one_device())[0]
+    assert reused == [0, 35, 40, 41, 45]
 
 
 def test_waiting_prompts_join_the_batch_at_every_rank(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "MAX_SEQUENCES", 3)
+    monkeypatch.setattr(model_runner, "_LIMITS", StepLimits(max_sequences=3, max_draft_tokens=0))
     requests = [
         GenerationRequest(
             prompt=range(5, 8 + 7 * at % 30),
@@ -142,7 +147,12 @@ def test_waiting_prompts_join_the_batch_at_every_rank(pool: LLM, monkeypatch: py
     ]
 
     def answers(llm: LLM) -> list[tuple[int, int]]:
-        return [(event.index, event.token) for event in llm._generator().generate(requests)]
+        engine, results = llm._generator().open(), list[tuple[int, int]]()
+        for request in requests:
+            engine.add(request)
+        while engine.has_unfinished:
+            results += [(it.index, it.token) for it in engine.step() if isinstance(it, TokenEvent)]
+        return results
 
     alone = one_device()
     alone.distribute(accelerator="cpu", precision="32-true", engine="torch")
@@ -150,9 +160,11 @@ def test_waiting_prompts_join_the_batch_at_every_rank(pool: LLM, monkeypatch: py
     joined: list[int] = []
     join = KVCache.join
 
-    def recorded(cache: KVCache, source: KVCache, source_rows: Sequence[int], rows: Sequence[int]) -> None:
+    def recorded(
+        cache: KVCache, source: KVCache, source_rows: Sequence[int], rows: Sequence[int], **end: Any
+    ) -> None:
         joined.extend(rows)
-        join(cache, source, source_rows, rows)
+        join(cache, source, source_rows, rows, **end)
 
     monkeypatch.setattr(KVCache, "join", recorded)
     assert answers(pool) == expected
@@ -346,6 +358,7 @@ def test_saving_quantized_ranks_is_an_error_with_the_remedy(tmp_path: Path) -> N
 SCRIPT = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from litgpt import LLM
 with Path({count!r}).open("a") as file:
     file.write("run\\n")

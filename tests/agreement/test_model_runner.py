@@ -11,6 +11,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.model_runner import TorchModelRunner
 from litgpt.adapters.pytorch.generation.running_batch import TorchSequence
+from litgpt.adapters.pytorch.generation.sequence_batches import SequenceBatches
 from litgpt.adapters.pytorch.model.gpt import GPT
 from tests.adapters.tiny_models import VOCAB_SIZE
 from tests.agreement.models import VARIANTS, WINDOW, pair
@@ -61,22 +62,29 @@ class Scheduler:
     """Gives the sequences of a runner random tokens and compares their logits."""
 
     model: GPT
-    runner: TorchModelRunner
+    runner: SequenceBatches
     random: torch.Generator = attrs.field(factory=lambda: torch.Generator().manual_seed(0))
     slots: list[Answer | None] = attrs.field(factory=lambda: [None] * SLOTS)
 
     def step(self, counts: list[int], *, compare: bool = True) -> None:
-        """Append so many tokens to each sequence; at -1, or beyond its end, the sequence is released."""
+        """Append so many tokens to each sequence.
+
+        At -1, or beyond its end, the sequence is released; at -2, it becomes a copy of the next one, or of
+        the beginning of that one.
+        """
         batch: list[tuple[Answer, list[int]]] = []
         for slot, count in enumerate(counts):
+            if count == -2 and (other := self.slots[(slot + 1) % SLOTS]) is not None:
+                self.fork(slot, other)
+        for slot, count in enumerate(counts):
             answer = self.slots[slot]
-            if answer is not None and (count < 0 or len(answer.ids) + count > answer.max_length):
+            if answer is not None and (count == -1 or len(answer.ids) + count > answer.max_length):
                 self.runner.release(answer.sequence)
                 self.slots[slot] = answer = None
             if count > 0:
                 if answer is None:
                     length = MAX_LENGTH - slot
-                    answer = self.slots[slot] = Answer(self.runner.new_sequence(length), length)
+                    answer = self.slots[slot] = Answer(TorchSequence(length), length)
                 ids = torch.randint(VOCAB_SIZE, (count,), generator=self.random).tolist()
                 answer.ids += ids
                 batch.append((answer, ids))
@@ -91,9 +99,21 @@ class Scheduler:
             # Matrix products of other sizes round differently, in one row of other chunks by up to 1e-5.
             assert (row - expected).abs().max() <= 3e-5 * max(1.0, float(expected.abs().max()))
 
+    def fork(self, slot: int, other: Answer) -> None:
+        length = len(other.ids)
+        if TorchModelRunner(self.model, capacity=0).can_truncate:
+            length = int(torch.randint(1, length + 1, (), generator=self.random))
+            if slot % 2 and length < len(other.ids):
+                self.runner.truncate(other.sequence, length)
+                del other.ids[length:]
+        sequence = self.runner.fork(other.sequence, length, other.max_length)
+        if (replaced := self.slots[slot]) is not None:
+            self.runner.release(replaced.sequence)
+        self.slots[slot] = Answer(sequence, other.max_length, other.ids[:length])
+
 
 # Mostly decoding, as in a server: one token for each sequence that has one.
-COUNTS = st.one_of(st.just(1), st.just(1), st.just(1), st.integers(-1, 3), st.integers(2, 3 * WINDOW))
+COUNTS = st.one_of(st.just(1), st.just(1), st.just(1), st.integers(-2, 3), st.integers(2, 3 * WINDOW))
 SCHEDULES = st.lists(st.lists(COUNTS, min_size=SLOTS, max_size=SLOTS), min_size=1, max_size=20)
 
 
@@ -103,14 +123,14 @@ SCHEDULES = st.lists(st.lists(COUNTS, min_size=SLOTS, max_size=SLOTS), min_size=
 def test_sequences_join_and_leave_with_the_logits_that_they_get_alone(
     model: GPT, schedule: list[list[int]], *, fixed: bool
 ) -> None:
-    scheduler = Scheduler(model, TorchModelRunner(model, MAX_LENGTH if fixed else None))
+    scheduler = Scheduler(model, SequenceBatches(model, MAX_LENGTH if fixed else None))
     for counts in schedule:
         scheduler.step(counts)
 
 
 @torch.inference_mode()
 def test_a_batch_whose_sequences_are_replaced_for_long_does_not_grow(model: GPT) -> None:
-    runner = TorchModelRunner(model)
+    runner = SequenceBatches(model)
     scheduler = Scheduler(model, runner)
     sizes = []
     for step in range(10 * MAX_LENGTH):
@@ -122,9 +142,9 @@ def test_a_batch_whose_sequences_are_replaced_for_long_does_not_grow(model: GPT)
                 scheduler.slots[slot] = None
             counts[slot] = 3
         scheduler.step(counts, compare=step % 40 == 39)
-        sizes.append(sum(part.cache.nbytes for part in runner._batches))
+        sizes.append(sum(part.cache.nbytes for part in runner.batches))
     assert max(sizes[MAX_LENGTH:]) <= 2 * max(sizes[:MAX_LENGTH])
     for answer in scheduler.slots:
         assert answer is not None
         runner.release(answer.sequence)
-    assert runner._batches == []
+    assert runner.batches == []

@@ -23,7 +23,7 @@ def talk(
 ) -> tuple[Conversation, ScriptedGenerator]:
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
     generate = GenerateText(tokenizer, generator)
-    return Conversation(RenderPrompt(tokenizer, None), generate, generator.prefix_cache()), generator
+    return Conversation(RenderPrompt(tokenizer, None), generate), generator
 
 
 def say(conversation: Conversation, text: str, *, stop: tuple[str, ...] = ()) -> str:
@@ -44,11 +44,11 @@ def test_both_sides_are_remembered() -> None:
 
 def test_earlier_turns_are_not_prefilled_again() -> None:
     conversation, generator = talk()
-    say(conversation, "one?")
-    say(conversation, "two?")
-    first = len(generator.requests[0].prompt)
+    say(conversation, "This is the first question, isn't it?")
+    turn = TurnOptions(conversation.renderer, request)
+    (completion,) = [it.completion for it in conversation.send("two?", turn) if it.completion]
     # All of the first turn but its last token, which the model never looked back at.
-    assert generator.reused == [0, first + len(b"yes")]
+    assert completion.cached_tokens == len(generator.requests[0].prompt) + len(b"yes")
 
 
 def test_an_answer_that_was_cut_is_remembered_as_it_was_shown() -> None:

@@ -18,7 +18,6 @@ from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.errors import AllTokensExcluded
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
-from litgpt.domain.ports import PrefixCache
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor, ScriptedGenerator, open_byte_tokenizer
@@ -193,12 +192,9 @@ class EngineGenerator(ScriptedGenerator):
     script: Any = b""
     runner: ScriptedRunner = attrs.field(factory=ScriptedRunner)
 
-    def generate(  # type: ignore[override]
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> EngineStream:
-        assert prefix is None
-        numbered = enumerate(checked_requests(requests, self.context, 300))
-        return EngineStream(SharedEngine(Engine(self.runner, self.context)), numbered, None)
+    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+        requests = checked_requests(requests, self.context, 300)
+        return EngineStream(SharedEngine(Engine(self.runner, self.context)), requests)
 
 
 @attrs.define

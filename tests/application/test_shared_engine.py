@@ -46,7 +46,7 @@ def request(seed: int, count: int = 12) -> GenerationRequest:
 
 
 def stream(engine: SharedEngine, *requests: GenerationRequest) -> EngineStream:
-    return EngineStream(engine, iter(enumerate(requests)), len(requests))
+    return EngineStream(engine, requests)
 
 
 def answer(engine: SharedEngine, it: GenerationRequest) -> list[int]:
@@ -100,14 +100,14 @@ def test_a_stream_that_is_not_read_holds_up_no_other() -> None:
 def test_requests_are_taken_as_earlier_ones_finish() -> None:
     taken = 0
 
-    def requests() -> Iterator[tuple[int, GenerationRequest]]:
+    def requests() -> Iterator[GenerationRequest]:
         nonlocal taken
         for number in range(10_000):
             taken += 1
-            yield number, request(number, 2)
+            yield request(number, 2)
 
     engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
-    events = EngineStream(engine, requests(), 10_000)
+    events = EngineStream(engine, requests())
     for _ in range(100):
         next(events)
     assert taken < 300
@@ -185,7 +185,7 @@ def test_a_forked_process_does_not_wait_for_a_step_of_its_parent() -> None:
 
 def test_a_long_stream_forgets_the_requests_that_were_cancelled() -> None:
     engine = SharedEngine(Engine(ScriptedRunner(max_cached_pages=0), CONTEXT))
-    events = EngineStream(engine, enumerate(request(seed, 5) for seed in range(1000)), None)
+    events = EngineStream(engine, (request(seed, 5) for seed in range(1000)))
     seen: set[int] = set()
     for event in events:
         assert event.index not in seen

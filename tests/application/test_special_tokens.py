@@ -54,9 +54,7 @@ def test_special_tokens_in_examples_are_parsed_on_request() -> None:
 
 def test_the_conversation_treats_both_sides_as_text() -> None:
     generator = ScriptedGenerator((*b"yes <|end|>", END), 1000)
-    conversation = Conversation(
-        RenderPrompt(BYTES, None), GenerateText(BYTES, generator), generator.prefix_cache()
-    )
+    conversation = Conversation(RenderPrompt(BYTES, None), GenerateText(BYTES, generator))
     for text in ("one<|end|>", "two<|assistant|>"):
         turn = TurnOptions(
             conversation.renderer,

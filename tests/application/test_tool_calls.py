@@ -51,7 +51,7 @@ class Talk:
             max_tool_rounds=max_tool_rounds,
         )
         generate = GenerateText(self.tokenizer, self.generator)
-        self.conversation = Conversation(self.renderer, generate, self.generator.prefix_cache())
+        self.conversation = Conversation(self.renderer, generate)
 
     def _request(self, ids: list[int]) -> GenerationRequest:
         self.generator.script = [*self.answers.pop(0), END]

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+import attrs
 import pytest
 
 from litgpt.domain.errors import InvalidArgument, PromptTooLong, TextTooLong
@@ -166,78 +167,51 @@ class GeneratorContract:
         assert [list(event.top_logprobs or ()) for event in answers[0]] == [[at] for at in tokens(answers[0])]
         assert all(event.top_logprobs is None for event in answers[1])
 
-    def test_a_prefix_cache_changes_no_answer(self, generator: Generator) -> None:
-        cache = generator.prefix_cache()
-        ids = [5, 6, 7, 8]
-        for addition in ([9], [10, 11], [12, 13, 14]):
-            ids = [*ids, *addition]
-            request = GenerationRequest(prompt=ids, max_new_tokens=6, sampling_params=GREEDY)
-            answer = tokens(generator.generate([request], prefix=cache))
-            assert answer == self.answer(generator, ids)
-            # The last token was never an input of the model, so it may be missing from the cache.
-            assert list(cache.tokens)[: len(ids) + 5] == [*ids, *answer[:-1]]
-            ids = [*ids, *answer]
-
-    def test_a_prefix_that_parts_from_the_prompt_is_used_as_far_as_it_goes(
-        self, generator: Generator
-    ) -> None:
-        cache = generator.prefix_cache()
-        list(generator.generate([GenerationRequest(prompt=[5, 6, 7, 8, 9], max_new_tokens=4)], prefix=cache))
-        for prompt in ([5, 6, 7, 30, 31], [5, 6], [40, 41, 42]):
+    def test_a_common_prefix_is_computed_once_and_changes_no_answer(self, generator: Generator) -> None:
+        first = [10 + at % 7 for at in range(36)]
+        answer = self.answer(generator, first)
+        for prompt in ([*first, *answer, 9, 8], [*first, 40, 41], [*first[:33], 50]):
             request = GenerationRequest(prompt=prompt, max_new_tokens=6, sampling_params=GREEDY)
-            assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, prompt)
+            alone = list(generator.generate([attrs.evolve(request, cache_prompt=False)]))
+            events = list(generator.generate([request]))
+            assert tokens(events) == tokens(alone)
+            assert {event.cached_tokens for event in alone} == {0}
+            assert min(event.cached_tokens for event in events) >= 32
 
-    def test_a_forked_prefix_is_independent(self, generator: Generator) -> None:
-        cache = generator.prefix_cache()
-        list(generator.generate([GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)], prefix=cache))
-        before = list(cache.tokens)
-        fork = cache.fork()
-        request = GenerationRequest(prompt=[5, 6, 9, 9], max_new_tokens=6, sampling_params=GREEDY)
-        assert tokens(generator.generate([request], prefix=fork)) == self.answer(generator, [5, 6, 9, 9])
-        assert list(cache.tokens) == before
-        cache.close()
-        assert list(cache.tokens) == []
+    def test_prompts_of_one_call_share_their_common_prefix(self, generator: Generator) -> None:
+        shared = [20 + at % 5 for at in range(40)]
+        requests = [
+            GenerationRequest(prompt=[*shared, 1 + at], max_new_tokens=6, sampling_params=GREEDY)
+            for at in range(5)
+        ]
+        answers = by_answer(generator.generate(requests))
+        assert sum(answers[at][0].cached_tokens >= 40 for at in range(5)) == 4
+        for at, request in enumerate(requests):
+            assert tokens(answers[at]) == self.answer(generator, request.prompt)
 
-    def test_a_prefix_cache_serves_one_answer_at_a_time(self, generator: Generator) -> None:
-        cache = generator.prefix_cache()
-        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
-        with pytest.raises(InvalidArgument, match="prefix"):
-            generator.generate([request, request], prefix=cache)
-        first = generator.generate([request], prefix=cache)
-        with pytest.raises(InvalidArgument, match="another generation"):
-            generator.generate([request], prefix=cache)
-        next(first)
-        first.close()
-        assert len(list(generator.generate([request], prefix=cache))) == 4
-
-    def test_an_answer_that_is_dropped_before_it_began_leaves_its_prefix_cache_free(
-        self, generator: Generator
-    ) -> None:
-        cache = generator.prefix_cache()
-        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
-        dropped = generator.generate([request], prefix=cache)
-        del dropped
-        assert len(list(generator.generate([request], prefix=cache))) == 4
-
-    def test_a_finished_answer_releases_its_prefix_cache_while_still_referenced(
-        self, generator: Generator
-    ) -> None:
-        cache = generator.prefix_cache()
-        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
-        finished = generator.generate([request], prefix=cache)
-        assert len(list(finished)) == 4
-        assert len(list(generator.generate([request], prefix=cache))) == 4
-
-    def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:
-        cache = generator.prefix_cache()
-        generation = generator.generate(
-            [GenerationRequest(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache
-        )
-        next(generation)
-        next(generation)
-        generation.close()
-        request = GenerationRequest(prompt=[5, 6, 7, 8], max_new_tokens=6, sampling_params=GREEDY)
-        assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, [5, 6, 7, 8])
+    def test_an_opened_engine_runs_requests_that_join_and_leave(self, generator: Generator) -> None:
+        engine = generator.open()
+        answers: dict[int, list[int]] = defaultdict(list)
+        added: dict[int, Sequence[int]] = {}
+        cancelled = -1
+        waiting = list(PROMPTS)
+        while waiting or engine.has_unfinished:
+            if waiting:
+                prompt = waiting.pop()
+                request = GenerationRequest(prompt=prompt, max_new_tokens=6, sampling_params=GREEDY)
+                added[engine.add(request)] = prompt
+            if len(waiting) == 1:
+                cancelled = min(added)
+                engine.cancel(cancelled)
+            for event in engine.step():
+                assert isinstance(event, TokenEvent)
+                answers[event.index].append(event.token)
+        assert len(answers[cancelled]) < 6
+        assert {index: answers[index] for index in added if index != cancelled} == {
+            index: self.answer(generator, prompt) for index, prompt in added.items() if index != cancelled
+        }
+        engine.close()
+        assert engine.pages.num_used == 0
 
     def test_scores_are_those_of_an_answer(self, generator: Generator) -> None:
         request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=6, sampling_params=GREEDY, logprobs=True)

@@ -41,6 +41,7 @@ class ScriptedRunner:
     page_size: int = 4
     max_cached_pages: int = 100
     can_truncate: bool = True
+    shares_pages: bool = True
     limits: StepLimits = attrs.field(
         factory=lambda: StepLimits(max_sequences=8, prefill_tokens=64, shared_step_tokens=4)
     )
@@ -65,8 +66,9 @@ class ScriptedRunner:
         del length
         return self._open([])
 
-    def fork(self, sequence: ScriptedSequence, length: int) -> ScriptedSequence:
+    def fork(self, sequence: ScriptedSequence, length: int, max_length: int) -> ScriptedSequence:
         assert not sequence.is_released
+        assert max_length >= length
         assert 0 < length <= len(sequence.tokens)
         assert self.can_truncate or length == len(sequence.tokens)
         return self._open(sequence.tokens[:length])

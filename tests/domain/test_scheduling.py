@@ -75,6 +75,7 @@ actions = st.lists(
     num_pages=st.integers(1, 60),
     cached=st.integers(0, 40),
     can_truncate=st.booleans(),
+    shares_pages=st.booleans(),
     failures=st.sets(st.integers(1, 30), max_size=2),
 )
 def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C901 - a loop over actions
@@ -84,8 +85,11 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
     failures: set[int],
     *,
     can_truncate: bool,
+    shares_pages: bool,
 ) -> None:
-    runner = ScriptedRunner(num_pages, 4, cached, can_truncate=can_truncate, failures=failures)
+    runner = ScriptedRunner(
+        num_pages, 4, cached, can_truncate=can_truncate, shares_pages=shares_pages, failures=failures
+    )
     engine = Engine(runner, CONTEXT)
     added: dict[int, GenerationRequest] = {}
     answers: dict[int, list[TokenEvent]] = defaultdict(list)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.concurrency.shared_engine import EngineStream
 from litgpt.application.generate_text import GenerateText
 from litgpt.application.render_prompt import RenderPrompt
 from litgpt.chat import Chat
@@ -18,8 +19,7 @@ from litgpt.cli.repl.session import Session
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
-from litgpt.domain.ports import PrefixCache
-from litgpt.testing import ByteTokenizer, ScriptedGeneration, ScriptedGenerator
+from litgpt.testing import ByteTokenizer, ScriptedGenerator
 from litgpt.testing.tokenizers import END, USER
 
 SHORT = (*b"# Llamas\nThey eat **grass** and `hay`.\n- not *meat*", END)
@@ -42,16 +42,14 @@ class NoAdapters:
 class TwoAnswers(ScriptedGenerator):
     """Answers a message with "long" in it slowly and without an end."""
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> ScriptedGeneration:
+    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
         """Answer one prompt."""
         requests = list(requests)
         prompt = list(requests[0].prompt)
         last = prompt[len(prompt) - prompt[::-1].index(USER) :]
         is_long = b"long" in bytes(value for value in last if value < 256)
         self.script = Slowly() if is_long else SHORT
-        return super().generate(requests, prefix=prefix)
+        return super().generate(requests)
 
 
 class Slowly(Sequence[int]):
@@ -71,7 +69,6 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
     talk = Conversation(
         RenderPrompt(tokenizer, None),
         GenerateText(tokenizer, generator),
-        generator.prefix_cache(),
         list(messages),
     )
     options: dict[str, Any] = {

@@ -35,9 +35,7 @@ def begin(
 ) -> Chat:
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
     messages = [Message("system", sys_prompt)] if sys_prompt else list(messages)
-    talk = Conversation(
-        RenderPrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), messages
-    )
+    talk = Conversation(RenderPrompt(tokenizer, None), GenerateText(tokenizer, generator), messages)
     turn = TurnOptions(
         talk.renderer, lambda ids: GenerationRequest(prompt=ids, stop_token_ids=frozenset({END}))
     )

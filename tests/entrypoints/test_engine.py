@@ -10,6 +10,7 @@ import pytest
 
 from litgpt import LLM
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.request import GenerationRequest
 from tests.architecture.repository import ROOT
 
 GUIDE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
@@ -83,32 +84,33 @@ def test_a_task_that_is_cancelled_in_prefill_ends_its_request(native: LLM) -> No
     assert not native._placed.generator()._engine._engine.has_unfinished  # type: ignore[union-attr]
 
 
-def test_a_conversation_and_answers_to_one_prompt_reuse_the_cache(native: LLM) -> None:
+def test_a_conversation_and_answers_to_one_prompt_reuse_the_cache(llm: LLM) -> None:
     text = "Here is a list of facts: " + ", ".join(f"{number} is a number" for number in range(30)) + "."
-    first, second = native.complete(text, **OPTIONS), native.complete(text + " Why?", **OPTIONS)
+    first, second = llm.complete(text, **OPTIONS), llm.complete(text + " Why?", **OPTIONS)
     assert second.cached_tokens > 0.8 * first.prompt_tokens
-    several = native.complete(text + " Really?", n=3, seed=1, max_new_tokens=4)
+    several = llm.complete(text + " Really?", n=3, seed=1, max_new_tokens=4)
     assert [it.cached_tokens >= it.prompt_tokens - 1 for it in several] == [False, True, True]
-    with native.chat() as chat:
+    with llm.chat() as chat:
         chat.complete(text, **OPTIONS)
         assert chat.complete("Go on.", **OPTIONS).cached_tokens > first.prompt_tokens
 
 
-def test_a_failure_of_one_request_ends_no_other(native: LLM) -> None:
-    expected = native.generate(QUESTIONS[0], **OPTIONS)
+def test_a_failure_of_one_request_ends_no_other(llm: LLM) -> None:
+    expected = llm.generate(QUESTIONS[0], **OPTIONS)
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    stream = native.generate(QUESTIONS[0], stream=True, **OPTIONS)
+    stream = llm.generate(QUESTIONS[0], stream=True, **OPTIONS)
     pieces = [next(stream)]
     with pytest.raises(ZeroDivisionError):
-        native.generate(QUESTIONS[1], logits_processor=fail, **OPTIONS)
+        llm.generate(QUESTIONS[1], logits_processor=fail, **OPTIONS)
     assert "".join([*pieces, *stream]) == expected
 
 
 def test_the_examples_of_the_guide_run(llm: LLM, capsys: pytest.CaptureFixture[str]) -> None:
-    scope: dict[str, Any] = {"llm": llm, "questions": QUESTIONS[:3]}
+    request = GenerationRequest(prompt=[1, 2, 3], max_new_tokens=3)
+    scope = {"llm": llm, "questions": QUESTIONS[:3], "generator": llm._generator(), "request": request}
     for example in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
         exec(example, scope)  # noqa: S102 - of this repository
     assert len(scope["answers"]) == 3

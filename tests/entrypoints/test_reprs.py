@@ -100,7 +100,7 @@ def test_a_busy_chat_and_what_it_answers(llm: LLM, chat: Chat) -> None:
     seen: dict[int, object] = {}
     reachable(chat, seen)
     conversation = chat._conversation
-    for value in (*seen.values(), *events, conversation, conversation._history, conversation.prefix):
+    for value in (*seen.values(), *events, conversation, conversation._history):
         if of_litgpt(value):
             check(value)
     check(llm.complete("x", max_new_tokens=100, logprobs=True))

@@ -19,13 +19,19 @@ class PlacedGPT:
 
     network: GPT
     placement: Placement
+    _generator: TorchGenerator | None = attrs.field(default=None, init=False, repr=False)
 
     def generator(self) -> TorchGenerator:
-        return TorchGenerator(self.network, self.placement.kv_cache_size)
+        if self._generator is None or self._generator.model is not self.network:
+            self._generator = TorchGenerator(self.network, self.placement.kv_cache_size)
+        return self._generator
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[ModelExporter | None]:
         check_fork()
         return nullcontext(ModelExporter.from_model(self.network, sources))
 
     def close(self) -> None:
-        """Do nothing: the model has no processes to end."""
+        """Free the KV cache."""
+        if self._generator is not None:
+            self._generator.close()
+            self._generator = None

@@ -1,1 +1,1 @@
-"""The generation loop, the sampler and the caches."""
+"""The model runner of the engine, the sampler and the scorer."""

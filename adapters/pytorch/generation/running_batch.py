@@ -50,12 +50,13 @@ class RunningBatch:
         """The sequences that have not left."""
         return [sequence for sequence in self.sequences if sequence is not None]
 
-    def forward(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        """Append tokens to each row and return the logits (B, V) after the last ones.
+    def forward(self, tokens: Sequence[Sequence[int]], num_logits: int = 1) -> Tensor:
+        """Append tokens to each row and return the logits (B, N, V) after the last N ones.
 
         Rows may have different numbers of tokens only in the first call: the KV cache is left-padded.
         """
         end = self.cache.length + max(map(len, tokens))
+        last: list[Tensor] = []
         while True:
             begin = self.cache.length
             rows, stop = next_prefill_chunk(begin, end, self.cache.row_offsets)
@@ -63,9 +64,9 @@ class RunningBatch:
             for ids in tokens[:rows]:
                 chunk = list(ids[max(0, len(ids) + begin - end) : len(ids) + stop - end])
                 block.append([0] * (stop - begin - len(chunk)) + chunk)
-            logits = self._forward(torch.tensor(block))
+            last = [*last[len(last) + 1 - num_logits :], self._forward(torch.tensor(block), num_logits)]
             if stop == end:
-                return logits
+                return last[0] if len(last) == 1 else torch.cat(last, dim=1)[:, -num_logits:]
 
     def join(self, source: "RunningBatch", joining: Sequence[TorchSequence]) -> None:
         """Move sequences of another batch to this one, first into the rows of sequences that have left."""
@@ -84,6 +85,21 @@ class RunningBatch:
         batch.join(self, leaving)
         return batch
 
+    def copy_row(self, sequence: TorchSequence, length: int, copy: TorchSequence) -> "RunningBatch":
+        """Return a batch with a copy of the first `length` tokens of a sequence.
+
+        They are all of its tokens if a layer has a sliding window or a recurrent state.
+        """
+        batch = RunningBatch.empty(self.model)
+        row = self.sequences.index(sequence)
+        end = self.cache.row_offsets[row] + length
+        batch.cache.join(self.cache, [row], [0], end=end if end < self.cache.length else None)
+        batch.cache.set_limits(
+            max_length=batch.cache.row_offsets[0] + copy.max_length - 1, lengths=[copy.max_length]
+        )
+        batch.sequences.append(copy)
+        return batch
+
     def compact(self) -> None:
         """Drop the rows of sequences that have left; the last rows take their places."""
         rows = list(range(len(self.running)))
@@ -94,12 +110,12 @@ class RunningBatch:
         self.cache.keep_rows(rows)
         self.sequences = [self.sequences[row] for row in rows]
 
-    def _forward(self, block: Tensor) -> Tensor:
+    def _forward(self, block: Tensor, num_logits: int) -> Tensor:
         check_fork()
         with inference(self.model, block.numel()):
             block = block.to(self.model.input_device)
-            logits: Tensor = self.model(block, self.cache, last_token_only=True)
-        return logits[:, -1]
+            logits: Tensor = self.model(block, self.cache, last_token_only=num_logits == 1)
+        return logits[:, -num_logits:]
 
 
 def next_prefill_chunk(num_computed: int, end: int, row_offsets: Sequence[int]) -> tuple[int, int]:

@@ -30,7 +30,6 @@ from litgpt.adapters.pytorch.model.rope import (
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
 from litgpt.adapters.pytorch.runtime.gradient_memory import check_gradients
 from litgpt.domain.formatting.bounded_text import summary_repr
-from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.model import AlibiSpec, Architecture, AttentionTemperature, LayerSpec, RopeSpec
 
 MaskKey: TypeAlias = tuple[int | None, bool, AlibiSpec | None, torch.device]
@@ -108,9 +107,9 @@ class GPT(nn.Module):
             fixed=fixed,
         )
 
-    def synced_sampling(self, params: SamplingParams) -> SamplingParams:
-        """Return sampling parameters that are equal on all ranks."""
-        return params
+    def rank0_value(self, number: int) -> int:
+        """Return rank 0's value of a number that is less than 2**63 and may differ between ranks."""
+        return number
 
     def generation_context(self) -> AbstractContextManager[object]:
         """Return the context manager within which all steps of one generation run."""

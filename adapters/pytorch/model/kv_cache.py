@@ -118,13 +118,22 @@ class KVCache:
         self.row_offsets = [self.row_offsets[row] for row in rows]
         self.lengths = [self.lengths[row] for row in rows]
 
-    def join(self, source: "KVCache", source_rows: Sequence[int], rows: Sequence[int]) -> None:
+    def join(
+        self, source: "KVCache", source_rows: Sequence[int], rows: Sequence[int], *, end: int | None = None
+    ) -> None:
         """Copy rows of another cache of the same model to the rows `rows` of this one, replacing them.
 
         The last slots are aligned. Rows that follow the last row are added. This copies no other rows, unless
         the cache is reallocated.
+
+        Args:
+            source: The other cache.
+            source_rows: The rows of `source`.
+            rows: The rows of this cache.
+            end: The slot of `source` after the last one that is copied, if layers have no sliding windows and
+                no recurrent states; None: all slots are copied.
         """
-        shift = self.length - source.length
+        shift = self.length - (source.length if end is None else end)
         for row, source_row in zip(rows, source_rows, strict=True):
             offset, tokens = source.row_offsets[source_row] + shift, source.lengths[source_row]
             self.row_offsets[row : row + 1], self.lengths[row : row + 1] = [offset], [tokens]

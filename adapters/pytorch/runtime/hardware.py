@@ -39,7 +39,7 @@ def detect_hardware(released_model: "nn.Module | None" = None) -> Hardware:
             if torch.cuda.is_bf16_supported(including_emulation=False):
                 bfloat16.add("cuda")
     best: Accelerator = "cuda" if "cuda" in counts else "mps" if "mps" in counts else "cpu"
-    free = {f"cuda:{number}": _free_device_memory(number) for number in range(counts.get("cuda", 0))}
+    free = {f"cuda:{number}": free_device_memory(number) for number in range(counts.get("cuda", 0))}
     memory = allocatable_memory()
     for tensor in () if released_model is None else (*released_model.parameters(), *released_model.buffers()):
         if (device := str(tensor.device)) in free:
@@ -67,7 +67,7 @@ def may_have_gpu(devices: Path = Path("/dev")) -> bool:
     return not is_cpu_only_torch()
 
 
-def _free_device_memory(index: int) -> int:
+def free_device_memory(index: int) -> int:
     """Return the bytes that torch can allocate on a CUDA device, including its unused reserved memory."""
     import torch
 

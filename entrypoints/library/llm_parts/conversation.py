@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ConversationMixin(GenerationMixin):
-    """Conversations with a prefix cache."""
+    """Conversations."""
 
     @public_function(
         attrs.evolve(SHARED_OPTIONS, defaults={**SHARED_OPTIONS.defaults, "max_new_tokens": None})
@@ -87,4 +87,4 @@ class ConversationMixin(GenerationMixin):
         if sys_prompt:
             said = [Message("system", sys_prompt)]
         generate = GenerateText(loaded.tokenizer, generator, self._services.constraint_compiler)
-        return Chat(Conversation(turn({}).renderer, generate, generator.prefix_cache(), said), turn)
+        return Chat(Conversation(turn({}).renderer, generate, said), turn)

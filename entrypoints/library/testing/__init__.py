@@ -1,6 +1,6 @@
 """Fakes of the ports, for tests without models and torch."""
 
-from litgpt.testing.generators import ScriptedGeneration, ScriptedGenerator, ScriptedPrefixCache
+from litgpt.testing.generators import ScriptedGenerator
 from litgpt.testing.profilers import ScriptedProfiler
 from litgpt.testing.stores import MemoryCheckpoint, MemoryStore, MemoryTensor
 from litgpt.testing.strategies import MemoryModel, MemoryStrategy
@@ -13,9 +13,7 @@ __all__ = [
     "MemoryStore",
     "MemoryStrategy",
     "MemoryTensor",
-    "ScriptedGeneration",
     "ScriptedGenerator",
-    "ScriptedPrefixCache",
     "ScriptedProfiler",
     "open_byte_tokenizer",
 ]

@@ -1,74 +1,50 @@
 """A fake Generator with scripted answers, without torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import attrs
 
-from litgpt.domain.errors import InvalidArgument, PromptTooLong
-from litgpt.domain.generation.batching import MAX_SEQUENCES
-from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
-from litgpt.domain.ports import PrefixCache
+from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.domain.generation.batching import checked_requests
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.scheduling.engine import Engine
+from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
 
 VOCAB_SIZE = 2**20
 """Larger than that of the tokenizers of the tests."""
 
 
-@attrs.define(eq=False)
-class ScriptedPrefixCache:
-    """A prefix cache that records token ids."""
-
-    tokens: list[int] = attrs.field(factory=list)
-    busy: bool = False
-
-    def fork(self) -> "ScriptedPrefixCache":
-        return ScriptedPrefixCache(list(self.tokens))
-
-    def close(self) -> None:
-        self.tokens = []
-
-
 @attrs.define
 class ScriptedGenerator:
     """Answers every prompt with the same token ids, repeated up to the maximum length.
 
-    `requests` lists all requests, `reused` the number of cached prompt tokens per generation with a prefix.
-    `decode_limit` is the result of `max_decode_speed`.
+    Attributes:
+        decode_limit: The result of `max_decode_speed`.
+        requests: All requests so far.
     """
 
     script: Sequence[int]
     context: int = 1024
     decode_limit: float | None = None
     requests: list[GenerationRequest] = attrs.field(factory=list, init=False)
-    reused: list[int] = attrs.field(factory=list, init=False)
+    _engine: SharedEngine = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._engine = SharedEngine(self.open())
 
     def max_decode_speed(self) -> float | None:
         return self.decode_limit
 
-    def prefix_cache(self) -> ScriptedPrefixCache:
-        return ScriptedPrefixCache()
+    def open(self) -> Engine:
+        return Engine(ScriptedRunner(self), self.context)
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
-    ) -> "ScriptedGeneration":
-        if not isinstance(requests, Iterator):
-            requests = list(requests)
-            for request in requests:
-                self._check(request)
-            if prefix is not None:
-                self._take(requests, prefix)
-        cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
-        return ScriptedGeneration(self.script, map(self._record, requests), self.context, cache)
-
-    def _record(self, request: GenerationRequest) -> GenerationRequest:
-        self._check(request)
-        self.requests.append(request)
-        return request
-
-    def _check(self, request: GenerationRequest) -> None:
-        if len(request.prompt) >= self.context:
-            raise PromptTooLong(len(request.prompt), self.context)
+    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+        requests = checked_requests(requests, self.context, VOCAB_SIZE)
+        if isinstance(requests, Iterator):
+            return EngineStream(self._engine, map(self._record, requests))
+        return EngineStream(self._engine, [*map(self._record, requests)])
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         """Return -1 for the tokens of the script, as if each were the likeliest, and -2 for other tokens."""
@@ -82,102 +58,73 @@ class ScriptedGenerator:
             for tokens in scored
         ]
 
-    def _take(self, requests: Sequence[GenerationRequest], prefix: PrefixCache) -> None:
-        if not isinstance(prefix, ScriptedPrefixCache) or len(requests) != 1:
-            raise InvalidArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
-        if prefix.busy:
-            raise InvalidArgument(
-                "prefix",
-                prefix,
-                "unused: another generation is using it. Close that generation or call fork()",
-            )
-        prompt, common = requests[0].prompt, 0
-        while common < min(len(prompt) - 1, len(prefix.tokens)) and prompt[common] == prefix.tokens[common]:
-            common += 1
-        self.reused.append(common)
-        prefix.tokens, prefix.busy = list(prompt[:common]), True
+    def _record(self, request: GenerationRequest) -> GenerationRequest:
+        self.requests.append(request)
+        return request
 
 
-@attrs.define
-class _Running:
-    """The requests of a generation that were taken and are not finished, and the cancelled ones."""
+@attrs.define(eq=False)
+class ScriptedLogits:
+    """The length of a sequence, and the token that was sampled after it."""
 
-    waiting: Iterator[tuple[int, GenerationRequest]]
-    requests: dict[int, GenerationRequest] = attrs.field(factory=dict)
-    lengths: dict[int, int] = attrs.field(factory=dict)
-    cancelled: set[int] = attrs.field(factory=set)
-
-    def take(self) -> None:
-        for index, request in islice(self.waiting, MAX_SEQUENCES - len(self.requests)):
-            if request.max_new_tokens > 0 and index not in self.cancelled:
-                self.requests[index], self.lengths[index] = request, 0
-
-    def end(self, index: int) -> None:
-        self.requests.pop(index, None)
-        self.lengths.pop(index, None)
+    length: int
+    token: int = -1
 
 
-class ScriptedGeneration(Iterator[TokenEvent]):
-    """The token events of a batch, created by `ScriptedGenerator.generate`."""
+@attrs.define(eq=False)
+class ScriptedRunner:
+    """A model runner whose sequences are lists of token ids; it samples the script of a generator."""
 
-    def __init__(
+    generator: ScriptedGenerator
+    limits: StepLimits = attrs.field(factory=lambda: StepLimits(max_draft_tokens=0))
+    num_pages: int = 2**20
+    page_size: int = 16
+    shares_pages: bool = True
+    max_cached_pages: int = 2**10
+    can_truncate: bool = True
+
+    def sharing_key(self, length: int) -> tuple[()]:  # noqa: ARG002 - of no effect
+        return ()
+
+    def sampler_state(self, request: GenerationRequest) -> SamplerState:
+        return SamplerState(request.sampling_params, lambda: 0, request.prompt)
+
+    def new_sequence(self, length: int) -> list[int]:  # noqa: ARG002 - of no effect
+        return []
+
+    def fork(self, sequence: list[int], length: int, max_length: int) -> list[int]:  # noqa: ARG002
+        return sequence[:length]
+
+    def step(
         self,
-        script: Sequence[int],
-        requests: Iterable[GenerationRequest],
-        context: int,
-        prefix: ScriptedPrefixCache | None,
-    ) -> None:
-        self._prefix = prefix
-        self._running = _Running(enumerate(requests))
-        # The event iterator does not reference this object, so that dropping the object ends the generation.
-        self._events = _run(script, self._running, context, prefix)
+        batch: Sequence[tuple[list[int], Sequence[int]]],
+        positions: Sequence[range] | None = None,  # noqa: ARG002 - there are no drafts
+    ) -> list[ScriptedLogits]:
+        for sequence, tokens in batch:
+            sequence.extend(tokens)
+        return [ScriptedLogits(len(sequence)) for sequence, _ in batch]
 
-    def __next__(self) -> TokenEvent:
-        return next(self._events)
+    def truncate(self, sequence: list[int], length: int) -> None:
+        del sequence[length:]
 
-    def cancel(self, index: int) -> None:
-        self._running.cancelled.add(index)
-        self._running.end(index)
+    def sample(
+        self, logits: Sequence[ScriptedLogits], rows: Sequence[int], states: Sequence[SamplerState]
+    ) -> list[int]:
+        script = self.generator.script
+        for row, state in zip(rows, states, strict=True):
+            logits[row].token = script[(logits[row].length - len(state.prompt)) % len(script)]
+        return [logits[row].token for row in rows]
 
-    def close(self) -> None:
-        self._running.waiting = iter(())
-        self._running.requests.clear()
-        if self._prefix is not None:
-            self._prefix.busy = False
-            self._prefix = None
+    def log_probabilities(
+        self, logits: Sequence[ScriptedLogits], rows: Sequence[int], tokens: Sequence[int]
+    ) -> list[float]:
+        del logits, tokens
+        return [-1.0] * len(rows)
 
-    def __del__(self) -> None:
-        self.close()
+    def top_log_probabilities(
+        self, logits: Sequence[ScriptedLogits], rows: Sequence[int], counts: Sequence[int]
+    ) -> list[dict[int, float] | None]:
+        return [{logits[row].token: -1.0} if count else None for row, count in zip(rows, counts, strict=True)]
 
-
-def _run(
-    script: Sequence[int], running: _Running, context: int, prefix: ScriptedPrefixCache | None
-) -> Iterator[TokenEvent]:
-    running.take()
-    while running.requests:
-        for index, request in list(running.requests.items()):
-            if index not in running.requests:  # cancelled meanwhile
-                continue
-            if prefix is not None and not running.lengths[index]:
-                prefix.tokens = list(request.prompt)
-            event = _event(index, script, request, running, context)
-            yield event
-            if prefix is not None and index in running.requests:  # not the last token
-                prefix.tokens.append(event.token)
-        running.take()
-    if prefix is not None:
-        prefix.busy = False
-
-
-def _event(
-    index: int, script: Sequence[int], request: GenerationRequest, running: _Running, context: int
-) -> TokenEvent:
-    length = running.lengths[index]
-    token, running.lengths[index] = script[length % len(script)], length + 1
-    longest = min(request.max_new_tokens, context - len(request.prompt))
-    reason: FinishReason | None = "length" if length + 1 == longest else None
-    reason = "stop" if token in request.stop_token_ids else reason
-    if reason is not None:
-        running.end(index)
-    top = {token: -1.0} if request.top_logprobs else None
-    return TokenEvent(index, token, -1.0 if request.logprobs else None, reason, top)
+    def release(self, sequence: list[int]) -> None:
+        sequence.clear()

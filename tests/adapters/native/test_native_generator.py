@@ -140,8 +140,6 @@ def test_prompts_outside_the_vocabulary_are_refused(model: FakeModel) -> None:
     for bad in (-1, 100):
         with pytest.raises(InvalidArgument, match="token ids from 0 to 99"):
             native(model).generate([request(5), request(bad)])
-    with pytest.raises(InvalidArgument, match="a prefix cache of this generator"):
-        native(model).generate([request(5)], prefix=object())  # type: ignore[arg-type]
 
 
 def test_logits_that_are_not_finite_are_an_error_that_names_the_prompts(model: FakeModel) -> None:
@@ -149,10 +147,6 @@ def test_logits_that_are_not_finite_are_an_error_that_names_the_prompts(model: F
     with pytest.raises(NonFiniteLogits, match=r"for prompt 1, 3 "):
         list(native(model).generate([request(5), request(9), request(6), request(9)]))
     assert all(sequence.closed for sequence in model.sequences)
-    cache = native(model).prefix_cache()
-    with pytest.raises(NonFiniteLogits):
-        list(native(model).generate([request(5, 9)], prefix=cache))
-    assert list(cache.tokens) == []
 
 
 def test_logits_that_are_not_finite_end_no_other_request(model: FakeModel) -> None:

@@ -44,4 +44,5 @@ class PlacedShard(PlacedGPT):
             yield None if read is None else ModelExporter.from_model(self.network, sources, read_full=read)
 
     def close(self) -> None:
+        super().close()
         self.shut_down()

@@ -136,11 +136,14 @@ class Rank0Cache(KVCache):
         with self.pool.collective(encode_command("keep_rows", cache=self.cache_id, rows=list(rows))):
             super().keep_rows(rows)
 
-    def join(self, source: KVCache, source_rows: Sequence[int], rows: Sequence[int]) -> None:
+    def join(
+        self, source: KVCache, source_rows: Sequence[int], rows: Sequence[int], *, end: int | None = None
+    ) -> None:
         assert isinstance(source, Rank0Cache)  # noqa: S101 - of the same model
-        arguments = {"source": source.cache_id, "source_rows": list(source_rows), "rows": list(rows)}
-        with self.pool.collective(encode_command("join", cache=self.cache_id, **arguments)):
-            super().join(source, source_rows, rows)
+        arguments = {"source_rows": list(source_rows), "rows": list(rows), "end": end}
+        command = encode_command("join", cache=self.cache_id, source=source.cache_id, **arguments)
+        with self.pool.collective(command):
+            super().join(source, source_rows, rows, end=end)
 
     def truncate(self, length: int) -> bool:
         with self.pool.collective(encode_command("truncate", cache=self.cache_id, length=length)):

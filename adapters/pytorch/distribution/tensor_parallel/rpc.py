@@ -77,7 +77,8 @@ class CommandExecutor:
                 self._caches[command["cache"]].keep_rows(command["rows"])
             case "join":
                 source = self._caches[command["source"]]
-                self._caches[command["cache"]].join(source, command["source_rows"], command["rows"])
+                rows, end = command["rows"], command["end"]
+                self._caches[command["cache"]].join(source, command["source_rows"], rows, end=end)
             case "truncate":
                 self._caches[command["cache"]].truncate(command["length"])
             case "set_limits":

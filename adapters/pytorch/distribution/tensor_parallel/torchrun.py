@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
-import attrs
 import torch
 from torch import Tensor
 from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore[attr-defined] # public, but not in __all__
@@ -21,7 +20,6 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import (
 from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import TensorParallelGPT
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
-from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.model import ParameterSpec
 from litgpt.domain.parallel.gather_plan import gather_plan
 
@@ -35,14 +33,11 @@ _DONE, _FAILED = -1, -2
 class TorchrunGPT(TensorParallelGPT):
     """The shard of one rank that torchrun has started."""
 
-    def synced_sampling(self, params: SamplingParams) -> SamplingParams:
-        """Return the parameters with a seed of rank 0, if they need one and have none."""
-        if params.seed is not None or params.greedy:
-            return params
-        seed = torch.randint(2**62, (1,))
-        own = seed if self.communicator.rank == 0 else torch.zeros_like(seed)
+    def rank0_value(self, number: int) -> int:
+        """Return the number of rank 0."""
+        own = torch.tensor([number if self.communicator.rank == 0 else 0])
         with translate_errors():
-            return attrs.evolve(params, seed=int(self.communicator.all_reduce(own).item()))
+            return int(self.communicator.all_reduce(own).item())
 
     def collective_step(self, *_: object, **__: object) -> AbstractContextManager[object]:
         """Report the loss of another rank; each rank is called by its own program."""

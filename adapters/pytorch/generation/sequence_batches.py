@@ -1,0 +1,174 @@
+"""Sequences in batches: decoding sequences share one, which others join after their prefill."""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.generation.running_batch import RunningBatch, TorchSequence
+from litgpt.adapters.pytorch.model.gpt import GPT
+
+
+@attrs.define(eq=False)
+class SequenceBatches:
+    """Computes steps of sequences with a GPT.
+
+    Sequences that are given one token per step share the KV cache of the decode batch and are computed in one
+    forward pass. Prompts are computed in batches of their own, whose sequences join the decode batch when
+    they are first given one token. Under torchrun, all ranks make the same calls in the same order.
+
+    Attributes:
+        fixed_length: The number of slots with which the KV cache of the decode batch is allocated; None: it
+            grows on demand.
+    """
+
+    model: GPT
+    fixed_length: int | None = None
+    _decode: RunningBatch | None = attrs.field(default=None, init=False)
+    _batch_of: dict[TorchSequence, RunningBatch] = attrs.field(factory=dict, init=False)
+
+    @property
+    def batches(self) -> list[RunningBatch]:
+        """All batches with a sequence, including those that no step computes."""
+        return list(dict.fromkeys(self._batch_of.values()))
+
+    @torch.inference_mode()
+    def step(
+        self, batch: Sequence[tuple[TorchSequence, Sequence[int]]], positions: Sequence[range] | None = None
+    ) -> Tensor:
+        """Append tokens to sequences and return logits (R, V).
+
+        A step is one forward pass for all sequences with one new token, and one or more for each prefill.
+        Sequences of the decode batch that a step leaves out, while it computes others of it, leave the batch
+        at the cost of a copy.
+
+        Args:
+            batch: Each sequence of the step once, with at least one token.
+            positions: For each sequence, the new tokens after which the logits are computed: the last ones.
+                None: only the last.
+        """
+        tokens = dict(batch)
+        decoding = [sequence for sequence, ids in batch if len(ids) == 1 and sequence in self._batch_of]
+        parts = [self._decode_batch(decoding)] if decoding else []
+        parts += self._started_batches(tokens, parts)
+        if new := [sequence for sequence in tokens if sequence not in self._batch_of]:
+            parts.append(self._new_batch(new, tokens))
+        for part in parts:
+            part.compact()
+        counts = dict.fromkeys(tokens, 1)
+        if positions is not None:
+            counts = {sequence: len(at) for (sequence, _), at in zip(batch, positions, strict=True)}
+        logits = [
+            part.forward([tokens[it] for it in part.running], max(counts[it] for it in part.running))
+            for part in parts
+        ]
+        return _in_order(logits, [part.running for part in parts], counts)
+
+    @torch.inference_mode()
+    def fork(self, sequence: TorchSequence, length: int, max_length: int) -> TorchSequence:
+        """Return a copy of the first `length` tokens of a sequence, which may have `max_length`."""
+        source = self._batch_of[sequence]
+        fork = source.copy_row(sequence, length, TorchSequence(max_length))
+        self._assign(fork)
+        return fork.running[0]
+
+    @torch.inference_mode()
+    def truncate(self, sequence: TorchSequence, length: int) -> None:
+        """Remove the tokens of a sequence from `length` on; others leave its batch first."""
+        part = self._batch_of[sequence]
+        if len(part.running) > 1:
+            part = part.split([sequence])
+            self._assign(part)
+        part.compact()
+        part.cache.truncate(part.cache.row_offsets[0] + length)
+
+    def release(self, sequence: TorchSequence) -> None:
+        """Free the row of a sequence, which may be in use by the next sequence that joins."""
+        part = self._batch_of.pop(sequence, None)
+        if part is None:
+            return
+        part.sequences[part.sequences.index(sequence)] = None
+        if part is self._decode and not part.running:
+            self._decode = None
+
+    def _assign(self, part: RunningBatch) -> None:
+        self._batch_of.update(dict.fromkeys(part.running, part))
+
+    def _decode_batch(self, decoding: Sequence[TorchSequence]) -> RunningBatch:
+        """Make some sequences those of the decode batch, and return it."""
+        staying, decode = set(decoding), self._decode
+        if decode is not None and (leaving := [it for it in decode.running if it not in staying]):
+            if len(leaving) == len(decode.running):
+                decode = None
+            else:
+                self._assign(decode.split(leaving))
+        joining: dict[RunningBatch, list[TorchSequence]] = {}
+        for sequence in decoding:
+            joining.setdefault(self._batch_of[sequence], []).append(sequence)
+        for part, sequences in joining.items():
+            if part is decode:
+                continue
+            if decode is None and len(sequences) == len(part.running):
+                decode = part
+                continue
+            decode = decode or RunningBatch.empty(self.model)
+            decode.join(part, sequences)
+        assert decode is not None  # noqa: S101 - there are decoding sequences
+        self._assign(decode)
+        self._decode = decode
+        return decode
+
+    def _started_batches(
+        self, tokens: Mapping[TorchSequence, Sequence[int]], done: Sequence[RunningBatch]
+    ) -> list[RunningBatch]:
+        """Return batches of equal numbers of new tokens for all rows, of sequences that have tokens."""
+        scheduled = []
+        for part in dict.fromkeys(self._batch_of[it] for it in tokens if it in self._batch_of):
+            if part in done:
+                continue
+            by_count: dict[int, list[TorchSequence]] = {}
+            for sequence in part.running:
+                by_count.setdefault(len(tokens.get(sequence, ())), []).append(sequence)
+            most = max(by_count, key=lambda count: len(by_count[count]))
+            for count, sequences in by_count.items():
+                batch = part if count == most else part.split(sequences)
+                self._assign(batch)
+                scheduled += [batch] if count > 0 else []
+        return scheduled
+
+    def _new_batch(
+        self, sequences: Sequence[TorchSequence], tokens: Mapping[TorchSequence, Sequence[int]]
+    ) -> RunningBatch:
+        """Return a batch of new sequences, from the one with most tokens to the one with fewest."""
+        rows = sorted(sequences, key=lambda sequence: -len(tokens[sequence]))
+        longest = len(tokens[rows[0]])
+        offsets = [longest - len(tokens[sequence]) for sequence in rows]
+        lengths = [sequence.max_length for sequence in rows]
+        # No token attends to the last token of an answer, so it needs no slot.
+        max_length = max(offset + length for offset, length in zip(offsets, lengths, strict=True)) - 1
+        is_first = not self._batch_of
+        cache = self.model.empty_cache(
+            max_length=self.fixed_length if self.fixed_length is not None and is_first else max_length,
+            row_offsets=offsets,
+            lengths=lengths,
+            fixed=self.fixed_length is not None and is_first,
+        )
+        batch = RunningBatch(self.model, cache, list(rows))
+        self._assign(batch)
+        return batch
+
+
+def _in_order(
+    logits: Sequence[Tensor], parts: Sequence[Sequence[TorchSequence]], counts: Mapping[TorchSequence, int]
+) -> Tensor:
+    """Return the last logits of each sequence (R, V) in the order of `counts`, from parts (B, N, V)."""
+    if len(logits) == 1 and logits[0].shape[1] == 1 and parts[0] == [*counts]:
+        return logits[0][:, 0]
+    first_row, rows = {}, 0
+    for part, of_part in zip(parts, logits, strict=True):
+        for sequence in part:
+            rows += of_part.shape[1]
+            first_row[sequence] = rows - counts[sequence]
+    index = [row for it, count in counts.items() for row in range(first_row[it], first_row[it] + count)]
+    return torch.cat([of_part.flatten(0, 1) for of_part in logits])[index]
