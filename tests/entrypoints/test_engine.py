@@ -110,7 +110,12 @@ def test_a_failure_of_one_request_ends_no_other(llm: LLM) -> None:
 
 def test_the_examples_of_the_guide_run(llm: LLM, capsys: pytest.CaptureFixture[str]) -> None:
     request = GenerationRequest(prompt=[1, 2, 3], max_new_tokens=3)
-    scope = {"llm": llm, "questions": QUESTIONS[:3], "generator": llm._generator(), "request": request}
+    scope: dict[str, Any] = {
+        "llm": llm,
+        "questions": QUESTIONS[:3],
+        "generator": llm._generator(),
+        "request": request,
+    }
     for example in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
         exec(example, scope)  # noqa: S102 - of this repository
     assert len(scope["answers"]) == 3

@@ -147,7 +147,7 @@ class SequenceBatches:
         lengths = [sequence.max_length for sequence in rows]
         # No token attends to the last token of an answer, so it needs no slot.
         max_length = max(offset + length for offset, length in zip(offsets, lengths, strict=True)) - 1
-        is_first = not self._batch_of
+        is_first = self._decode is None
         cache = self.model.empty_cache(
             max_length=self.fixed_length if self.fixed_length is not None and is_first else max_length,
             row_offsets=offsets,
