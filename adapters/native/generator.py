@@ -11,7 +11,7 @@ from litgpt.adapters.native.runner import NativeRunner
 from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import checked_requests, count_requests
+from litgpt.domain.generation.batching import checked_requests, count_requests, numbered_requests
 from litgpt.domain.generation.cached_tokens import CachedTokens
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports.generator import PrefixCache
@@ -53,15 +53,14 @@ class NativeGenerator:
         return CachedTokens()
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> EngineStream:
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
         if prefix is not None and not isinstance(prefix, CachedTokens):
             raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
         if prefix is not None:
             prefix.take(requests)
-        numbered = ((at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0)
-        return EngineStream(self._engine, numbered, count_requests(requests), prefix)
+        return EngineStream(self._engine, numbered_requests(requests), count_requests(requests), prefix)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)

@@ -168,7 +168,8 @@ class EngineStream(Iterator[TokenEvent]):
     """Implements the port `Generation`: the events of requests that run in a shared engine.
 
     Args:
-        requests: Numbered requests, which are taken from the iterator as earlier ones finish.
+        requests: Numbered requests, which are taken from the iterator as earlier ones finish; None: none is
+            ready yet.
         num_prompts: The number of prompts of the call, for error messages; None: unknown.
         prefix: Gets the tokens of the prompt and the answer, if there is one request.
     """
@@ -176,7 +177,7 @@ class EngineStream(Iterator[TokenEvent]):
     def __init__(
         self,
         engine: SharedEngine,
-        requests: Iterator[tuple[int, GenerationRequest]],
+        requests: Iterator[tuple[int, GenerationRequest] | None],
         num_prompts: int | None,
         prefix: CachedTokens | None = None,
     ) -> None:
@@ -186,6 +187,7 @@ class EngineStream(Iterator[TokenEvent]):
         self._mailbox = _Mailbox()
         self._cancelled: set[int] = set()
         self._last_taken = -1
+        self._error: Exception | None = None  # of the iterator, raised after the earlier events
 
     def __next__(self) -> TokenEvent:
         mailbox = self._mailbox
@@ -195,7 +197,8 @@ class EngineStream(Iterator[TokenEvent]):
             self._engine.wait(mailbox)
             if not mailbox.events:
                 self.close()
-                raise StopIteration
+                error, self._error = self._error, None
+                raise error or StopIteration
             event = mailbox.events.popleft()
             if isinstance(event, FailedRequest):
                 mailbox.events.appendleft(event)
@@ -224,9 +227,14 @@ class EngineStream(Iterator[TokenEvent]):
 
     def _add_requests(self) -> None:
         while len(self._mailbox.unfinished) < self._engine.max_sequences + _MAX_QUEUED:
-            number, request = next(self._requests, (-1, None))
-            if request is None:
+            try:
+                taken = next(self._requests, None)
+            except Exception as error:  # noqa: BLE001 - raised by __next__
+                self._error, self._requests = error, iter(())
                 return
+            if taken is None:
+                return
+            number, request = taken
             self._last_taken = number
             if self._prefix is not None:
                 self._prefix.tokens = list(request.prompt)

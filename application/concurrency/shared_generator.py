@@ -71,7 +71,7 @@ class SharedGenerator:
             return SharedPrefixCache(generator.prefix_cache(), type(generator))
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> Generation:
         """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
@@ -87,7 +87,7 @@ class SharedGenerator:
                 raise WeightsReplaced
             return scores
 
-    def start(self, requests: Iterable[GenerationRequest], prefix: PrefixCache | None) -> Generation:
+    def start(self, requests: Iterable[GenerationRequest | None], prefix: PrefixCache | None) -> Generation:
         """Start a generation, while the lock is held."""
         generator = self.current_generator()
         if isinstance(prefix, SharedPrefixCache):
@@ -103,7 +103,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
         shared: SharedGenerator,
         generation: Generation,
         version: int,
-        requests: Iterable[GenerationRequest],
+        requests: Iterable[GenerationRequest | None],
         prefix: PrefixCache | None,
     ) -> None:
         self._shared, self._version = shared, version

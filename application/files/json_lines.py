@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Self
 import attrs
 
 from litgpt.application.files.atomic_write import atomic_write, lock
+from litgpt.application.files.id_set import IdSet
 from litgpt.domain.errors import LitGPTError, UnsupportedOperation
 from litgpt.domain.validation.untrusted_files import error_message
 
@@ -54,7 +55,7 @@ class JsonLinesOutput:
     """
 
     path: Path
-    done: set[str] = attrs.field(factory=set, init=False)
+    done: IdSet = attrs.field(factory=IdSet, init=False)
     num_errors: int = attrs.field(default=0, init=False)
     _descriptor: int = attrs.field(default=-1, init=False)
 
@@ -129,7 +130,7 @@ class JsonLinesOutput:
 @attrs.frozen
 class _Row:
     raw: bytes
-    id: str
+    id: str | int
     is_error: bool
 
 
@@ -141,11 +142,13 @@ def _rows(file: Iterable[bytes], operation: str) -> Iterator[_Row]:
         try:
             value = json.loads(raw)
             name = value["custom_id"] if "custom_id" in value else value["id"]
+            if isinstance(name, bool) or not isinstance(name, (str, int)):
+                raise TypeError("its id is neither a string nor an integer")  # noqa: TRY301
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"its line {number} is not from the output of a batch ({error_message(error)})."
             advice = "Choose another path, or pass overwrite=True to discard the file."
             raise UnsupportedOperation(operation, f"{reason} {advice}") from error
-        yield _Row(raw, str(name), value.get("error") is not None)
+        yield _Row(raw, name, value.get("error") is not None)
 
 
 def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
@@ -157,7 +160,7 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
     Raises:
         UnsupportedOperation: A file is not the output of a batch, or cannot be read or written.
     """
-    seen: set[str] = set()
+    seen = IdSet()
     num_errors = 0
 
     def write(merged: BinaryIO) -> None:
@@ -165,8 +168,7 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
         for path in paths:
             with path.open("rb") as file:
                 for row in _rows(file, f"Merging {path}"):
-                    if row.id not in seen:
-                        seen.add(row.id)
+                    if seen.add(row.id):
                         num_errors += row.is_error
                         merged.write(row.raw)
 

@@ -23,7 +23,7 @@ class CachedTokens:
 
     __repr__ = brief_repr
 
-    def take(self, requests: Iterable[GenerationRequest]) -> None:
+    def take(self, requests: Iterable[GenerationRequest | None]) -> None:
         """Begin a generation.
 
         Raises:

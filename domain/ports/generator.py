@@ -58,7 +58,7 @@ class Generator(Protocol):
         ...
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> Generation:
         """Generate answers for a batch of prompts of any lengths; batching does not change the answers.
 
@@ -67,13 +67,16 @@ class Generator(Protocol):
 
         Args:
             requests: The prompts and their sampling parameters. An iterator may have any number of
-                them: it is read as earlier requests finish, a few hundred ahead at most.
+                them: it is read as earlier requests finish, a few hundred ahead at most. Its next value is
+                None while no further request is ready: it is asked again after the next step, or not at all
+                if no request is running.
             prefix: A prefix cache, for a single request only: the common prefix with `prefix.tokens` is not
                 computed again, and the prompt and the answer are added to it.
 
         Raises:
-            PromptTooLong: A prompt fills the context; raised by the call, not by the first event, except for
-                an iterator.
+            PromptTooLong: A prompt fills the context; raised by the call, not by the first event. For an
+                iterator, this error and those of the iterator itself are raised after the events of the
+                earlier requests.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The generation loop: steps of the model, and sampling, until all prompts of a list are answered."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 import attrs
 from torch import Tensor
@@ -41,14 +41,14 @@ class GenerationLoop:
     """Computes `max_sequences` sequences at a time; waiting ones follow, in order, as others finish.
 
     Attributes:
-        waiting: The sequences that are not running yet.
+        waiting: The sequences that are not running yet; None: the next one is not ready.
         cancelled: The indices of cancelled requests, which may grow.
         num_prompts: The number of requests, for errors; None: unknown.
         prefix: The prefix cache of the only sequence, if there is one.
     """
 
     runner: TorchModelRunner
-    waiting: Iterator[GeneratedSequence]
+    waiting: Iterator[GeneratedSequence | None]
     cancelled: set[int]
     num_prompts: int | None
     max_sequences: int
@@ -79,7 +79,8 @@ class GenerationLoop:
         """Take waiting sequences, ordered as the model runner does: from the longest prompt on."""
         free = self.max_sequences - len(self.running)
         if free * _ADMISSION_DIVISOR >= self.max_sequences:
-            admitted = islice((row for row in self.waiting if row.index not in self.cancelled), free)
+            ready = takewhile(lambda row: row is not None, self.waiting)
+            admitted = islice((row for row in ready if row and row.index not in self.cancelled), free)
             self.running += sorted(admitted, key=lambda row: -len(row.new_tokens))
 
     def _step(self) -> Tensor:

@@ -18,7 +18,12 @@ from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import MAX_SEQUENCES, checked_requests, count_requests
+from litgpt.domain.generation.batching import (
+    MAX_SEQUENCES,
+    checked_requests,
+    count_requests,
+    numbered_requests,
+)
 from litgpt.domain.generation.event_stream import EventStream
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
@@ -48,7 +53,7 @@ class TorchGenerator:
         return TorchPrefixCache()
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
         check_fork()
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
@@ -57,10 +62,8 @@ class TorchGenerator:
         if prefix is not None and count_requests(requests) != 1:
             raise InvalidArgument("prefix", prefix, "None if there is more than one prompt")
         runner = TorchModelRunner(self.model, None if self.kv_cache_size is None else self.context)
-        waiting: Iterator[GeneratedSequence] = (
-            self._sequence(runner, index, request, prefix)
-            for index, request in enumerate(requests)
-            if request.max_new_tokens > 0
+        waiting: Iterator[GeneratedSequence | None] = (
+            None if it is None else self._sequence(runner, *it, prefix) for it in numbered_requests(requests)
         )
         if prefix is not None:
             with translate_out_of_memory(GENERATION):

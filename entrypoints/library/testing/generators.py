@@ -6,7 +6,7 @@ from itertools import islice
 import attrs
 
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
-from litgpt.domain.generation.batching import MAX_SEQUENCES
+from litgpt.domain.generation.batching import MAX_SEQUENCES, numbered_requests
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
@@ -50,10 +50,10 @@ class ScriptedGenerator:
         return ScriptedPrefixCache()
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
         if not isinstance(requests, Iterator):
-            requests = list(requests)
+            requests = [it for it in requests if it is not None]
             for request in requests:
                 self._check(request)
             if prefix is not None:
@@ -61,9 +61,10 @@ class ScriptedGenerator:
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
         return ScriptedGeneration(self.script, map(self._record, requests), self.context, cache)
 
-    def _record(self, request: GenerationRequest) -> GenerationRequest:
-        self._check(request)
-        self.requests.append(request)
+    def _record(self, request: GenerationRequest | None) -> GenerationRequest | None:
+        if request is not None:
+            self._check(request)
+            self.requests.append(request)
         return request
 
     def _check(self, request: GenerationRequest) -> None:
@@ -102,14 +103,17 @@ class ScriptedGenerator:
 class _Running:
     """The requests of a generation that were taken and are not finished, and the cancelled ones."""
 
-    waiting: Iterator[tuple[int, GenerationRequest]]
+    waiting: Iterator[tuple[int, GenerationRequest] | None]
     requests: dict[int, GenerationRequest] = attrs.field(factory=dict)
     lengths: dict[int, int] = attrs.field(factory=dict)
     cancelled: set[int] = attrs.field(factory=set)
 
     def take(self) -> None:
-        for index, request in islice(self.waiting, MAX_SEQUENCES - len(self.requests)):
-            if request.max_new_tokens > 0 and index not in self.cancelled:
+        for taken in islice(self.waiting, MAX_SEQUENCES - len(self.requests)):
+            if taken is None:
+                return
+            index, request = taken
+            if index not in self.cancelled:
                 self.requests[index], self.lengths[index] = request, 0
 
     def end(self, index: int) -> None:
@@ -123,12 +127,12 @@ class ScriptedGeneration(Iterator[TokenEvent]):
     def __init__(
         self,
         script: Sequence[int],
-        requests: Iterable[GenerationRequest],
+        requests: Iterable[GenerationRequest | None],
         context: int,
         prefix: ScriptedPrefixCache | None,
     ) -> None:
         self._prefix = prefix
-        self._running = _Running(enumerate(requests))
+        self._running = _Running(numbered_requests(requests))
         # The event iterator does not reference this object, so that dropping the object ends the generation.
         self._events = _run(script, self._running, context, prefix)
 
