@@ -152,10 +152,6 @@ def _openai_prompt(line: Mapping[str, Any], defaults: Mapping[str, Any]) -> Batc
     if source not in fields:
         raise MissingArgument(source, None, f"add it to the body of a request to {url}.")
     own = _options(fields)
-    if "response_format" in fields:
-        if stated := _CONSTRAINTS & own.keys():
-            raise InvalidBatchLine(f"{stated.pop()} and response_format exclude each other: keep one of them.")
-        own["schema"] = schema_of(fields["response_format"])
     if source == "messages":
         options = {"max_new_tokens": None, **_with_defaults(own, defaults)}
     else:
@@ -186,6 +182,12 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidBatchLine(f"{' and '.join(lengths)} are the same option: keep one of them.")
     if lengths:
         options["max_new_tokens"] = fields[lengths[0]]
+    if "response_format" in fields:
+        if stated := _CONSTRAINTS & options.keys():
+            raise InvalidBatchLine(
+                f"{stated.pop()} and response_format are the same option: keep one of them."
+            )
+        options["schema"] = schema_of(fields["response_format"])
     if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings
         options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()}
     return options

@@ -107,12 +107,11 @@ class RunBatch:
                         self.counts.completion_tokens -= entry.num_tokens
                         self._fail(entry.job, error)
                 self._started = {}
+            yield self.counts
         if self._missing is not None:
             raise self._missing
 
-    def _answer(
-        self, entries: Iterator[_Entry | None], started: dict[int, _Entry]
-    ) -> Iterator[BatchCounts]:
+    def _answer(self, entries: Iterator[_Entry | None], started: dict[int, _Entry]) -> Iterator[BatchCounts]:
         """Answer requests in one stream; `started` has those that are not finished, by their index."""
 
         def requests() -> Iterator[TextRequest | None]:

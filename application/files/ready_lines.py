@@ -2,9 +2,10 @@
 
 import os
 import select
-import stat
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
+
+from litgpt.application.files.json_lines import is_regular
 
 _BLOCK = 1 << 16
 _SECONDS = 0.1
@@ -18,7 +19,7 @@ def ready_lines(file: BinaryIO, may_wait: Callable[[], bool]) -> Iterator[bytes 
         file: A file, of which nothing has been read.
         may_wait: Whether the caller has nothing else to do.
     """
-    if os.name != "posix" or stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    if os.name != "posix" or is_regular(file.fileno()):
         yield from file  # of which all lines are ready; Windows has no way to ask
         return
     begun: list[bytes] = []  # parts of a line
