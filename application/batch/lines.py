@@ -185,7 +185,7 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "response_format" in fields:
         if stated := _CONSTRAINTS & options.keys():
             raise InvalidBatchLine(
-                f"{stated.pop()} and response_format are the same option: keep one of them."
+                f"{next(iter(stated))} and response_format are the same option: keep one of them."
             )
         options["schema"] = schema_of(fields["response_format"])
     if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings

@@ -43,15 +43,16 @@ class TwoAnswers(ScriptedGenerator):
     """Answers a message with "long" in it slowly and without an end."""
 
     def generate(
-        self, requests: Iterable[GenerationRequest], *, prefix: PrefixCache | None = None
+        self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> ScriptedGeneration:
         """Answer one prompt."""
-        requests = list(requests)
-        prompt = list(requests[0].prompt)
+        (request,) = requests
+        assert request is not None
+        prompt = list(request.prompt)
         last = prompt[len(prompt) - prompt[::-1].index(USER) :]
         is_long = b"long" in bytes(value for value in last if value < 256)
         self.script = Slowly() if is_long else SHORT
-        return super().generate(requests, prefix=prefix)
+        return super().generate([request], prefix=prefix)
 
 
 class Slowly(Sequence[int]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from litgpt.cli import console
 
 if TYPE_CHECKING:
-    from litgpt.application.batch.run_batch import BatchCounts
+    from litgpt.application.batch.progress import BatchCounts
 
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0
 """The time between two updates of a line on a terminal, and between two lines in a log."""

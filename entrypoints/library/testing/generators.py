@@ -53,11 +53,11 @@ class ScriptedGenerator:
         self, requests: Iterable[GenerationRequest | None], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
         if not isinstance(requests, Iterator):
-            requests = [it for it in requests if it is not None]
-            for request in requests:
+            requests = complete = [it for it in requests if it is not None]
+            for request in complete:
                 self._check(request)
             if prefix is not None:
-                self._take(requests, prefix)
+                self._take(complete, prefix)
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
         return ScriptedGeneration(self.script, map(self._record, requests), self.context, cache)
 
