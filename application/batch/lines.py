@@ -31,6 +31,7 @@ _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
 _BODY_FIELDS = _OPTIONS | {"model", "response_format", *_MAX_TOKENS}
+_EXAMPLE = 'Write one object per line, such as {"prompt": "Hello"}.'
 _IGNORED = frozenset({"model", "user", "metadata", "store"})
 _ONLY_VALUES: Mapping[str, Any] = {
     "stream": False,
@@ -92,10 +93,10 @@ class BatchLine:
         try:
             fields = parse_json(raw)
         except ValueError as error:
-            reason = f"The line is not valid JSON: {error_message(error)}"
+            reason = f"The line is not valid JSON: {error_message(error).removesuffix('.')}. {_EXAMPLE}"
             return cls(number=number, id=name, error=InvalidBatchLine(reason))
         if not isinstance(fields, dict):
-            reason = f"The line must be a JSON object, not {short_repr(fields)}."
+            reason = f"The line must be a JSON object, not {short_repr(fields)}. {_EXAMPLE}"
             return cls(number=number, id=name, error=InvalidBatchLine(reason))
         is_openai = "body" in fields or "url" in fields
         given = fields.get("custom_id", None if is_openai else fields.get("id"))

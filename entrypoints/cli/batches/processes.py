@@ -82,7 +82,7 @@ class DeviceProcesses:
         """Answer all lines; yield the counts after each answer.
 
         Raises:
-            UnsupportedOperation: A process cannot load the model, or a line needs a missing package.
+            LitGPTError: A process cannot load the model, or a line needs a missing package.
             WorkerLost: A process has ended; raised after the lines of the others are answered.
         """
         waiting = iter(lines)
@@ -131,8 +131,7 @@ class DeviceProcesses:
                 remedy = "Run the same command again to continue."
                 self._fail(process, WorkerLost(process.rank, process.exit_reason(), remedy))
         elif "error" in message:
-            requested = f"Answering on device {process.rank}"
-            self._fail(process, UnsupportedOperation(requested, message["error"]))
+            self._fail(process, LitGPTError(message["error"]))
         elif "device" in message:
             process.device = message["device"]
             if process.device != self._processes[0].device:

@@ -101,7 +101,8 @@ class BatchDisplay:
         if errors:
             earlier = f", of which {earlier_errors:,} are of an earlier run" if earlier_errors else ""
             console.error(
-                f'{format_count(errors, "line")} could not be answered{earlier}: see "error" in {path}.'
+                f'{format_count(errors, "line")} could not be answered{earlier}: see "error" in {path}. '
+                "Remove their lines from that file and run the same command again to try them again."
             )
 
     def advise_to_continue(self) -> None:
