@@ -135,8 +135,11 @@ class DeviceProcesses:
         elif "device" in message:
             process.device = message["device"]
             if process.device != self._processes[0].device:
-                reason = f"there are fewer than {self._world} {process.device} devices."
-                self._fail(process, HardwareUnavailable(f"devices={self._world}", reason))
+                kinds = f"{process.device} and {self._processes[0].device}"
+                reason = f"there are fewer of one kind: {kinds} were found."
+                error = HardwareUnavailable(f"devices={self._world}", reason)
+                for each in list(self._processes):
+                    self._fail(each, error)
         else:
             process.num_running -= 1
             self._tokens[process.rank] = message["counts"]
