@@ -85,7 +85,7 @@ class JsonLinesOutput:
             UnsupportedOperation: It is not the output of a batch, cannot be opened, or another process is
                 writing to it.
         """
-        if self.path == STDOUT:  # which may be a file of which only the end is ours
+        if self.path == STDOUT:  # perhaps a file that has other lines before
             self._descriptor = os.dup(1)
             return self
         with translated_errors(f"Writing to {self.path}"):

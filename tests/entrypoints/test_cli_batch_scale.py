@@ -22,12 +22,12 @@ def line(number: int) -> str:
         case 0:
             return "{bad"
         case 1:
-            return json.dumps({"id": f"{number * 2**64 // COUNT:032x}", "prompt": ""})
+            return json.dumps({"id": f"{number * 2**64 // COUNT:032x}", "messages": 1})
         case 2:
             return json.dumps({"custom_id": number, "url": "/v1/completions", "body": {"prompt": 1}})
     if number % 1000 == 3:
         return json.dumps({"id": f"good-{number}", "prompt": "x", "max_tokens": 2, "ignore_eos": True})
-    return json.dumps({"id": f"line-{number}", "prompt": "x", "temprature": 1})
+    return json.dumps({"id": f"line-{number}", "prompt": 1})
 
 
 @pytest.mark.slow
