@@ -1,6 +1,7 @@
 """Multi-turn conversations."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 
 import attrs
 
@@ -68,7 +69,8 @@ class Conversation:
 
         The message and the answer are added to the conversation when the answer ends or the iterator is
         closed. If the answer is empty, neither is added. While the answer calls Python functions, their
-        results are sent in turn, and the chunks of the next answer follow; each answer has a completion.
+        results are sent in turn, and the chunks of the next answer follow; each answer has a completion. If
+        the iterator is closed before a call has a result, nothing of the turn is added.
 
         Raises:
             TooManyToolRounds: The model goes on to call functions; raised by the iterator.
@@ -117,8 +119,8 @@ class Conversation:
 
     def _call_tools(self, chunks: Iterator[CompletionChunk], turn: TurnOptions) -> Iterator[CompletionChunk]:
         """Yield the chunks of an answer; while it calls Python functions, those of the next one as well."""
-        rounds = 0
-        while True:
+        before = self.messages
+        for rounds in count():
             calls: tuple[ToolCall, ...] = ()
             try:
                 for chunk in chunks:
@@ -126,16 +128,19 @@ class Conversation:
                     if chunk.completion is not None and chunk.completion.finish_reason == "tool_calls":
                         calls = chunk.completion.tool_calls
                     yield chunk
-            finally:
                 _close(chunks)
-            if not turn.tools.can_run(calls):
-                return
-            if rounds == turn.max_tool_rounds:
-                unanswered = [tool_message(call, "Error: not called, too many calls.") for call in calls]
-                self.messages = [*self.messages, *unanswered]
+                if not turn.tools.can_run(calls):
+                    return
+                is_last = rounds == turn.max_tool_rounds
+                run = _refuse_call if is_last else turn.tools.run
+                self.messages = [*self.messages, *map(run, calls)]
+            except BaseException:
+                _close(chunks)
+                if turn.tools.can_run(calls):  # calls without results are not a valid conversation
+                    self.messages = before
+                raise
+            if is_last:
                 raise TooManyToolRounds(rounds, [call.name for call in calls])
-            self.messages = [*self.messages, *map(turn.tools.run, calls)]
-            rounds += 1
             turn = attrs.evolve(turn, renderer=turn.renderer.without_continuation())
             chunks = self._answer(self.messages, turn)
 
@@ -202,6 +207,10 @@ def _with_calls(message: Message, calls: Sequence[ToolCall], history: HistoryFor
         fields["reasoning_content"] += f"\n\n{message.text}"
         content = ""
     return Message(message.role, None if history.null_content and not content else content, fields)
+
+
+def _refuse_call(call: ToolCall) -> Message:
+    return tool_message(call, "Error: not called, too many calls.")
 
 
 def _close(chunks: Iterator[CompletionChunk]) -> None:

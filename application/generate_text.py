@@ -128,18 +128,19 @@ class GenerateText:
             answers.add(self._answer(TextRequest(request, stop_strings, syntax, output)))
         return CompletionStream(generation, answers)
 
-    def stream_from(self, requests: Iterable[TextRequest]) -> "CompletionStream":
-        """Return such an iterator for requests that are taken as earlier ones finish.
+    def stream_from(self, requests: Iterable[TextRequest | None]) -> "CompletionStream":
+        """Return such an iterator for requests that are taken as earlier ones finish; None: none is ready.
 
         The index of a chunk is the number of requests that were taken before its request. An invalid prompt
-        ends the iterator with an error.
+        ends the iterator with an error, after the answers to earlier requests.
         """
         answers = _Answers()
 
-        def taken() -> Iterator[GenerationRequest]:
+        def taken() -> Iterator[GenerationRequest | None]:
             for it in requests:
-                answers.add(self._answer(it))
-                yield it.request
+                if it is not None:
+                    answers.add(self._answer(it))
+                yield None if it is None else it.request
 
         return CompletionStream(self.generator.generate(taken()), answers)
 
@@ -165,7 +166,9 @@ class GenerateText:
         """Return requests whose answers have the form `output`."""
         if output is None or self.compiler is None:
             return requests
-        return [*map(CompileConstraint(self.compiler, output.spec, self.tokenizer), requests, syntaxes)]
+        constrain = CompileConstraint(self.compiler, self.tokenizer)
+        pairs = zip(requests, syntaxes, strict=True)
+        return [constrain(request, syntax, output.spec) for request, syntax in pairs]
 
     def _answer(self, it: TextRequest) -> _Answer:
         matcher = StopStringMatcher(it.stop_strings)

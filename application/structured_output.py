@@ -1,6 +1,7 @@
 """Answers of a form that the caller asks for: `schema`, `regex`, `grammar` and `choices`."""
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,16 +92,25 @@ def _close_objects(schema: Any) -> Any:
     return closed
 
 
+_MAX_COMPILED = 64
+
+
 @attrs.frozen
 class CompileConstraint:
-    """Adds the constraint of a call to its requests; what it compiles is shared by them."""
+    """Adds constraints to requests; those with the same one share what is compiled.
+
+    The constraints that were used last are kept, as each line of a long file may have another one.
+    """
 
     compiler: ConstraintCompiler
-    spec: ConstraintSpec
     tokenizer: Tokenizer
-    _compiled: dict[tuple[frozenset[int], bool], TokenConstraint] = attrs.field(factory=dict, init=False)
+    _compiled: "OrderedDict[tuple[ConstraintSpec, frozenset[int], bool], TokenConstraint]" = attrs.field(
+        factory=OrderedDict, init=False
+    )
 
-    def __call__(self, request: GenerationRequest, syntax: AnswerSyntax | None) -> GenerationRequest:
+    def __call__(
+        self, request: GenerationRequest, syntax: AnswerSyntax | None, spec: ConstraintSpec
+    ) -> GenerationRequest:
         """Return a request whose answer, after its reasoning, follows the constraint.
 
         Raises:
@@ -109,13 +119,13 @@ class CompileConstraint:
             UnsupportedOperation: The template has channels.
         """
         if not request.stop_token_ids:
-            remedy = f"with {self.spec.kind}, an answer ends with a stop token. Leave out ignore_eos."
+            remedy = f"with {spec.kind}, an answer ends with a stop token. Leave out ignore_eos."
             raise MissingArgument("stop_token_ids", None, remedy)
         if syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat):
             reason = "the chat template of the model has channels, whose headers are a part of the answer."
-            raise UnsupportedOperation(f"{self.spec.kind}=", reason)
+            raise UnsupportedOperation(f"{spec.kind}=", reason)
         reasoning = None if syntax is None else syntax.format.reasoning
-        constraint = self._compile(request.stop_token_ids, begins_text=reasoning is None)
+        constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if syntax is not None and reasoning is not None:
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
             constraint = AfterReasoning(
@@ -129,10 +139,15 @@ class CompileConstraint:
             )
         return attrs.evolve(request, constraint=constraint)
 
-    def _compile(self, stop_token_ids: frozenset[int], *, begins_text: bool) -> TokenConstraint:
-        key = stop_token_ids, begins_text
+    def _compile(
+        self, spec: ConstraintSpec, stop_token_ids: frozenset[int], *, begins_text: bool
+    ) -> TokenConstraint:
+        key = spec, stop_token_ids, begins_text
         if key not in self._compiled:
             self._compiled[key] = self.compiler.compile(
-                self.spec, self.tokenizer, stop_token_ids=stop_token_ids, begins_text=begins_text
+                spec, self.tokenizer, stop_token_ids=stop_token_ids, begins_text=begins_text
             )
+            if len(self._compiled) > _MAX_COMPILED:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
         return self._compiled[key]

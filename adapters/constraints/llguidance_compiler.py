@@ -36,18 +36,16 @@ class LlguidanceCompiler:
         stop_token_ids: frozenset[int],
         begins_text: bool = True,
     ) -> "LlguidanceConstraint":
-        try:
-            from llguidance import LLMatcher
-        except ImportError as error:
-            install = 'pip install "litgpt[structured]"'
-            raise NotInstalled(f"{spec.kind}=", "llguidance", install) from error
+        matcher = _matcher_class(spec)
         vocabulary = self._vocabulary(tokenizer)
         grammar = _grammar(spec, leading_spaces=tokenizer.leading_spaces if begins_text else 0)
-        if problem := LLMatcher.validate_grammar(grammar, vocabulary):
-            message = " ".join(problem.split())
-            raise InvalidArgument(spec.kind, spec.source, f"one that llguidance supports ({message})")
-        matcher = LLMatcher(vocabulary, grammar, log_level=0)
-        return LlguidanceConstraint(matcher, tokenizer.vocab_size, stop_token_ids)
+        _validate(spec, matcher.validate_grammar(grammar, vocabulary))
+        return LlguidanceConstraint(
+            matcher(vocabulary, grammar, log_level=0), tokenizer.vocab_size, stop_token_ids
+        )
+
+    def check(self, spec: ConstraintSpec) -> None:
+        _validate(spec, _matcher_class(spec).validate_grammar(_grammar(spec, leading_spaces=0)))
 
     def _vocabulary(self, tokenizer: Tokenizer) -> "LLTokenizer":
         key = id(tokenizer)
@@ -133,6 +131,21 @@ class _Vocabulary:
             ids.append(self._ids[text[at:end]])
             at = end
         return ids
+
+
+def _matcher_class(spec: ConstraintSpec) -> "type[LLMatcher]":
+    try:
+        from llguidance import LLMatcher
+    except ImportError as error:
+        install = 'pip install "litgpt[structured]"'
+        raise NotInstalled(f"{spec.kind}=", "llguidance", install) from error
+    return LLMatcher
+
+
+def _validate(spec: ConstraintSpec, problem: str) -> None:
+    if problem:
+        message = " ".join(problem.split())
+        raise InvalidArgument(spec.kind, spec.source, f"one that llguidance supports ({message})")
 
 
 def _grammar(spec: ConstraintSpec, *, leading_spaces: int) -> str:

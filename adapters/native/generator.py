@@ -46,7 +46,7 @@ class NativeGenerator:
     def open(self) -> Engine:
         return Engine(NativeRunner(self.model, self.random_seed, self.available_memory), self.context)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
         return EngineStream(self._engine, requests)
 

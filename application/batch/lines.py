@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from litgpt.application.batch.response_format import schema_of
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.prepare_requests import make_prompt_renderer
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
@@ -25,18 +26,18 @@ TEMPLATE_OPTIONS = _TEMPLATE
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_NOT_IN_LINES = {"logits_processor", "schema", "regex", "grammar", "choices"}
-_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - _NOT_IN_LINES
+_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor"}
+_CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
-_BODY_FIELDS = _OPTIONS | {"model", *_MAX_TOKENS}
+_BODY_FIELDS = _OPTIONS | {"model", "response_format", *_MAX_TOKENS}
+_EXAMPLE = 'Write one object per line, such as {"prompt": "Hello"}.'
 _IGNORED = frozenset({"model", "user", "metadata", "store"})
 _ONLY_VALUES: Mapping[str, Any] = {
     "stream": False,
     "echo": False,
     "best_of": 1,
     "tool_choice": "auto",
-    "response_format": {"type": "text"},
 }
 """Fields of OpenAI's API that may only have their default."""
 
@@ -76,11 +77,6 @@ class BatchLine:
     error: InvalidBatchLine | None = None
 
     @property
-    def key(self) -> str:
-        """The id as text, by which it is recognized in the output."""
-        return str(self.id)
-
-    @property
     def endpoint(self) -> Endpoint | None:
         """The endpoint of a valid line in OpenAI's format; None for other lines."""
         return self.fields["url"] if self.is_openai else None
@@ -97,10 +93,10 @@ class BatchLine:
         try:
             fields = parse_json(raw)
         except ValueError as error:
-            reason = f"The line is not valid JSON: {error_message(error)}"
+            reason = f"The line is not valid JSON: {error_message(error).removesuffix('.')}. {_EXAMPLE}"
             return cls(number=number, id=name, error=InvalidBatchLine(reason))
         if not isinstance(fields, dict):
-            reason = f"The line must be a JSON object, not {short_repr(fields)}."
+            reason = f"The line must be a JSON object, not {short_repr(fields)}. {_EXAMPLE}"
             return cls(number=number, id=name, error=InvalidBatchLine(reason))
         is_openai = "body" in fields or "url" in fields
         given = fields.get("custom_id", None if is_openai else fields.get("id"))
@@ -133,7 +129,7 @@ class BatchLine:
         return BatchPrompt(
             prompt=_prompt(given[0], fields[given[0]]),
             sys_prompt=fields.get("sys_prompt", sys_prompt),
-            options={**defaults, **_options(fields)},
+            options=_with_defaults(_options(fields), defaults),
             n=fields.get("n"),
         )
 
@@ -158,9 +154,9 @@ def _openai_prompt(line: Mapping[str, Any], defaults: Mapping[str, Any]) -> Batc
         raise MissingArgument(source, None, f"add it to the body of a request to {url}.")
     own = _options(fields)
     if source == "messages":
-        options = {"max_new_tokens": None, **defaults, **own}
+        options = {"max_new_tokens": None, **_with_defaults(own, defaults)}
     else:
-        options = {"max_new_tokens": 16, **defaults, **own, "apply_chat_template": False}
+        options = {"max_new_tokens": 16, **_with_defaults(own, defaults), "apply_chat_template": False}
         if "logprobs" in fields:  # here it is the number of likeliest tokens
             options |= {"logprobs": True, "top_logprobs": fields["logprobs"]}
     return BatchPrompt(prompt=_prompt(source, fields[source]), options=options, n=fields.get("n"))
@@ -173,6 +169,12 @@ def _prompt(name: str, value: Any) -> Any:
     return value
 
 
+def _with_defaults(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a line, and the defaults of others: a constraint replaces any other one."""
+    replaced = _CONSTRAINTS if _CONSTRAINTS & own.keys() else frozenset()
+    return {**{name: value for name, value in defaults.items() if name not in replaced}, **own}
+
+
 def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a line as keyword arguments of `LLM.generate`."""
     options = {name: value for name, value in fields.items() if name in _OPTIONS and name != "n"}
@@ -181,6 +183,12 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidBatchLine(f"{' and '.join(lengths)} are the same option: keep one of them.")
     if lengths:
         options["max_new_tokens"] = fields[lengths[0]]
+    if "response_format" in fields:
+        if stated := _CONSTRAINTS & options.keys():
+            raise InvalidBatchLine(
+                f"{next(iter(stated))} and response_format are the same option: keep one of them."
+            )
+        options["schema"] = schema_of(fields["response_format"])
     if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings
         options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()}
     return options

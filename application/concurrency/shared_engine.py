@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from litgpt.domain.generation.batching import count_requests
+from litgpt.domain.generation.batching import count_requests, numbered_requests
 from litgpt.domain.generation.errors import ModelBusy, NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine, EngineEvent, FailedRequest
@@ -175,18 +175,18 @@ class EngineStream(Iterator[TokenEvent]):
     """Implements the port `Generation`: the events of requests that run in a shared engine.
 
     Args:
-        requests: Valid requests; an iterator is read as earlier ones finish.
+        requests: Valid requests; an iterator is read as earlier ones finish, and yields None if none is
+            ready.
     """
 
-    def __init__(self, engine: SharedEngine, requests: Iterable[GenerationRequest]) -> None:
+    def __init__(self, engine: SharedEngine, requests: Iterable[GenerationRequest | None]) -> None:
         self._engine, self._num_prompts = engine, count_requests(requests)
-        self._requests: Iterator[tuple[int, GenerationRequest]] = (
-            (at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0
-        )
+        self._requests = numbered_requests(requests)
         # The engine does not reference this object, which ends its requests when it is garbage-collected.
         self._mailbox = _Mailbox()
         self._cancelled: set[int] = set()
         self._last_taken = -1
+        self._error: Exception | None = None  # of the iterator, raised after the earlier events
 
     def __next__(self) -> TokenEvent:
         try:
@@ -220,18 +220,24 @@ class EngineStream(Iterator[TokenEvent]):
             self._forget_cancelled()
             self._engine.wait(mailbox)
             if not mailbox.events:
-                raise StopIteration
+                error, self._error = self._error, None
+                raise error or StopIteration
             event = mailbox.events.popleft()
             if isinstance(event, FailedRequest):
-                raise self._error([event, *(it for it in mailbox.events if isinstance(it, FailedRequest))])
+                raise self._failure([event, *(it for it in mailbox.events if isinstance(it, FailedRequest))])
             if event.index not in self._cancelled:
                 return event
 
     def _add_requests(self) -> None:
         while len(self._mailbox.unfinished) < self._engine.max_sequences + _MAX_QUEUED:
-            number, request = next(self._requests, (-1, None))
-            if request is None:
+            try:
+                taken = next(self._requests, None)
+            except Exception as error:  # noqa: BLE001 - raised by __next__
+                self._error, self._requests = error, iter(())
                 return
+            if taken is None:
+                return
+            number, request = taken
             self._last_taken = number
             if number not in self._cancelled:
                 self._engine.add(self._mailbox, number, request)
@@ -245,7 +251,7 @@ class EngineStream(Iterator[TokenEvent]):
         if not self._mailbox.events:  # all events of the others have been read
             self._cancelled.difference_update(ended)
 
-    def _error(self, failed: Sequence[FailedRequest]) -> BaseException:
+    def _failure(self, failed: Sequence[FailedRequest]) -> BaseException:
         """Return the first error; it names all rows whose logits were not finite in that step."""
         error = failed[0].error
         if isinstance(error, NonFiniteLogits):

@@ -38,7 +38,7 @@ class SharedGenerator:
         with self.lock.using():
             return self.current_generator().open()
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Generation:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> Generation:
         """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
             generation = self.current_generator().generate(requests)
@@ -62,7 +62,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
         shared: SharedGenerator,
         generation: Generation,
         version: int,
-        requests: Iterable[GenerationRequest],
+        requests: Iterable[GenerationRequest | None],
     ) -> None:
         self._shared, self._version = shared, version
         self._generation: Generation | None = generation

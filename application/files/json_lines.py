@@ -1,8 +1,10 @@
 """Files of JSON lines: read lazily, appended to line by line, continued after an interruption, and merged."""
 
+import gzip
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,31 +13,46 @@ from typing import Any, BinaryIO, Self
 import attrs
 
 from litgpt.application.files.atomic_write import atomic_write, lock
+from litgpt.application.files.id_set import IdSet
 from litgpt.domain.errors import LitGPTError, UnsupportedOperation
 from litgpt.domain.validation.untrusted_files import error_message
 
+STDOUT = Path("/dev/stdout")
+"""The path of the standard output, which is only written to: nothing in it is continued or discarded."""
+
 _BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 @contextmanager
-def _translated_errors(operation: str) -> Iterator[None]:
+def translated_errors(operation: str) -> Iterator[None]:
+    """Translate errors of files; a broken pipe remains one, as its reader has had enough."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, LitGPTError):
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, (LitGPTError, BrokenPipeError)):
             raise
-        raise UnsupportedOperation(operation, f"{error_message(error)}.") from error
+        raise UnsupportedOperation(operation, f"{error_message(error).removesuffix('.')}.") from error
 
 
 def open_input(path: Path) -> BinaryIO:
-    """Open a file for reading; raise UnsupportedOperation if that fails."""
-    with _translated_errors(f"Reading {path}"):
-        return path.open("rb")
+    """Open a file, which may be compressed with gzip; raise UnsupportedOperation if that fails."""
+    with translated_errors(f"Reading {path}"):
+        file = path.open("rb")
+        if not is_regular(file.fileno()) or file.peek(2)[:2] != _GZIP:
+            return file
+        file.close()
+        return gzip.open(path)  # type: ignore[return-value]
+
+
+def is_regular(descriptor: int) -> bool:
+    """Return whether an open file is on a disk, and not a pipe, a terminal or a device."""
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def count_lines(file: BinaryIO) -> int | None:
     """Return the number of lines of a file at its beginning; None if it cannot be read twice, as a pipe."""
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    if not is_regular(file.fileno()):
         return None
     count, last = 0, b"\n"
     while block := file.read(_BLOCK):
@@ -54,7 +71,7 @@ class JsonLinesOutput:
     """
 
     path: Path
-    done: set[str] = attrs.field(factory=set, init=False)
+    done: IdSet = attrs.field(factory=IdSet, init=False)
     num_errors: int = attrs.field(default=0, init=False)
     _descriptor: int = attrs.field(default=-1, init=False)
 
@@ -68,12 +85,18 @@ class JsonLinesOutput:
             UnsupportedOperation: It is not the output of a batch, cannot be opened, or another process is
                 writing to it.
         """
-        with _translated_errors(f"Writing to {self.path}"):
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        if self.path == STDOUT:  # perhaps a file that has other lines before
+            self._descriptor = os.dup(1)
+            return self
+        with translated_errors(f"Writing to {self.path}"):
+            # To read from a pipe as well would keep it open when its reader ends.
+            access = os.O_WRONLY if self.path.exists() and not self.path.is_file() else os.O_RDWR
+            self._descriptor = os.open(self.path, access | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            self._lock()
-            if not overwrite:
-                self._resume()
+            if is_regular(self._descriptor):
+                self._lock()
+                if not overwrite:
+                    self._resume()
         except BaseException:
             self.close()
             raise
@@ -81,7 +104,8 @@ class JsonLinesOutput:
 
     def clear(self) -> None:
         """Discard what is in the file."""
-        os.ftruncate(self._descriptor, 0)
+        if self.path != STDOUT and is_regular(self._descriptor):
+            os.ftruncate(self._descriptor, 0)
 
     def _lock(self) -> None:
         try:
@@ -93,8 +117,6 @@ class JsonLinesOutput:
             return  # some network file systems do not support locks
 
     def _resume(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            return
         with os.fdopen(os.dup(self._descriptor), "rb") as file:
             complete = 0
             for row in _rows(file, f"Continuing {self.path}"):
@@ -110,7 +132,7 @@ class JsonLinesOutput:
             UnsupportedOperation: The disk is full, for example.
         """
         raw = json.dumps(value, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
-        with _translated_errors(f"Writing to {self.path}"):
+        with translated_errors(f"Writing to {self.path}"):
             while raw:  # usually written at once
                 raw = raw[os.write(self._descriptor, raw) :]
 
@@ -129,7 +151,7 @@ class JsonLinesOutput:
 @attrs.frozen
 class _Row:
     raw: bytes
-    id: str
+    id: str | int
     is_error: bool
 
 
@@ -141,11 +163,13 @@ def _rows(file: Iterable[bytes], operation: str) -> Iterator[_Row]:
         try:
             value = json.loads(raw)
             name = value["custom_id"] if "custom_id" in value else value["id"]
+            if isinstance(name, bool) or not isinstance(name, (str, int)):
+                raise TypeError("its id is neither a string nor an integer")  # noqa: TRY301
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             reason = f"its line {number} is not from the output of a batch ({error_message(error)})."
             advice = "Choose another path, or pass overwrite=True to discard the file."
             raise UnsupportedOperation(operation, f"{reason} {advice}") from error
-        yield _Row(raw, str(name), value.get("error") is not None)
+        yield _Row(raw, name, value.get("error") is not None)
 
 
 def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
@@ -157,7 +181,7 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
     Raises:
         UnsupportedOperation: A file is not the output of a batch, or cannot be read or written.
     """
-    seen: set[str] = set()
+    seen = IdSet()
     num_errors = 0
 
     def write(merged: BinaryIO) -> None:
@@ -165,11 +189,10 @@ def merge(paths: Iterable[Path], output: Path) -> tuple[int, int]:
         for path in paths:
             with path.open("rb") as file:
                 for row in _rows(file, f"Merging {path}"):
-                    if row.id not in seen:
-                        seen.add(row.id)
+                    if seen.add(row.id):
                         num_errors += row.is_error
                         merged.write(row.raw)
 
-    with _translated_errors(f"Merging {output}"):
+    with translated_errors(f"Merging {output}"):
         atomic_write(output, write)
     return len(seen), num_errors

@@ -1,6 +1,7 @@
 """What all generators do with their requests before they compute."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 from litgpt.domain.errors import InvalidArgument, PromptTooLong
 from litgpt.domain.generation.request import GenerationRequest
@@ -27,27 +28,41 @@ def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_siz
 
 
 def checked_requests(
-    requests: Iterable[GenerationRequest], context: int, vocab_size: int
-) -> Iterable[GenerationRequest]:
+    requests: Iterable[GenerationRequest | None], context: int, vocab_size: int
+) -> Iterable[GenerationRequest | None]:
     """Check the requests of a list now, and each request of an iterator when it is taken.
 
     It raises the errors of `check_prompts`.
     """
     if not isinstance(requests, Iterator):
-        requests = list(requests)
-        check_prompts(requests, context, vocab_size)
-        return requests
+        complete = [it for it in requests if it is not None]
+        check_prompts(complete, context, vocab_size)
+        return complete
     return _check_each(requests, context, vocab_size)
 
 
 def _check_each(
-    requests: Iterator[GenerationRequest], context: int, vocab_size: int
-) -> Iterator[GenerationRequest]:
+    requests: Iterator[GenerationRequest | None], context: int, vocab_size: int
+) -> Iterator[GenerationRequest | None]:
     for request in requests:
-        check_prompts([request], context, vocab_size)
+        check_prompts([] if request is None else [request], context, vocab_size)
         yield request
 
 
-def count_requests(requests: Iterable[GenerationRequest]) -> int | None:
+def numbered_requests(
+    requests: Iterable[GenerationRequest | None],
+) -> Iterator[tuple[int, GenerationRequest] | None]:
+    """Yield requests for at least one token with their numbers; None is passed on, and has no number."""
+    numbers = count()
+    for request in requests:
+        if request is None:
+            yield None
+        else:
+            number = next(numbers)
+            if request.max_new_tokens > 0:
+                yield number, request
+
+
+def count_requests(requests: Iterable[GenerationRequest | None]) -> int | None:
     """Return the number of requests; None for an iterator."""
     return len(requests) if isinstance(requests, Sequence) else None

@@ -97,12 +97,12 @@ class WorkerLost(LitGPTError, RuntimeError):
 
     rank: int | None
     cause: str
+    remedy: str = "Call distribute() again."
 
     def __str__(self) -> str:
         if self.rank is None:
             return f"A worker process of the model is gone: {self.cause}. Restart all ranks."
-        again = "Call distribute() again."
-        return f"The worker process of rank {self.rank} is gone: {self.cause}. {again}"
+        return f"The worker process of rank {self.rank} is gone: {self.cause}. {self.remedy}"
 
 
 @attrs.define(eq=False)

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -23,6 +24,8 @@ class TokenHistory:
         penalties: What these add to the logits of `generated`.
         bias: The token ids of `logit_bias` and its values.
         allowed: `allowed_token_ids`.
+        processed: The logits that the processors have returned for the next token. They are called once for a
+            token, also if it is sampled again because of another request.
     """
 
     params: SamplingParams
@@ -33,6 +36,7 @@ class TokenHistory:
     penalties: "array[float]" = attrs.field(factory=lambda: array("f"), init=False)
     bias: "tuple[array[int], array[float]]" = attrs.field(init=False)
     allowed: "array[int]" = attrs.field(init=False)
+    processed: Any = attrs.field(default=None, init=False, repr=False, eq=False)
     _dry: DryPenalties | None = attrs.field(default=None, init=False)
     _seen: set[int] = attrs.field(factory=set, init=False)
     _counts: dict[int, tuple[int, int]] = attrs.field(factory=dict, init=False)
@@ -73,6 +77,7 @@ class TokenHistory:
     def append(self, token: int) -> None:
         """Add a token to the answer."""
         params = self.params
+        self.processed = None
         self.num_generated += 1
         if params.repetition_penalty != 1 and token not in self._seen:
             self._seen.add(token)

@@ -10,6 +10,13 @@ from litgpt.domain.ports.tokenizer import Tokenizer
 class ConstraintCompiler(Protocol):
     """Compiles constraints."""
 
+    def check(self, spec: ConstraintSpec) -> None:
+        """Check a constraint without a tokenizer, before a model is loaded.
+
+        It raises the errors of `compile`.
+        """
+        ...
+
     def compile(
         self,
         spec: ConstraintSpec,

@@ -46,7 +46,7 @@ class Generator(Protocol):
         """
         ...
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Generation:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> Generation:
         """Generate answers for a batch of prompts of any lengths; batching does not change the answers.
 
         Tokens that the prompts have in common with each other or with earlier ones are not computed again;
@@ -56,11 +56,14 @@ class Generator(Protocol):
 
         Args:
             requests: The prompts and their sampling parameters. An iterator may have any number of
-                them: it is read as earlier requests finish, a few hundred ahead at most.
+                them: it is read as earlier requests finish, a few hundred ahead at most. Its next value is
+                None while no further request is ready: it is asked again after the next step, or not at all
+                if no request is running.
 
         Raises:
-            PromptTooLong: A prompt fills the context; raised by the call, not by the first event, except for
-                an iterator.
+            PromptTooLong: A prompt fills the context; raised by the call, not by the first event. For an
+                iterator, this error and those of the iterator itself are raised after the events of the
+                earlier requests.
         """
         ...
 

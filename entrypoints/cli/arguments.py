@@ -1,4 +1,6 @@
-"""Validation of prompts, before a model is loaded."""
+"""Validation of prompts and JSON, before a model is loaded."""
+
+from typing import Any
 
 from litgpt.cli import console
 from litgpt.cli.error_output import UsageError
@@ -29,3 +31,25 @@ def decode_input(text: str) -> str:
 
         raise InvalidArgument("prompt", text, "text in the encoding of this terminal") from error
     return text
+
+
+def json_argument(option: str, text: str) -> Any:
+    """Return the JSON value that an option has."""
+    from litgpt.domain.validation.untrusted_files import parse_json
+
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        from litgpt.domain.errors import InvalidArgument
+
+        raise InvalidArgument(option, text[:80], f"JSON ({error})") from error
+
+
+def json_or_file(option: str, text: str, remedy: str) -> Any:
+    """Return the JSON array or object that an option has, or that of the JSON file that it names."""
+    if text.lstrip()[:1] in ("[", "{"):
+        return json_argument(option, text)
+    from litgpt.domain.validation.untrusted_files import read_json_file
+    from litgpt.domain.validators import local_path
+
+    return read_json_file(local_path(option, text), remedy=remedy)

@@ -1,23 +1,25 @@
 """`litgpt batch`: answer a file of prompts, one per line."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.batch_progress import BatchDisplay
-from litgpt.cli.batch_signals import DrainOnSignal
+from litgpt.cli.batches.progress import BatchDisplay
+from litgpt.cli.batches.run import BatchJob
+from litgpt.cli.batches.signals import DrainOnSignal
+from litgpt.cli.batches.source import open_source, read_lines
 from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
+from litgpt.cli.constraint_options import constraint_kwargs
 from litgpt.cli.error_output import UsageError
-from litgpt.cli.model_loading import DistributeArguments, load_generator
+from litgpt.cli.model_loading import DistributeArguments
 
 if TYPE_CHECKING:
     from litgpt.application.batch.lines import BatchLine
     from litgpt.application.batch.shard import Shard
+    from litgpt.application.files.json_lines import JsonLinesOutput
 
 INTERRUPTED = 130
 
@@ -25,11 +27,15 @@ INTERRUPTED = 130
 def batch(  # noqa: PLR0913 - one per option
     input_file: Annotated[
         str | None,
-        typer.Argument(help="File of prompts, one JSON object per line; - reads stdin.", metavar="INPUT"),
+        typer.Argument(
+            help="File of prompts, one JSON object per line, perhaps gzipped; - reads stdin.", metavar="INPUT"
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Argument(help="File of answers. If it exists, the run continues it.", metavar="OUTPUT"),
+        typer.Argument(
+            help="File of answers; - is stdout. If it exists, the run continues it.", metavar="OUTPUT"
+        ),
     ] = None,
     *,
     model: Annotated[
@@ -69,13 +75,24 @@ def batch(  # noqa: PLR0913 - one per option
     frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    schema: options.Schema = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    choices: options.Choices = None,
     tools: options.Tools = None,
     chat_template_kwargs: options.ChatTemplateKwargs = None,
     apply_chat_template: options.ApplyChatTemplate = True,
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
-    devices: options.Devices = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  "
+            "[default: 1]",
+            show_default=False,
+        ),
+    ] = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
@@ -94,9 +111,8 @@ def batch(  # noqa: PLR0913 - one per option
         return _merge(Path(merge), quiet=quiet)
     if input_file is None or output is None:
         raise UsageError("Missing files: litgpt batch INPUT OUTPUT")
-    from litgpt.application.batch.run_batch import RunBatch
     from litgpt.application.batch.shard import Shard
-    from litgpt.application.files.json_lines import JsonLinesOutput, count_lines
+    from litgpt.application.files.json_lines import STDOUT, JsonLinesOutput
     from litgpt.application.generation_options import GenerationOptions
     from litgpt.domain.errors import InvalidArgument
     from litgpt.domain.reference import ModelReference
@@ -115,55 +131,61 @@ def batch(  # noqa: PLR0913 - one per option
     )
     if stop is not None:
         defaults["stop"] = stop
+    defaults |= constraint_kwargs(schema, regex, grammar, choices)
     GenerationOptions(**defaults)
     defaults |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
-    path = part.path(Path(output))
+    job = BatchJob(
+        reference=reference, placement=placement, defaults=defaults, sys_prompt=sys_prompt, quiet=quiet
+    )
+    path = STDOUT if output == "-" else part.path(Path(output))
     if input_file != "-" and Path(input_file).exists() and path.exists() and path.samefile(input_file):
         raise InvalidArgument("output", str(path), "another file than the input")
     with (
-        _open_input(input_file) as source,
+        open_source(input_file) as source,
         JsonLinesOutput(path).open(overwrite=overwrite) as answers,
     ):
+        try:
+            return _answer(job, source, part, answers, overwrite=overwrite)
+        except BrokenPipeError as error:
+            raise typer.Exit(console.BROKEN_PIPE) from error
+
+
+def _answer(
+    job: BatchJob, source: "BinaryIO", part: "Shard", answers: "JsonLinesOutput", *, overwrite: bool
+) -> int:
+    """Answer the lines of a shard, and return the exit status."""
+    from litgpt.application.files.json_lines import count_lines, translated_errors
+
+    with translated_errors("Reading the input"):
         total = count_lines(source)
-        display = BatchDisplay(None if total is None else part.count(total), quiet=quiet)
-        with (
-            load_generator(reference, placement, quiet=quiet) as (loaded, generator),
-            warnings_as_notes(quiet=quiet),
-            DrainOnSignal() as drain,
-        ):
-            if overwrite:
-                answers.clear()
-            run = RunBatch(loaded, generator, answers.write, answers.done, defaults, sys_prompt)
-            with display:
-                for counts in run(_lines(source, part, drain)):
-                    display.show(counts, is_draining=drain.is_requested)
-            display.summarize(run.counts, path, earlier_errors=answers.num_errors)
-            if drain.has_left_lines:
-                display.advise_to_continue()
-                return INTERRUPTED
+    if total is not None:
+        total = part.count(total)
+    display = BatchDisplay(total, quiet=job.quiet)
+    with (
+        job.start(answers, total) as run,
+        warnings_as_notes(quiet=job.quiet),
+        DrainOnSignal() as drain,
+    ):
+        if overwrite:
+            answers.clear()
+
+        def lines() -> "Iterator[BatchLine | None]":
+            for line in read_lines(source, part, drain, lambda: run.is_answering):
+                display.show(run.counts, is_draining=drain.is_requested)
+                yield line
+
+        with display:
+            for counts in run(lines()):
+                display.show(counts, is_draining=drain.is_requested)
+        display.summarize(run.counts, answers.path, earlier_errors=answers.num_errors)
+        if drain.has_left_lines:
+            display.advise_to_continue()
+            return INTERRUPTED
     return 1 if run.counts.errors or run.counts.repeated or answers.num_errors else 0
-
-
-def _lines(source: BinaryIO, part: "Shard", drain: DrainOnSignal) -> "Iterator[BatchLine]":
-    from litgpt.application.batch.lines import BatchLine
-
-    for number, raw in enumerate(source, 1):
-        if drain.is_requested:
-            drain.has_left_lines = True
-            return
-        if part.has(number) and raw.strip():
-            yield BatchLine.parse(number, raw)
-
-
-def _open_input(name: str) -> Any:
-    from litgpt.application.files.json_lines import open_input
-    from litgpt.domain.validators import local_path
-
-    return nullcontext(sys.stdin.buffer) if name == "-" else open_input(local_path("input_file", name))
 
 
 def _merge(output: Path, *, quiet: bool) -> int:

@@ -7,6 +7,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
+from litgpt.cli.constraint_options import constraint_kwargs
 from litgpt.cli.model_loading import DistributeArguments, load_model
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ def chat(  # noqa: PLR0913 - one per option
     frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    schema: options.Schema = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    choices: options.Choices = None,
     tools: options.Tools = None,
     chat_template_kwargs: options.ChatTemplateKwargs = None,
     apply_chat_template: options.ApplyChatTemplate = True,
@@ -66,6 +71,7 @@ def chat(  # noqa: PLR0913 - one per option
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
+    settings |= constraint_kwargs(schema, regex, grammar, choices)
     GenerationOptions(**settings)
     saved = read_chat(resume) if resume else None
     if saved is not None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from litgpt.cli import console
-from litgpt.cli.arguments import prompt_text
+from litgpt.cli.arguments import json_argument, json_or_file, prompt_text
 from litgpt.cli.error_output import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ def template_kwargs(
 
     kwargs: dict[str, Any] = {}
     if tools is not None:
-        kwargs["tools"] = _tools(tools)
+        kwargs["tools"] = json_or_file(
+            "--tools", tools, "Pass a JSON file with a list of tools, or that list itself."
+        )
     if chat_template_kwargs is not None:
-        kwargs["chat_template_kwargs"] = _parse_json("--chat-template-kwargs", chat_template_kwargs)
+        kwargs["chat_template_kwargs"] = json_argument("--chat-template-kwargs", chat_template_kwargs)
     kwargs |= {name: value for name, value in others.items() if value}
     options = TemplateOptions(tools=kwargs.get("tools"), variables=kwargs.get("chat_template_kwargs"))
     if not apply_chat_template:
@@ -74,24 +76,3 @@ def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
         warnings.simplefilter("default", PromptWarning)
         warnings.showwarning = show
         yield
-
-
-def _tools(text: str) -> Any:
-    if text.lstrip()[:1] in ("[", "{"):
-        return _parse_json("--tools", text)
-    from litgpt.domain.validation.untrusted_files import read_json_file
-    from litgpt.domain.validators import local_path
-
-    remedy = "Pass a JSON file with a list of tools, or that list itself."
-    return read_json_file(local_path("--tools", text), remedy=remedy)
-
-
-def _parse_json(option: str, text: str) -> Any:
-    from litgpt.domain.validation.untrusted_files import parse_json
-
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        from litgpt.domain.errors import InvalidArgument
-
-        raise InvalidArgument(option, text[:80], f"JSON ({error})") from error

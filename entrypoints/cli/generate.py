@@ -8,6 +8,7 @@ from litgpt.cli import console, options
 from litgpt.cli.answer_text import AnswerText
 from litgpt.cli.arguments import one_prompt
 from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
+from litgpt.cli.constraint_options import constraint_kwargs, require_complete
 from litgpt.cli.model_loading import DistributeArguments, load_model
 from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
 
@@ -34,6 +35,10 @@ def generate(  # noqa: PLR0913 - one per option
     frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    schema: options.Schema = None,
+    regex: options.Regex = None,
+    grammar: options.Grammar = None,
+    choices: options.Choices = None,
     tools: options.Tools = None,
     chat_template_kwargs: options.ChatTemplateKwargs = None,
     continue_final_message: options.ContinueFinalMessage = False,
@@ -83,6 +88,8 @@ def generate(  # noqa: PLR0913 - one per option
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
+    constraint = constraint_kwargs(schema, regex, grammar, choices)
+    generation |= constraint
     GenerationOptions(**generation, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
     streamed = console.stdout_is_terminal() if stream is None else stream
@@ -99,10 +106,11 @@ def generate(  # noqa: PLR0913 - one per option
                 conversation, sys_prompt, **generation, **template_options, seed=nth_seed, stream=True
             )
             completion = write_answer(pace.measure(chunks), streamed=streamed)
-            if not quiet and completion.finish_reason == "length":
+            if not quiet and completion.finish_reason == "length" and not constraint:
                 console.note(truncation_notice(completion, max_new_tokens, "--max-new-tokens"))
             if not quiet and console.stderr_is_terminal():
                 console.note(pace.summary())
+            require_complete(completion, constraint)
 
 
 def write_answer(chunks: "Iterator[CompletionChunk]", *, streamed: bool) -> "Completion":

@@ -10,7 +10,7 @@ from litgpt.cli import console
 
 if TYPE_CHECKING:
     from litgpt.application.load_model import LoadedModel
-    from litgpt.domain.ports import Generator
+    from litgpt.domain.ports import PlacedModel
     from litgpt.domain.progress import Notice, Progress, Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
@@ -57,9 +57,9 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
 
 
 @contextmanager
-def load_generator(
+def load_placed(
     reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
-) -> "Iterator[tuple[LoadedModel[Any], Generator]]":
+) -> "Iterator[tuple[LoadedModel[Any], PlacedModel[Any]]]":
     """Load and place a model for a use case; it is released after the block."""
     from litgpt.container import container
     from litgpt.domain.distribution.placement import DistributeOptions
@@ -71,7 +71,7 @@ def load_generator(
         place.check(loaded, options)
         loaded, placed = place(loaded, options, work.report)
     try:
-        yield loaded, placed.generator()
+        yield loaded, placed
     finally:
         placed.close()
         loaded.checkpoint.close()

@@ -126,6 +126,32 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for repr
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.", metavar="TEXT")
 ]
+Schema: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Answer in JSON of this schema: a JSON file, or the JSON itself.",
+        metavar="FILE|JSON",
+        show_default=False,
+    ),
+]
+Regex: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Answer with a text that this regular expression matches.", show_default=False),
+]
+Grammar: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Answer with a text of the grammar in this file, in Lark's syntax.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+Choices: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Answer with one of these texts: A,B,C or a list in JSON.", metavar="A,B,…", show_default=False
+    ),
+]
 ParseSpecialTokens: TypeAlias = Annotated[
     bool | None,
     typer.Option(

@@ -189,9 +189,9 @@ THINKING = "{{ '<think>' }}{{ '</think>' }}"
     [("Q<think>", "Hm, a?</think>"), ("Q<think></think>", ""), ("Q", "")],
 )
 def test_a_constraint_begins_after_the_reasoning(prompt: str, answer: str) -> None:
-    compiler = CompileConstraint(COMPILER, ConstraintSpec("choices", ("yes",)), BYTES)
+    compiler, spec = CompileConstraint(COMPILER, BYTES), ConstraintSpec("choices", ("yes",))
     request = GenerationRequest(prompt=[1], stop_token_ids=frozenset((END,)))
-    constrained = compiler(request, answer_syntax(THINKING, prompt, None))
+    constrained = compiler(request, answer_syntax(THINKING, prompt, None), spec)
     assert constrained.constraint is not None
     constraint = constrained.constraint.copy()
     for token in answer.encode():
@@ -206,8 +206,8 @@ def test_a_constraint_begins_after_the_reasoning(prompt: str, answer: str) -> No
 
 
 def test_templates_with_channels_are_refused() -> None:
-    compiler = CompileConstraint(COMPILER, ConstraintSpec("choices", ("yes",)), BYTES)
+    compiler, spec = CompileConstraint(COMPILER, BYTES), ConstraintSpec("choices", ("yes",))
     request = GenerationRequest(prompt=[1], stop_token_ids=frozenset((END,)))
     syntax = answer_syntax("<|channel|><|message|><|start|>", "", None)
     with pytest.raises(UnsupportedOperation, match="channels"):
-        compiler(request, syntax)
+        compiler(request, syntax, spec)

@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 import pytest
 
+from litgpt.adapters.constraints.llguidance_compiler import LlguidanceCompiler
 from litgpt.application.batch.lines import BatchLine
 from litgpt.application.batch.run_batch import RunBatch
-from litgpt.application.batch.shard import Shard
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.application.files.id_set import IdSet
 from litgpt.application.load_model import LoadedModel, LoadModel
-from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.errors import AllTokensExcluded
 from litgpt.domain.generation.request import GenerationRequest
@@ -37,6 +37,13 @@ def loaded() -> LoadedModel[Any]:
     return LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer)(ModelReference("tiny"))
 
 
+def ids(*names: str | int) -> IdSet:
+    some = IdSet()
+    for name in names:
+        some.add(name)
+    return some
+
+
 def lines(*values: object) -> list[BatchLine]:
     return [
         BatchLine.parse(number, value if isinstance(value, bytes) else json.dumps(value).encode())
@@ -46,7 +53,7 @@ def lines(*values: object) -> list[BatchLine]:
 
 def answers(loaded: LoadedModel[Any], *values: object, **options: Any) -> list[dict[str, Any]]:
     written: list[Any] = []
-    run = RunBatch(loaded, ScriptedGenerator(b"yes ", 200), written.append, **options)
+    run = RunBatch(loaded, ScriptedGenerator(b"yes ", 200), written.append, LlguidanceCompiler(), **options)
     list(run(lines(*values)))
     return sorted(written, key=lambda it: str(it.get("custom_id", it["id"])))
 
@@ -125,7 +132,10 @@ def test_openai_completions_are_not_rendered_and_have_their_own_defaults(loaded:
         ({"prompt": "a", "logit_bias": {"x": 1}}, "logit_bias must be"),
         ({"id": [1], "prompt": "a"}, "The id must be a string or an integer"),
         (openai(**body(stream=True)), "stream must be False"),
-        (openai(**body(response_format={"type": "json_object"})), "response_format must be"),
+        (openai(**body(response_format="json")), "response_format must be an object"),
+        (openai(**body(response_format={"type": "xml"})), "response_format.type must be text, json_object"),
+        (openai(**body(response_format={"type": "json_schema"})), "response_format.json_schema.schema"),
+        (openai(**body(regex="a", response_format={"type": "text"})), "regex and response_format are the"),
         (openai(**body(audio={})), "The field 'audio' is not supported"),
         (openai(**body(prompt="a")), "The field 'prompt' is not supported"),
         (openai("/v1/embeddings", input="a"), "url must be /v1/chat/completions or /v1/completions"),
@@ -163,7 +173,9 @@ def test_options_of_the_command_apply_where_a_line_has_none(loaded: LoadedModel[
 
 def test_lines_that_are_done_or_repeated_are_skipped(loaded: LoadedModel[Any]) -> None:
     written: list[Any] = []
-    run = RunBatch(loaded, ScriptedGenerator(b"yes"), written.append, done={"a", "line-3"})
+    run = RunBatch(
+        loaded, ScriptedGenerator(b"yes"), written.append, LlguidanceCompiler(), ids("a", "line-3")
+    )
     list(
         run(
             lines({"id": "a", "prompt": "x"}, {"id": "b", "prompt": "x"}, b"{bad", {"id": "b", "prompt": "y"})
@@ -171,6 +183,28 @@ def test_lines_that_are_done_or_repeated_are_skipped(loaded: LoadedModel[Any]) -
     )
     assert [it["id"] for it in written] == ["b"]
     assert (run.counts.done, run.counts.skipped, run.counts.repeated) == (1, 2, 1)
+
+
+def test_ids_of_different_types_are_different(loaded: LoadedModel[Any]) -> None:
+    results = answers(loaded, *({"id": name, "prompt": "x"} for name in (1, "1", "line-1", 1, -1, "")))
+    assert sorted((it["id"] for it in results), key=repr) == ["", "1", "line-1", -1, 1]
+
+
+def test_answers_come_while_further_lines_are_awaited(loaded: LoadedModel[Any]) -> None:
+    written: list[Any] = []
+    run = RunBatch(loaded, EngineGenerator(), written.append, LlguidanceCompiler())
+
+    def conversation() -> Iterator[BatchLine | None]:
+        for number, line in enumerate(RawLines(3), 1):
+            yield line
+            while len(written) < number:
+                yield None
+        while run.is_answering:
+            yield None
+
+    list(run(conversation()))
+    assert [it["id"] for it in written] == ["line-1", "line-2", "line-3"]
+    assert run.counts.completion_tokens == 6
 
 
 class FailingRunner(ScriptedRunner):
@@ -192,7 +226,7 @@ class EngineGenerator(ScriptedGenerator):
     script: Any = b""
     runner: ScriptedRunner = attrs.field(factory=ScriptedRunner)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         requests = checked_requests(requests, self.context, 300)
         return EngineStream(SharedEngine(Engine(self.runner, self.context)), requests)
 
@@ -213,17 +247,18 @@ class RawLines:
 
 def test_a_request_that_fails_while_it_is_computed_becomes_an_error(loaded: LoadedModel[Any]) -> None:
     written: list[Mapping[str, Any]] = []
-    run = RunBatch(loaded, EngineGenerator(runner=FailingRunner()), written.append)
+    run = RunBatch(loaded, EngineGenerator(runner=FailingRunner()), written.append, LlguidanceCompiler())
     list(run(RawLines(300, frozenset({7, 250}))))
     assert sorted(str(it["id"]) for it in written) == sorted(f"line-{number}" for number in range(1, 301))
     assert {it["id"] for it in written if "error" in it} == {"line-7", "line-250"}
     assert (run.counts.done, run.counts.errors) == (298, 2)
+    assert run.counts.completion_tokens == 298 * 2  # those that were computed twice are counted once
 
 
 @pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=pytest.mark.slow)])
 def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[Any], count: int) -> None:
     generator = ScriptedGenerator(b"yes", 200)
-    run = RunBatch(loaded, generator, lambda _: None)
+    run = RunBatch(loaded, generator, lambda _: None, LlguidanceCompiler())
     objects: dict[int, int] = {}
     for counts in run(RawLines(count)):
         generator.requests.clear()
@@ -232,31 +267,3 @@ def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[
             objects[counts.done] = len(gc.get_objects())  # not the ids: strings are not tracked
     assert counts.done == count
     assert abs(objects[count - 1_000] - objects[2_000]) < 5_000  # those of 256 running requests
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "expected"),
-    [
-        ("2/4", {"RANK": "1", "WORLD_SIZE": "2"}, Shard(2, 4)),
-        (None, {"RANK": "1", "WORLD_SIZE": "2"}, Shard(1, 2)),
-        (None, {"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}, Shard(3, 8)),
-        (None, {"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETION_COUNT": "3"}, Shard(0, 3)),
-        (None, {"JOB_COMPLETION_INDEX": "1"}, Shard()),
-    ],
-)
-def test_the_shard_is_the_option_or_that_of_the_launcher(
-    text: str | None, environment: dict[str, str], expected: Shard
-) -> None:
-    assert Shard.parse(text, environment) == expected
-
-
-@pytest.mark.parametrize("text", ["4/4", "-1/4", "1", "a/b", "0/0"])
-def test_a_shard_is_a_rank_below_a_world_size(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="shard must be RANK/WORLD"):
-        Shard.parse(text, {})
-
-
-def test_every_line_is_in_one_shard() -> None:
-    shards = [Shard(rank, 3) for rank in range(3)]
-    assert [sum(it.has(number) for it in shards) for number in range(1, 11)] == [1] * 10
-    assert [it.count(10) for it in shards] == [4, 3, 3]

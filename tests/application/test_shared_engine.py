@@ -114,6 +114,27 @@ def test_requests_are_taken_as_earlier_ones_finish() -> None:
     events.close()
 
 
+def test_an_error_of_an_iterator_is_raised_after_the_answers_to_earlier_requests() -> None:
+    requests = [request(seed) for seed in range(3)]
+
+    def broken() -> Iterator[GenerationRequest]:
+        yield from requests
+        raise ValueError("broken")
+
+    tokens: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    runner = SlowRunner(max_cached_pages=0)
+    events = EngineStream(SharedEngine(Engine(runner, CONTEXT)), broken())
+
+    def read() -> None:
+        for event in events:
+            tokens[event.index].append(event.token)
+
+    with pytest.raises(ValueError, match="broken"):
+        read()
+    assert list(tokens.values()) == [expected_answer(it, CONTEXT) for it in requests]
+    assert (list(events), runner.num_open) == ([], 0)
+
+
 def test_an_interrupt_ends_the_stream_of_its_thread_only() -> None:
     runner = ScriptedRunner()
     engine = SharedEngine(Engine(runner, CONTEXT))

@@ -77,3 +77,9 @@ class ConstraintCompilerContract:
     def test_wrong_ones_are_errors(self, compiler: ConstraintCompiler, spec: ConstraintSpec) -> None:
         with pytest.raises(InvalidArgument, match=spec.kind):
             self.compiled(compiler, spec)
+        with pytest.raises(InvalidArgument, match=spec.kind):
+            compiler.check(spec)
+
+    @pytest.mark.parametrize("spec", ABC, ids=lambda spec: str(spec.kind))
+    def test_right_ones_pass_the_check(self, compiler: ConstraintCompiler, spec: ConstraintSpec) -> None:
+        compiler.check(spec)

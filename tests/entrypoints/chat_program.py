@@ -42,14 +42,15 @@ class NoAdapters:
 class TwoAnswers(ScriptedGenerator):
     """Answers a message with "long" in it slowly and without an end."""
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         """Answer one prompt."""
-        requests = list(requests)
-        prompt = list(requests[0].prompt)
+        (request,) = requests
+        assert request is not None
+        prompt = list(request.prompt)
         last = prompt[len(prompt) - prompt[::-1].index(USER) :]
         is_long = b"long" in bytes(value for value in last if value < 256)
         self.script = Slowly() if is_long else SHORT
-        return super().generate(requests)
+        return super().generate([request])
 
 
 class Slowly(Sequence[int]):

@@ -110,6 +110,8 @@ def _only(logits: Logits, allowed: NDArray[np.int64]) -> Logits:
 
 def _process(logits: Logits, history: TokenHistory) -> Logits:
     """Return the logits (V,) that the processors of a request make of `logits`."""
+    if history.processed is not None:
+        return np.asarray(history.processed)
     for processor in history.params.logits_processor:
         result = np.asarray(processor(list(history.token_ids), logits.copy()), np.float32)
         if result.shape != logits.shape:
@@ -117,6 +119,7 @@ def _process(logits: Logits, history: TokenHistory) -> Logits:
                 "logits_processor", result.shape, f"to return logits of shape {logits.shape}"
             )
         logits = result
+    history.processed = logits.copy()  # the processor may use its array again
     return logits
 
 

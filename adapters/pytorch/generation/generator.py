@@ -50,7 +50,7 @@ class TorchGenerator:
         fixed_length = None if self.kv_cache_size is None else self.context
         return Engine(TorchModelRunner(self.model, fixed_length), self.context)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> "TorchStream":
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> "TorchStream":
         check_fork()
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
         return TorchStream(self.model, self._current_engine(), requests)
@@ -79,7 +79,9 @@ class TorchGenerator:
 class TorchStream(EngineStream):
     """The events of requests, with the cause of logits that are not finite."""
 
-    def __init__(self, model: GPT, engine: SharedEngine, requests: Iterable[GenerationRequest]) -> None:
+    def __init__(
+        self, model: GPT, engine: SharedEngine, requests: Iterable[GenerationRequest | None]
+    ) -> None:
         super().__init__(engine, requests)
         self._model = model
         self._contexts: ExitStack | None = None

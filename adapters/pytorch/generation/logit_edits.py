@@ -55,6 +55,8 @@ def _apply_repetition(logits: Tensor, entries: LogitEntries) -> None:
 
 def _process(logits: Tensor, history: TokenHistory) -> Tensor:
     """Return the logits (V,) that the processors of a request make of `logits`."""
+    if isinstance(history.processed, Tensor):
+        return history.processed
     for processor in history.params.logits_processor:
         result = torch.as_tensor(
             processor(list(history.token_ids), logits.clone()), dtype=torch.float32, device=logits.device
@@ -65,6 +67,7 @@ def _process(logits: Tensor, history: TokenHistory) -> Tensor:
                 "logits_processor", tuple(result.shape), f"to return logits of shape {shape}"
             )
         logits = result
+    history.processed = logits.clone()  # the processor may use its tensor again
     return logits
 
 

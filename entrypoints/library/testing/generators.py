@@ -40,7 +40,7 @@ class ScriptedGenerator:
     def open(self) -> Engine:
         return Engine(ScriptedRunner(self), self.context)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> EngineStream:
+    def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         requests = checked_requests(requests, self.context, VOCAB_SIZE)
         if isinstance(requests, Iterator):
             return EngineStream(self._engine, map(self._record, requests))
@@ -58,8 +58,9 @@ class ScriptedGenerator:
             for tokens in scored
         ]
 
-    def _record(self, request: GenerationRequest) -> GenerationRequest:
-        self.requests.append(request)
+    def _record(self, request: GenerationRequest | None) -> GenerationRequest | None:
+        if request is not None:
+            self.requests.append(request)
         return request
 
 

@@ -1,16 +1,26 @@
 """The progress of `litgpt batch` on stderr."""
 
+from collections import deque
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from litgpt.cli import console
 
 if TYPE_CHECKING:
-    from litgpt.application.batch.run_batch import BatchCounts
+    from litgpt.application.batch.progress import BatchCounts
 
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0
 """The time between two updates of a line on a terminal, and between two lines in a log."""
+
+_RECENT_SECONDS = 60.0
+"""The time for which the speed is shown."""
+
+
+class _Sample(NamedTuple):
+    time: float
+    done: int
+    completion_tokens: int
 
 
 class BatchDisplay:
@@ -22,9 +32,11 @@ class BatchDisplay:
         self._is_terminal = console.stderr_is_terminal()
         self._is_draining = False
         self._started = self._shown = monotonic()
+        self._samples = deque([_Sample(self._started, 0, 0)])
 
     def __enter__(self) -> Self:
         self._started = self._shown = monotonic()
+        self._samples = deque([_Sample(self._started, 0, 0)])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,25 +54,31 @@ class BatchDisplay:
         if now - self._shown < (_TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS):
             return
         self._shown = now
-        text = self._progress(counts, now - self._started)
+        text = self._progress(counts, now)
         if self._is_terminal:
             self._line.text = text
             self._line.show()
         else:
             console.note(text)
 
-    def _progress(self, counts: "BatchCounts", seconds: float) -> str:
+    def _progress(self, counts: "BatchCounts", now: float) -> str:
         from litgpt.domain.formatting.units import format_count, format_duration
 
-        answered = counts.done + counts.errors
-        finished = answered + counts.skipped + counts.repeated
+        finished = counts.done + counts.errors + counts.skipped + counts.repeated
         of = "" if self._total is None else f"/{self._total:,}"
-        parts = [f"{finished:,}{of} lines", f"{counts.completion_tokens / seconds:,.1f} tokens/s"]
+        # The recent speed: lines of an earlier run and lines with errors take next to no time.
+        while len(self._samples) > 1 and now - self._samples[0].time > _RECENT_SECONDS:
+            self._samples.popleft()
+        earlier = self._samples[0]
+        seconds, done = max(now - earlier.time, 1e-9), counts.done - earlier.done
+        self._samples.append(_Sample(now, counts.done, counts.completion_tokens))
+        tokens = counts.completion_tokens - earlier.completion_tokens
+        parts = [f"{finished:,}{of} lines", f"{tokens / seconds:,.1f} tokens/s"]
         if counts.errors:
             parts.append(format_count(counts.errors, "error"))
-        if self._total is not None and answered:
+        if self._total is not None and done:
             left = max(self._total - finished, 0)
-            parts.append(f"{format_duration(left * seconds / answered)} left")
+            parts.append(f"{format_duration(left * seconds / done)} left")
         return ", ".join(parts)
 
     def summarize(self, counts: "BatchCounts", path: Path, *, earlier_errors: int) -> None:
@@ -83,7 +101,8 @@ class BatchDisplay:
         if errors:
             earlier = f", of which {earlier_errors:,} are of an earlier run" if earlier_errors else ""
             console.error(
-                f'{format_count(errors, "line")} could not be answered{earlier}: see "error" in {path}.'
+                f'{format_count(errors, "line")} could not be answered{earlier}: see "error" in {path}. '
+                "Remove their lines from that file and run the same command again to try them again."
             )
 
     def advise_to_continue(self) -> None:

@@ -1,0 +1,1 @@
+"""What `litgpt batch` is made of."""

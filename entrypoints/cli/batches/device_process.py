@@ -1,0 +1,95 @@
+"""The process of one device, which answers lines of a batch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeAlias
+
+Inbox: TypeAlias = "SimpleQueue[tuple[DeviceProcess, dict[str, Any] | None]]"
+"""The messages of all processes; None: the process has closed its output."""
+
+
+class DeviceProcess:
+    """A process and its threads, so that the caller never waits for a pipe.
+
+    Attributes:
+        rank: The index of its device.
+        num_running: The number of lines that it has, and has not answered.
+        device: The type of its device, when it is ready for lines.
+    """
+
+    def __init__(self, job: Mapping[str, Any], rank: int, world: int, inbox: Inbox) -> None:
+        self.rank, self.num_running, self.device = rank, 0, ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "litgpt.cli.batches.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C reaches the caller only
+            env=_environment(rank, world),
+        )
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        for work in (self._write, self._read):
+            threading.Thread(target=work, args=(inbox,), daemon=True).start()
+        self._send(job)
+
+    def answer(self, number: int, fields: Mapping[str, Any]) -> None:
+        """Send a line, which is answered by a message."""
+        self.num_running += 1
+        self._send(fields, f"{number} ".encode())
+
+    def finish(self) -> None:
+        """Let the process end after the lines that it has."""
+        self._outbox.put(None)
+
+    def exit_reason(self) -> str:
+        """Wait for the end of the process, and return its reason."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return "it was ended by SIGKILL, possibly because memory ran out"
+        return f"it ended with status {code}" if code >= 0 else f"it was ended by signal {-code}"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, value: Mapping[str, Any], before: bytes = b"") -> None:
+        self._outbox.put(before + json.dumps(value).encode() + b"\n")
+
+    def _write(self, _: Inbox) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None  # noqa: S101 - it is a pipe
+        with suppress(OSError):  # the process is gone, which the other thread reports
+            while (raw := self._outbox.get()) is not None:
+                stdin.write(raw)
+                stdin.flush()
+        with suppress(OSError):
+            stdin.close()
+
+    def _read(self, inbox: Inbox) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with self._process.stdout as messages:
+            for raw in messages:
+                with suppress(ValueError):  # a killed process leaves an incomplete one
+                    inbox.put((self, json.loads(raw)))
+        inbox.put((self, None))
+
+
+def _environment(rank: int, world: int) -> dict[str, str]:
+    """Return the environment of a process, which sees one GPU, and has its share of the processor."""
+    from litgpt.adapters.native.threads import VARIABLES, thread_count
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = [str(index) for index in range(world)] if visible is None else visible.split(",")
+    path = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
+    environment = {**os.environ, "PYTHONPATH": path}
+    environment["CUDA_VISIBLE_DEVICES"] = devices[rank].strip() if rank < len(devices) else ""
+    if not any(name in os.environ for name in VARIABLES):
+        environment["OMP_NUM_THREADS"] = str(max(1, thread_count() // world))
+    return environment
