@@ -1,14 +1,13 @@
 """Generation with the native engine: requests of all threads run in one batch."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
-from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.generation.batching import checked_requests, count_requests
@@ -16,7 +15,9 @@ from litgpt.domain.generation.cached_tokens import CachedTokens
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports.generator import PrefixCache
 from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+
+if TYPE_CHECKING:
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 @attrs.define(eq=False)
@@ -63,7 +64,10 @@ class NativeGenerator:
         numbered = ((at, request) for at, request in enumerate(requests) if request.max_new_tokens > 0)
         return EngineStream(self._engine, numbered, count_requests(requests), prefix)
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
+        from litgpt.adapters.native.sampling.scorer import Scorer
+        from litgpt.domain.scoring.request import check_sequences
+
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
 

@@ -3,6 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -11,7 +12,9 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+
+if TYPE_CHECKING:
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 @attrs.define(eq=False)
@@ -78,7 +81,7 @@ class SharedGenerator:
             generation = self.start(requests, prefix)
             return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
         """Compute log-probabilities; the lock is held until all of them are computed."""
         with self.lock.using():
             weights = self.weights_version()

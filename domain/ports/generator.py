@@ -1,10 +1,12 @@
 """The port Generator: token generation from prompts of token ids, and log-probabilities of given tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+
+if TYPE_CHECKING:
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 class PrefixCache(Protocol):
@@ -77,7 +79,7 @@ class Generator(Protocol):
         """
         ...
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
         """Return the log-probabilities of given tokens, in the order of the requests.
 
         Requests are sorted by length and computed in batches, and a prefix that several of them have in

@@ -14,6 +14,18 @@ HEAVY = frozenset(
     }
 )
 
+OTHER_SUBJECTS = frozenset(
+    {
+        *("litgpt.application.benchmark", "litgpt.application.scoring.score_text", "litgpt.domain.benchmark"),
+        *("litgpt.domain.scoring.request", "litgpt.domain.scoring.results"),
+        *("litgpt.domain.lora.config", "litgpt.domain.lora.weight_changes", "litgpt.adapters.native.lora"),
+        *("litgpt.domain.tool_calls.parser", "litgpt.domain.constraints.reasoning"),
+        *("litgpt.domain.constraints.record_types", "litgpt.domain.chat.google_docstring"),
+        *("litgpt.domain.memory.training_estimate", "litgpt.adapters.native.sampling.scorer"),
+    }
+)
+"""Modules of other subjects than generation. A class of attrs takes half a millisecond to define."""
+
 IMPORT_ALL = """
 from importlib import import_module
 from pkgutil import walk_packages
@@ -26,9 +38,9 @@ def import_all(name):
 """
 
 
-def loaded_by(code: str) -> set[str]:
-    """Run Python code and return the names of the heavy libraries that it loaded."""
-    report = f"import sys; print('loaded:', *sorted({set(HEAVY)!r} & set(sys.modules)))"
+def loaded_by(code: str, among: frozenset[str] = HEAVY) -> set[str]:
+    """Run Python code and return the names of the heavy libraries, or of other modules, that it loaded."""
+    report = f"import sys; print('loaded:', *sorted({set(among)!r} & set(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", f"{IMPORT_ALL}\n{code}\n{report}"],
         cwd=ROOT,
@@ -89,6 +101,17 @@ with LLM.load("smollm2", quiet=True) as llm:
     assert llm.arithmetic and repr(llm) and not hasattr(llm, "_repr_html_")
 """
     assert loaded_by(code) == {"numpy", "tokenizers"}
+
+
+def test_an_llm_generates_without_modules_of_other_subjects() -> None:
+    import_them = f"for name in {set(OTHER_SUBJECTS)}: __import__(name)"
+    assert loaded_by(import_them, OTHER_SUBJECTS) == OTHER_SUBJECTS
+    code = """
+from litgpt import LLM
+with LLM.load("smollm2", quiet=True) as llm:
+    assert llm.generate("Hello", max_new_tokens=2)
+"""
+    assert loaded_by(code, OTHER_SUBJECTS) == set()
 
 
 def test_the_tests_of_the_inside_run_without_torch() -> None:
