@@ -74,6 +74,10 @@ def test_the_command_line_loads_nothing_heavy_until_a_command_runs() -> None:
     assert loaded_by("import_all('litgpt.cli')") == set()
 
 
+def test_the_command_line_shows_its_help_without_defining_values() -> None:
+    assert loaded_by("import litgpt.cli.main", frozenset({"attr"})) == set()
+
+
 @pytest.mark.parametrize("package", ["checkpoints", "hub", "native", "tokenization"])
 def test_these_adapters_import_torch_only_to_read_tensors(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
