@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     arguments = translate_alias(arguments)
     add_options(command_name(arguments))
-    command = _command_group(arguments)
+    command = command_group(arguments)
     try:
         status = command.main(list(arguments), prog_name="litgpt", standalone_mode=False)
     except SystemExit as end:
@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _command_group(arguments: Sequence[str]) -> Any:
+def command_group(arguments: Sequence[str]) -> Any:
     """Return the commands: only the one that runs, because building each takes milliseconds."""
     name = command_name(arguments[:1])
     names = [(it, it.name or getattr(it.callback, "__name__", None)) for it in app.registered_commands]
