@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Generator as PyGenerator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -18,7 +19,9 @@ from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMat
 from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, TextDecoder, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
-from litgpt.domain.tool_calls.parser import AnswerParser
+
+if TYPE_CHECKING:
+    from litgpt.domain.tool_calls.parser import AnswerParser
 
 
 @attrs.define
@@ -26,7 +29,7 @@ class _Answer:
     request: GenerationRequest
     decoder: TextDecoder
     stop_matcher: StopStringMatcher
-    parser: AnswerParser | None = None
+    parser: "AnswerParser | None" = None
     output: OutputFormat | None = None
     deltas: list[Delta] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)

@@ -7,8 +7,6 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.constraints.reasoning import AfterReasoning
-from litgpt.domain.constraints.record_types import build, is_record, record_schema
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import MissingArgument, UnsupportedOperation, WrongType
@@ -72,6 +70,8 @@ def _read_schema(schema: Any) -> tuple[str, Callable[[str], Any]]:
     """Return a schema in JSON, and the function that reads its answers."""
     if hasattr(schema, "model_validate_json"):  # a pydantic model
         return json.dumps(_close_objects(schema.model_json_schema())), schema.model_validate_json
+    from litgpt.domain.constraints.record_types import build, is_record, record_schema
+
     if is_record(schema):
         return json.dumps(record_schema(schema)), lambda text: build(schema, json.loads(text))
     if isinstance(schema, Mapping):
@@ -127,6 +127,8 @@ class CompileConstraint:
         reasoning = None if syntax is None else syntax.format.reasoning
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if syntax is not None and reasoning is not None:
+            from litgpt.domain.constraints.reasoning import AfterReasoning
+
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
             constraint = AfterReasoning(
                 constraint=constraint,

@@ -8,13 +8,15 @@ weights do not replace weights in full precision.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import parse_config
-from litgpt.domain.lora.config import LoraConfig
+
+if TYPE_CHECKING:
+    from litgpt.domain.lora.config import LoraConfig
 
 
 @attrs.define(eq=False)
@@ -74,7 +76,7 @@ def model_content(config: Mapping[str, object]) -> SavedContent:
     return SavedContent(f"a {kind} model", identity, None if method is None else str(method))
 
 
-def adapter_content(base: str | None, config: LoraConfig) -> SavedContent:
+def adapter_content(base: str | None, config: "LoraConfig") -> SavedContent:
     """Return the LoRA adapter for a base model."""
     description = f"a LoRA adapter of rank {config.rank} for {base or 'a model'}"
     return SavedContent(description, (base, config.rank), is_adapter=True)

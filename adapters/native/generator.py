@@ -1,19 +1,20 @@
 """Generation with the native engine: requests of all threads run in one batch."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
-from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+
+if TYPE_CHECKING:
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 @attrs.define(eq=False)
@@ -50,7 +51,10 @@ class NativeGenerator:
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
         return EngineStream(self._engine, requests)
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
+        from litgpt.adapters.native.sampling.scorer import Scorer
+        from litgpt.domain.scoring.request import check_sequences
+
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
 

@@ -3,19 +3,21 @@
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
 from litgpt.adapters.native.generator import NativeGenerator
-from litgpt.adapters.native.lora import Floats, adapt_model
 from litgpt.adapters.native.model import NativeModel
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.lora.weight_changes import WeightChanges
 from litgpt.domain.ports import PlacedModel
 from litgpt.domain.ports.model_store import Weights
 from litgpt.domain.weights.mapping import ParameterSource
+
+if TYPE_CHECKING:
+    from litgpt.adapters.native.lora import Floats
+    from litgpt.domain.lora.weight_changes import WeightChanges
 
 
 @attrs.define(eq=False)
@@ -34,7 +36,7 @@ class NativePlacedModel:
     random_seed: Callable[[], int]
     available_memory: Callable[[], int | None] = lambda: None
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
-    _current: tuple[WeightChanges[Floats] | None, NativeGenerator] | None = attrs.field(
+    _current: "tuple[WeightChanges[Floats] | None, NativeGenerator] | None" = attrs.field(
         default=None, init=False
     )
     _building: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
@@ -69,7 +71,7 @@ class NativePlacedModel:
     def network(self, network: Any) -> None:
         self.torch.network = network
 
-    def generator(self, changes: WeightChanges[Floats] | None = None) -> NativeGenerator:
+    def generator(self, changes: "WeightChanges[Floats] | None" = None) -> NativeGenerator:
         """Return a generator for the model, or for the model with the changes of an adapter.
 
         Raises:
@@ -78,7 +80,11 @@ class NativePlacedModel:
         with self._building:
             assert self.model is not None  # noqa: S101 - not closed
             if self._current is None or self._current[0] is not changes:
-                model = self.model if changes is None else adapt_model(self.model, changes)
+                model = self.model
+                if changes is not None:
+                    from litgpt.adapters.native.lora import adapt_model
+
+                    model = adapt_model(model, changes)
                 size, memory = self.placement.kv_cache_size, self.available_memory()
                 generator = NativeGenerator(model, self.random_seed, size, memory)
                 self._current = changes, generator  # streams of the previous one may be unfinished

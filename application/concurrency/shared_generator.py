@@ -3,6 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -10,8 +11,10 @@ from litgpt.application.concurrency.model_lock import ModelLease, ModelLock, thi
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator
-from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+
+if TYPE_CHECKING:
+    from litgpt.domain.scheduling.engine import Engine
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 @attrs.frozen
@@ -34,7 +37,7 @@ class SharedGenerator:
         with self.lock.using():
             return self.current_generator().max_decode_speed()
 
-    def open(self) -> Engine:
+    def open(self) -> "Engine":
         with self.lock.using():
             return self.current_generator().open()
 
@@ -44,7 +47,7 @@ class SharedGenerator:
             generation = self.current_generator().generate(requests)
             return _SharedGeneration(self, generation, self.lock.version, requests)
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
         """Compute log-probabilities; the lock is held until all of them are computed."""
         with self.lock.using():
             weights = self.weights_version()

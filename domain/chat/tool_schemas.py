@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from litgpt.domain.chat.google_docstring import parse_docstring
 from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.validation.json_values import json_value
 
@@ -45,6 +44,8 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
     """
     if not (doc := inspect.getdoc(function)):
         raise InvalidArgument(name, function, "a function with a docstring, which describes it to the model")
+    from litgpt.domain.chat.google_docstring import parse_docstring
+
     docstring = parse_docstring(doc)
     try:
         hints = get_type_hints(function)

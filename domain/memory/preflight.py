@@ -4,17 +4,20 @@ The estimates are lower bounds, so that nothing that could run is rejected.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from litgpt.domain.distribution.placement import Hardware, Placement
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes
-from litgpt.domain.memory.training_estimate import TrainingFootprint
 from litgpt.domain.model import Architecture
 from litgpt.domain.quantization import is_quantized, parameter_bytes
 from litgpt.domain.weights.mapping import ParameterSource
 from litgpt.domain.weights.tensor_info import STORAGE_FORMATS, TensorInfo
+
+if TYPE_CHECKING:
+    from litgpt.domain.memory.training_estimate import TrainingFootprint
 
 
 def check_memory(
@@ -66,7 +69,7 @@ def gigabytes(nbytes: int) -> str:
 
 def check_training(
     requested: str,
-    needs: TrainingFootprint,
+    needs: "TrainingFootprint",
     *,
     weights: int,
     device: str,

@@ -1,11 +1,13 @@
 """The port Generator: token generation from prompts of token ids, and log-probabilities of given tokens."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
-from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+
+if TYPE_CHECKING:
+    from litgpt.domain.scheduling.engine import Engine
+    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
 
 class Generation(Iterator[TokenEvent], Protocol):
@@ -39,7 +41,7 @@ class Generator(Protocol):
         """
         ...
 
-    def open(self) -> Engine:
+    def open(self) -> "Engine":
         """Return an engine of its own, for a program that adds requests and computes the steps itself.
 
         Requests of `generate` run in another engine, which all threads share.
@@ -67,7 +69,7 @@ class Generator(Protocol):
         """
         ...
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
+    def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
         """Return the log-probabilities of given tokens, in the order of the requests.
 
         Requests are sorted by length and computed in batches, and a prefix that several of them have in

@@ -1,17 +1,18 @@
 """How the answer to one prompt is split into text, reasoning and tool calls."""
 
-import hashlib
 import string
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.tool_calls.formats import AnswerFormat, ChannelFormat
 from litgpt.domain.tool_calls.known_formats import detect_format
-from litgpt.domain.tool_calls.parser import AnswerParser
+
+if TYPE_CHECKING:
+    from litgpt.domain.tool_calls.parser import AnswerParser
 
 _ID_CHARACTERS = string.ascii_letters + string.digits
 _ID_LENGTH = 9  # the templates of Mistral accept no other length
@@ -35,8 +36,10 @@ class AnswerSyntax:
 
     __repr__ = brief_repr
 
-    def parser(self) -> AnswerParser:
+    def parser(self) -> "AnswerParser":
         """Return a parser for one answer."""
+        from litgpt.domain.tool_calls.parser import AnswerParser
+
         return AnswerParser(self.format, self.schemas, _ids(self.prompt), in_reasoning=self.in_reasoning)
 
 
@@ -104,12 +107,14 @@ def _ids(prompt: str) -> Callable[[], str]:
 
     They are not random: answers can be reproduced, and the ranks of a model have the same.
     """
+    from hashlib import sha256
+
     numbers = count()
 
     def new_id() -> str:
         # An escaped special token has a lone surrogate.
         text = f"{next(numbers)} {prompt}".encode("utf-8", "surrogatepass")
-        digest = hashlib.sha256(text).digest()[:_ID_LENGTH]
+        digest = sha256(text).digest()[:_ID_LENGTH]
         return "".join(_ID_CHARACTERS[byte % len(_ID_CHARACTERS)] for byte in digest)
 
     return new_id

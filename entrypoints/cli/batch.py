@@ -8,7 +8,6 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.batches.progress import BatchDisplay
-from litgpt.cli.batches.run import BatchJob
 from litgpt.cli.batches.signals import DrainOnSignal
 from litgpt.cli.batches.source import open_source, read_lines
 from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from litgpt.application.batch.lines import BatchLine
     from litgpt.application.batch.shard import Shard
     from litgpt.application.files.json_lines import JsonLinesOutput
+    from litgpt.cli.batches.run import BatchJob
 
 INTERRUPTED = 130
 
@@ -114,6 +114,7 @@ def batch(  # noqa: PLR0913 - one per option
     from litgpt.application.batch.shard import Shard
     from litgpt.application.files.json_lines import STDOUT, JsonLinesOutput
     from litgpt.application.generation_options import GenerationOptions
+    from litgpt.cli.batches.run import BatchJob
     from litgpt.domain.errors import InvalidArgument
     from litgpt.domain.reference import ModelReference
 
@@ -155,7 +156,7 @@ def batch(  # noqa: PLR0913 - one per option
 
 
 def _answer(
-    job: BatchJob, source: "BinaryIO", part: "Shard", answers: "JsonLinesOutput", *, overwrite: bool
+    job: "BatchJob", source: "BinaryIO", part: "Shard", answers: "JsonLinesOutput", *, overwrite: bool
 ) -> int:
     """Answer the lines of a shard, and return the exit status."""
     from litgpt.application.files.json_lines import count_lines, translated_errors

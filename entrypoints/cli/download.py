@@ -3,7 +3,6 @@
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
-import attrs
 import typer
 
 from litgpt.cli import console, options
@@ -79,6 +78,8 @@ def _list(containing: str) -> None:
 
 def _parameters(entry: "CatalogueEntry") -> str:
     """Return the rounded parameter count of a model, such as `162M` or `1.2B`; empty if unknown."""
+    import attrs
+
     from litgpt.domain.families import parse_config
 
     if entry.config is None:

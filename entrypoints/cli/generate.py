@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.answer_text import AnswerText
 from litgpt.cli.arguments import one_prompt
 from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
 from litgpt.cli.constraint_options import constraint_kwargs, require_complete
 from litgpt.cli.model_loading import DistributeArguments, load_model
-from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +60,7 @@ def generate(  # noqa: PLR0913 - one per option
 ) -> None:
     """Generate text from a prompt."""
     from litgpt.application.generation_options import GenerationOptions
+    from litgpt.cli.repl.answer_speed import AnswerSpeed, truncation_notice
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
@@ -115,6 +114,8 @@ def generate(  # noqa: PLR0913 - one per option
 
 def write_answer(chunks: "Iterator[CompletionChunk]", *, streamed: bool) -> "Completion":
     """Write a completion to stdout, and return it."""
+    from litgpt.cli.answer_text import AnswerText
+
     answer, whole, completion = AnswerText(), "", None
     try:
         for chunk in chunks:

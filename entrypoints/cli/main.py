@@ -8,6 +8,7 @@ function body, so that `--help` is fast.
 import shutil
 import sys
 from collections.abc import Sequence
+from copy import copy
 from typing import Annotated, Any
 
 import typer
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     arguments = translate_alias(arguments)
     add_options(command_name(arguments))
-    command = typer.main.get_command(app)
+    command = command_group(arguments)
     try:
         status = command.main(list(arguments), prog_name="litgpt", standalone_mode=False)
     except SystemExit as end:
@@ -97,6 +98,18 @@ def run(arguments: Sequence[str]) -> int:
         show_failure(error, _options(command, command_name(arguments)))
         return 1
     return status if isinstance(status, int) else 0
+
+
+def command_group(arguments: Sequence[str]) -> Any:
+    """Return the commands: only the one that runs, because building each takes milliseconds."""
+    name = command_name(arguments[:1])
+    names = [(it, it.name or getattr(it.callback, "__name__", None)) for it in app.registered_commands]
+    chosen = [it for it, registered in names if registered == name]
+    if not chosen:  # an option of the group, such as --help, or an error that lists the commands
+        return typer.main.get_command(app)
+    only = copy(app)
+    only.registered_commands = chosen
+    return typer.main.get_command(only)
 
 
 def _options(group: Any, name: str) -> dict[str, str]:

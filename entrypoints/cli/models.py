@@ -6,17 +6,15 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-import attrs
 import typer
 
 from litgpt.cli import console, options
 from litgpt.domain.formatting.units import format_bytes
 
 
-@attrs.frozen
-class _LocalModel:
+class _LocalModel(NamedTuple):
     """A model on this machine; `where` is its location in words, `package` empty unless pip installed it."""
 
     name: str

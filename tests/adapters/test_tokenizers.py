@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders
+from tokenizers.models import BPE
 
+from litgpt.adapters.tokenization.added_tokens import AddedTokens
+from litgpt.adapters.tokenization.backends.hf_tokenizers import wrap_tokenizer
 from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
 from litgpt.adapters.tokenization.factory import open_tokenizer
 from litgpt.domain.errors import CorruptFile, UnsupportedModel
@@ -24,6 +27,16 @@ def byte_level() -> Library:
 @pytest.fixture(scope="module")
 def pieces() -> Library:
     return tiny.pieces()
+
+
+@pytest.mark.parametrize("vocabulary", [{}, {"a": 0, "b": 1}, {"a": 2, "b": 0}, {"a": 0, "b": 0, "c": 1}])
+def test_the_size_of_a_vocabulary_is_its_last_id_whether_there_are_gaps_or_not(
+    vocabulary: dict[str, int],
+) -> None:
+    library = Library(BPE(vocabulary, []))
+    library.decoder = decoders.ByteLevel()
+    backend = wrap_tokenizer("tiny", library, AddedTokens())
+    assert backend.vocab_size == backend.base_vocab_size == max(vocabulary.values(), default=-1) + 1
 
 
 class TestByteLevel(TokenizerContract):

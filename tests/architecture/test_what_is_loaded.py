@@ -14,6 +14,18 @@ HEAVY = frozenset(
     }
 )
 
+OTHER_SUBJECTS = frozenset(
+    {
+        *("litgpt.application.benchmark", "litgpt.application.scoring.score_text", "litgpt.domain.benchmark"),
+        *("litgpt.domain.scoring.request", "litgpt.domain.scoring.results"),
+        *("litgpt.domain.lora.config", "litgpt.domain.lora.weight_changes", "litgpt.adapters.native.lora"),
+        *("litgpt.domain.tool_calls.parser", "litgpt.domain.constraints.reasoning"),
+        *("litgpt.domain.constraints.record_types", "litgpt.domain.chat.google_docstring"),
+        *("litgpt.domain.memory.training_estimate", "litgpt.adapters.native.sampling.scorer"),
+    }
+)
+"""Modules of other subjects than generation. A class of attrs takes half a millisecond to define."""
+
 IMPORT_ALL = """
 from importlib import import_module
 from pkgutil import walk_packages
@@ -26,9 +38,9 @@ def import_all(name):
 """
 
 
-def loaded_by(code: str) -> set[str]:
-    """Run Python code and return the names of the heavy libraries that it loaded."""
-    report = f"import sys; print('loaded:', *sorted({set(HEAVY)!r} & set(sys.modules)))"
+def loaded_by(code: str, among: frozenset[str] = HEAVY) -> set[str]:
+    """Run Python code and return the names of the heavy libraries, or of other modules, that it loaded."""
+    report = f"import sys; print('loaded:', *sorted({set(among)!r} & set(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", f"{IMPORT_ALL}\n{code}\n{report}"],
         cwd=ROOT,
@@ -62,6 +74,10 @@ def test_the_command_line_loads_nothing_heavy_until_a_command_runs() -> None:
     assert loaded_by("import_all('litgpt.cli')") == set()
 
 
+def test_the_command_line_shows_its_help_without_defining_values() -> None:
+    assert loaded_by("import litgpt.cli.main", frozenset({"attr"})) == set()
+
+
 @pytest.mark.parametrize("package", ["checkpoints", "hub", "native", "tokenization"])
 def test_these_adapters_import_torch_only_to_read_tensors(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
@@ -89,6 +105,17 @@ with LLM.load("smollm2", quiet=True) as llm:
     assert llm.arithmetic and repr(llm) and not hasattr(llm, "_repr_html_")
 """
     assert loaded_by(code) == {"numpy", "tokenizers"}
+
+
+def test_an_llm_generates_without_modules_of_other_subjects() -> None:
+    import_them = f"for name in {set(OTHER_SUBJECTS)}: __import__(name)"
+    assert loaded_by(import_them, OTHER_SUBJECTS) == OTHER_SUBJECTS
+    code = """
+from litgpt import LLM
+with LLM.load("smollm2", quiet=True) as llm:
+    assert llm.generate("Hello", max_new_tokens=2)
+"""
+    assert loaded_by(code, OTHER_SUBJECTS) == set()
 
 
 def test_the_tests_of_the_inside_run_without_torch() -> None:

@@ -17,7 +17,7 @@ from litgpt.adapters.checkpoints.installed_store import InstalledStore
 from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.hub.store import HubStore
 from litgpt.cli.deprecated import REMOVED
-from litgpt.cli.main import run
+from litgpt.cli.main import command_group, run
 from litgpt.container import container
 from litgpt.domain.families import FAMILIES
 from litgpt.domain.reference import ModelReference
@@ -79,6 +79,16 @@ def test_the_usage_names_arguments_and_values_as_they_are_typed(capsys: pytest.C
     usage = run_cli(capsys, "generate", "--help")[1]
     assert "litgpt generate [OPTIONS] [MODEL] [PROMPT]\n" in usage
     assert "--stop TEXT" in usage
+
+
+@pytest.mark.parametrize("command", ["generate", "list", "rm", "finetune"])
+def test_only_the_command_that_runs_is_built(command: str) -> None:
+    assert set(command_group([command, "--help"]).commands) == {command}
+
+
+def test_the_help_lists_all_commands_also_before_the_name_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(capsys, "--help", "generate") == run_cli(capsys, "--help")
+    assert {"generate", "chat", "list", "rm", "finetune"} <= set(command_group(["--help", "rm"]).commands)
 
 
 def test_stdout_is_only_the_answer(capsys: pytest.CaptureFixture[str], folder: str) -> None:

@@ -32,6 +32,7 @@ class GgufTensors:
     _plans: Mapping[str, TensorPlan] = attrs.field(repr=False)
     tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
     _mapped: dict[Path, MmapFile] = attrs.field(factory=dict, init=False, repr=False)
+    _raw: dict[str, RawTensor | None] = attrs.field(factory=dict, init=False, repr=False)
 
     @tensors.default
     def _infos(self) -> Mapping[str, TensorInfo]:
@@ -54,7 +55,11 @@ class GgufTensors:
 
     def raw(self, name: str) -> RawTensor | None:
         """Return the stored bytes of a tensor that the file has row by row, or column by column."""
-        plan = self._plans[name]
+        if name not in self._raw:
+            self._raw[name] = self._find_rows(self._plans[name])
+        return self._raw[name]
+
+    def _find_rows(self, plan: TensorPlan) -> RawTensor | None:
         if plan.exponential:
             return None
         for transposed in (False, True) if len(plan.shape) > 1 else (False,):
@@ -73,10 +78,13 @@ class GgufTensors:
         return tuple(parts)
 
     def _map(self, file: GgufFile) -> MmapFile:
-        return self._mapped.setdefault(file.path, MmapFile(file.path, file.size))
+        if (mapped := self._mapped.get(file.path)) is None:
+            mapped = self._mapped[file.path] = MmapFile(file.path, file.size)
+        return mapped
 
     def close(self) -> None:
         self._mapped.clear()
+        self._raw.clear()
 
 
 def open_gguf(path: Path, name: str) -> "Checkpoint[Tensor]":

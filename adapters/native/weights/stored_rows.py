@@ -44,10 +44,25 @@ class StoredRows:
 
     def rows(self, view: TensorView) -> Iterator[Bytes] | None:
         """Return the rows of a view in order, in contiguous pieces; None if it divides or transposes rows."""
+        if (run := self._consecutive_rows(view)) is not None:
+            return iter((run,))
         numbers = self._row_numbers(view)
         if numbers is None:
             return None
         return self._pieces(numbers if self.positions is None else self.positions[numbers])
+
+    def _consecutive_rows(self, view: TensorView) -> Bytes | None:
+        """Return the rows of a view that are one run of a part, as most are; None for others."""
+        if self.positions is not None or self.transposed or len(self.shape) < 2:
+            return None
+        sizes, strides, offset = view.strided_layout
+        columns = self.shape[-1]
+        if sizes[2:] != (columns,) or strides[1:] != (columns, 1) or offset % columns:
+            return None
+        if sizes[0] > 1 and strides[0] != sizes[1] * columns:
+            return None
+        first = offset // columns
+        return self.parts[0][first : first + sizes[0] * sizes[1]]
 
     def _row_numbers(self, view: TensorView) -> _Numbers | None:
         sizes, strides, offset = view.strided_layout

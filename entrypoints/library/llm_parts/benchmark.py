@@ -2,7 +2,6 @@
 
 from typing import Unpack
 
-from litgpt.application.benchmark import Benchmark
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import integer
 from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, Prompt, Prompts
@@ -47,6 +46,8 @@ class BenchmarkMixin(GenerationMixin):
             InvalidArgument: An argument is not valid.
             NotDistributed: The model is not on a device yet.
         """
+        from litgpt.application.benchmark import Benchmark
+
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
         prepared = self._prepare(prompt, sys_prompt, generate_arguments, n)
         profiler = self._services.profiler(self.preprocessor.device)

@@ -9,7 +9,6 @@ import attrs
 from litgpt.application.load_model import LoadedModel
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of
-from litgpt.domain.lora.config import BiasMode, LoraConfig, TargetModules
 from litgpt.domain.overwrite_check import adapter_content
 from litgpt.domain.reference import ModelReference, absolute_name
 from litgpt.domain.validation.call_signatures import public_function
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
+    from litgpt.domain.lora.config import BiasMode, TargetModules
 
 
 class LoraMixin(TrainingMixin):
@@ -50,13 +50,13 @@ class LoraMixin(TrainingMixin):
         rank: int = 8,
         alpha: float = 16.0,
         dropout: float = 0.0,
-        targets: TargetModules | list[str] | str = None,
+        targets: "TargetModules | list[str] | str" = None,
         *,
         name: str = "default",
         rslora: bool = False,
         use_dora: bool = False,
         lora_bias: bool = False,
-        bias: BiasMode = "none",
+        bias: "BiasMode" = "none",
         modules_to_save: Sequence[str] = (),
         target_parameters: Sequence[str] = (),
         trainable_token_indices: Sequence[int] | Mapping[str, Sequence[int]] = (),
@@ -94,6 +94,8 @@ class LoraMixin(TrainingMixin):
             InvalidArgument: An argument is not valid; for targets, the message lists the valid names.
             UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
         """
+        from litgpt.domain.lora.config import LoraConfig
+
         lora = LoraConfig(
             rank=rank,
             alpha=alpha,

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from litgpt.application.scoring.parse_texts import parse_scored, parse_texts
-from litgpt.application.scoring.score_text import ScoreText
 from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.progress import Notice
-from litgpt.domain.scoring.request import check_sequences
-from litgpt.domain.scoring.results import ContinuationScore, TextLogprobs
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import flag
 from litgpt.llm_parts.base import BaseLLM
@@ -19,21 +16,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from litgpt.adapters.pytorch.model.gpt import GPT
+    from litgpt.application.scoring.score_text import ScoreText
+    from litgpt.domain.scoring.results import ContinuationScore, TextLogprobs
 
 
 class ScoringMixin(BaseLLM):
     """Log-probabilities and embeddings of given texts."""
 
     @overload
-    def score(self, prompt: str, continuations: Sequence[str]) -> list[ContinuationScore]: ...
+    def score(self, prompt: str, continuations: Sequence[str]) -> "list[ContinuationScore]": ...
     @overload
     def score(
         self, prompt: list[str], continuations: Sequence[Sequence[str]]
-    ) -> list[list[ContinuationScore]]: ...
+    ) -> "list[list[ContinuationScore]]": ...
     @public_function()
     def score(
         self, prompt: str | list[str], continuations: Sequence[str] | Sequence[Sequence[str]]
-    ) -> list[ContinuationScore] | list[list[ContinuationScore]]:
+    ) -> "list[ContinuationScore] | list[list[ContinuationScore]]":
         """Return how likely the model continues a prompt with given texts.
 
         All texts are computed in batches, and the common beginning of several of them once. Texts are used
@@ -58,15 +57,15 @@ class ScoringMixin(BaseLLM):
             NonFiniteLogits: The logits are not finite.
         """
         pairs, is_batch = parse_scored(prompt, continuations)
-        scores = ScoreText(self._loaded.tokenizer, self._generator()).continuations(pairs)
+        scores = self._score_text().continuations(pairs)
         return scores if is_batch else scores[0]
 
     @overload
-    def logprobs(self, text: str) -> TextLogprobs: ...
+    def logprobs(self, text: str) -> "TextLogprobs": ...
     @overload
-    def logprobs(self, text: list[str]) -> list[TextLogprobs]: ...
+    def logprobs(self, text: list[str]) -> "list[TextLogprobs]": ...
     @public_function()
-    def logprobs(self, text: str | list[str]) -> TextLogprobs | list[TextLogprobs]:
+    def logprobs(self, text: str | list[str]) -> "TextLogprobs | list[TextLogprobs]":
         """Return the log-probability of each token of a text.
 
         Args:
@@ -80,7 +79,7 @@ class ScoringMixin(BaseLLM):
             NonFiniteLogits: The logits are not finite.
         """
         texts, is_batch = parse_texts("text", text)
-        scores = ScoreText(self._loaded.tokenizer, self._generator()).logprobs(texts)
+        scores = self._score_text().logprobs(texts)
         return scores if is_batch else scores[0]
 
     @public_function()
@@ -103,8 +102,7 @@ class ScoringMixin(BaseLLM):
                 stride is out of bounds.
             NonFiniteLogits: The logits are not finite.
         """
-        score = ScoreText(self._loaded.tokenizer, self._generator())
-        return score.perplexity(_read(text), stride)
+        return self._score_text().perplexity(_read(text), stride)
 
     @public_function()
     def embed(
@@ -136,6 +134,8 @@ class ScoringMixin(BaseLLM):
         if pooling not in ("last", "mean"):
             raise InvalidArgument("pooling", pooling, "'last' or 'mean'")
         flag("normalize", normalize)
+        from litgpt.domain.scoring.request import check_sequences
+
         sequences = [self._loaded.tokenizer.encode(text) for text in parsed]
         check_sequences(sequences, self._generator().context, self._loaded.architecture.vocab_size)
         from litgpt.adapters.pytorch.generation.embedding import embed
@@ -145,6 +145,11 @@ class ScoringMixin(BaseLLM):
             if self._uses_native_engine and self._network is None:
                 self._report(Notice("PyTorch computes embeddings. It reads the weights again."))
             return embed(cast("GPT", self.model), sequences, pooling, normalize=normalize)
+
+    def _score_text(self) -> "ScoreText":
+        from litgpt.application.scoring.score_text import ScoreText
+
+        return ScoreText(self._loaded.tokenizer, self._generator())
 
 
 def _read(text: str | PathLike[str]) -> str:

@@ -117,6 +117,21 @@ def test_rows_packed_in_pieces_are_those_packed_at_once(weight_format: Format) -
     assert np.array_equal(pieces.unpack(5, 20), whole.unpack()[5:25])
 
 
+@pytest.mark.parametrize("weight_format", [*BLOCKS, Format.BF16, Format.F32])
+def test_whole_tiles_are_packed_as_their_rows_are(weight_format: Format) -> None:
+    rows: NDArray[Any] = random_weight(37, 96)
+    source = SourceFormat.F32
+    if weight_format in BLOCKS:
+        source, kind = BLOCKS[weight_format]
+        rows = gguf.quantize(rows, kind)
+    elif weight_format is Format.BF16:
+        source, rows = SourceFormat.BF16, (rows.view(np.uint32) >> 16).astype(np.uint16)
+    one_by_one = PackedMatrix.zeros(weight_format, 37, 96)
+    for number, row in enumerate(rows):
+        one_by_one.pack(source, row[None], number)
+    assert np.array_equal(pack(weight_format, source, rows, 96).data, one_by_one.data)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e38])
 @pytest.mark.parametrize("weight_format", BLOCKS)
 def test_weights_without_a_scale_are_not_quantized(weight_format: Format, value: float) -> None:

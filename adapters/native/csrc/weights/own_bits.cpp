@@ -19,6 +19,13 @@ void store_words(uint8_t* to, int64_t row, const uint8_t* codes, int64_t bytes) 
   for (int64_t at = 0; at < bytes; at += kWord) memcpy(to + at * kTileRows + row * kWord, codes + at, kWord);
 }
 
+// The same for `count` rows; each of the source is `row_bytes` after the one before.
+LITGPT_INLINE void store_columns(uint8_t* to, const uint8_t* rows, int64_t row_bytes, int64_t bytes, int64_t count) {
+  for (int64_t at = 0; at < bytes; at += kWord) {
+    for (int64_t r = 0; r < count; ++r) memcpy(to + at * kTileRows + r * kWord, rows + r * row_bytes + at, kWord);
+  }
+}
+
 void store_codes(Format format, uint8_t* to, int64_t row, const BlockGroup& values) {
   const auto [bits, scales, zero] = quantization(format);
   uint8_t low[kHalf];
@@ -48,9 +55,9 @@ bool is_ordered(Format format) {
   return quantized.scales < ScaleKind::kSteps && quantized.bits != 5;
 }
 
-// Field by field, so that compilers vectorize the loops over rows.
-void store_ordered(Format format, uint8_t* scales, int64_t row, const uint8_t* blocks, int64_t row_bytes,
-                   int64_t count) {
+// Field by field, with loops over rows that compilers unroll where `count` is a constant.
+LITGPT_INLINE void store_ordered(Format format, uint8_t* scales, int64_t row, const uint8_t* blocks, int64_t row_bytes,
+                                 int64_t count) {
   const Quantization quantized = quantization(format);
   const int64_t bytes = quantized.bits * kGroup / 8;
   const int64_t first_code = source_block(own_source(format)).bytes - bytes;
@@ -72,12 +79,7 @@ void store_ordered(Format format, uint8_t* scales, int64_t row, const uint8_t* b
       break;
     default: store_scales(scales, 1, 0);  // an exponent
   }
-  uint8_t* codes = scales + tile_scale_bytes(format) + row * kWord;
-  for (int64_t at = 0; at < bytes; at += kWord) {
-    for (int64_t r = 0; r < count; ++r) {
-      memcpy(codes + at * kTileRows + r * kWord, blocks + r * row_bytes + first_code + at, kWord);
-    }
-  }
+  store_columns(scales + tile_scale_bytes(format) + row * kWord, blocks + first_code, row_bytes, bytes, count);
 }
 
 void store_unordered(Format format, uint8_t* shared, uint8_t* scales, int64_t row, SourceGroup group) {
@@ -120,10 +122,17 @@ SourceFormat own_source(Format format) {
   }
 }
 
+void store_tile_words(uint8_t* to, const uint8_t* rows, int64_t row_bytes, int64_t bytes) {
+  store_columns(to, rows, row_bytes, bytes, kTileRows);
+}
+
 void store_own_bits(Format format, uint8_t* tile, int64_t g, int64_t row, SourceGroup group, int64_t row_bytes,
                     int64_t count) {
   uint8_t* scales = tile + group_offset(format, g);
-  if (is_ordered(format)) return store_ordered(format, scales, row, group.block, row_bytes, count);
+  if (is_ordered(format)) {
+    if (count == kTileRows) return store_ordered(format, scales, 0, group.block, row_bytes, kTileRows);
+    return store_ordered(format, scales, row, group.block, row_bytes, count);
+  }
   for (int64_t r = 0; r < count; ++r) {
     store_unordered(format, tile + super_offset(format, g), scales, row + r,
                     {group.block + r * row_bytes, group.index});

@@ -72,6 +72,11 @@ Status store_group(Format format, SourceFormat source, uint8_t* tile, int64_t g,
   return kOk;
 }
 
+// Whether whole groups of all rows of a tile are only transposed.
+bool is_transposed(Format format, SourceFormat source) {
+  return (format == kBF16 && source == kSourceBF16) || (format == kF32 && source == kSourceF32);
+}
+
 // Values are quantized to formats with one scale for each group.
 bool can_pack(Format format, SourceFormat source) { return format <= kQ4M || source == own_source(format); }
 
@@ -115,6 +120,11 @@ Status pack_rows(const Matrix& matrix, uint8_t* data, SourceFormat source, const
       const SourceGroup first{from + (row - first_row) * row_bytes + place.offset, place.index};
       if (source == own_source(matrix.format)) {
         store_own_bits(matrix.format, tile, g, row % kTileRows, first, row_bytes, row_end - row);
+        continue;
+      }
+      if (row_end - row == kTileRows && values == kGroup && is_transposed(matrix.format, source)) {
+        const int64_t bytes = kGroup * source_block(source).bytes;
+        store_tile_words(tile + group_offset(matrix.format, g), first.block, row_bytes, bytes);
         continue;
       }
       for (int64_t r = row; r < row_end; ++r) {
