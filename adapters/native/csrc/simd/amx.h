@@ -43,8 +43,8 @@ LITGPT_INLINE void load_tile(const void* from, int64_t stride) {
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kTile) : "memory");
 }
 template <int kTile>
-LITGPT_INLINE void store_tile(float* to) {
-  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(kTileStride), "i"(kTile) : "memory");
+LITGPT_INLINE void store_tile(float* to, int64_t stride = kTileStride) {
+  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(kTile) : "memory");
 }
 template <int kSums, int kTokens, int kRows>
 LITGPT_INLINE void add_tile_product() {
