@@ -25,8 +25,6 @@ Floats = NDArray[np.float32]
 ELEMENTS = (FLOAT32, BFLOAT16, INT8)
 SPAN = 512
 """`kSpanPositions` of kernels.h."""
-BFLOAT16_PRODUCTS = ("avx512vnni", "amx")
-"""Instruction sets with products of bfloat16: queries and weights are rounded if the cache is in bfloat16."""
 
 
 class Job(ctypes.Structure):
@@ -80,7 +78,9 @@ class Case:
         return max(0, position - self.window + 1) if self.window else 0
 
     def rounds_products(self, instruction_set: str) -> bool:
-        return self.element == BFLOAT16 and instruction_set in BFLOAT16_PRODUCTS
+        """Whether queries and weights are rounded to bfloat16: in tile registers (`fits_tiles` of kernels.h)."""
+        fits = self.k.shape[1] % 32 == 0 and self.v.shape[1] % 16 == 0
+        return instruction_set == "amx" and self.element == BFLOAT16 and fits
 
     def expected(self, *, rounds_products: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the result, and how far it may be off because the weights are rounded."""
@@ -180,7 +180,7 @@ def page_bytes(element: int, dim: int) -> int:
     """Return the bytes of the keys or values of a head in a page: `kv_bytes` of kernels.h."""
     if element == INT8:
         return -(-(dim + 4) * PAGE // 64) * 64  # codes and a float32 scale, in whole cache lines
-    return dim * PAGE * 4 if element == FLOAT32 else -(-dim // 2) * PAGE * 4  # pairs of bfloat16
+    return dim * PAGE * (4 if element == FLOAT32 else 2)
 
 
 def to_int8(x: Floats) -> Floats:

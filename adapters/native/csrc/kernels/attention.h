@@ -145,18 +145,18 @@ static void attend(const Attention& job) {
   if (job.element == kF32) return attend_by<VectorPath<FloatPage<float>>>(job);
   if (job.element == kQ8) return attend_by<VectorPath<FloatPage<int8_t>>>(job);
 #ifdef LITGPT_ISA_HAS_TILES
-  if (TilePath::can_compute(job)) return attend_by<TilePath>(job);
+  if (fits_tiles(job.element, job.k_dim, job.v_dim)) return attend_by<TilePath>(job);
 #endif
-  attend_by<VectorPath<Bf16Page>>(job);
+  attend_by<VectorPath<FloatPage<uint16_t>>>(job);
 }
 
 static void attend_part(const Attention& job, int64_t index, float* partial) {
   if (job.element == kF32) return attend_part_by<VectorPath<FloatPage<float>>>(job, index, partial);
   if (job.element == kQ8) return attend_part_by<VectorPath<FloatPage<int8_t>>>(job, index, partial);
 #ifdef LITGPT_ISA_HAS_TILES
-  if (TilePath::can_compute(job)) return attend_part_by<TilePath>(job, index, partial);
+  if (fits_tiles(job.element, job.k_dim, job.v_dim)) return attend_part_by<TilePath>(job, index, partial);
 #endif
-  attend_part_by<VectorPath<Bf16Page>>(job, index, partial);
+  attend_part_by<VectorPath<FloatPage<uint16_t>>>(job, index, partial);
 }
 
 static void merge_parts(const Attention& job, int64_t count, float* partials) {

@@ -1,7 +1,6 @@
 // Attention over pages of bfloat16 in tile registers: up to 32 rows times 32 columns, or 16 times 64.
 #pragma once
 
-#include "kernels/attention_products.h"
 #include "kernels/attention_units.h"
 
 // Included after the header of an instruction set.
@@ -90,12 +89,49 @@ LITGPT_INLINE void add_value_tiles(const Span& span, int64_t unit, Positions pag
   const TileRows<float> sums{out.first + at, out.stride, out.tile};
   load_sums<kRows, kColumns>(sums);
   for (int64_t page = pages.first; page < pages.last; ++page) {
-    const uint8_t* values = span.values_page(unit * kUnitPages + page) + 2 * at * sizeof(uint16_t);
+    const uint8_t* values = span.values.page(span.job, unit * kUnitPages + page) + 2 * at * sizeof(uint16_t);
     const auto column = [&](int tile) { return values + tile * reg::kTileStride; };
     add_tile_products<kRows, kColumns>(weights, page * kPagePositions, column, stride);
   }
   store_sums<kRows, kColumns>(sums);
 }
+
+// The page of values with the last token. Its slots that nothing was stored in are zero in a copy, because they could
+// be NaN, which times a weight of zero is not zero.
+class PaddedValues {
+ public:
+  // `is_last`: whether that page will be read.
+  PaddedValues(const Attention& job, bool is_last) {
+    const int64_t positions = job.first_position + job.tokens;
+    const int64_t used = positions % kPagePositions;
+    if (used == 0 || !is_last) return;
+    page_ = positions / kPagePositions;
+    const auto* values = reinterpret_cast<const uint16_t*>(job.v_pages[page_]);
+    const int64_t row = 2 * job.v_dim;
+    const int64_t whole = used / 2 * row;
+    memcpy(copy_, values, static_cast<size_t>(whole) * sizeof(uint16_t));
+    memset(copy_ + whole, 0, static_cast<size_t>(kPagePositions * job.v_dim - whole) * sizeof(uint16_t));
+    for (int64_t at = 0; used % 2 != 0 && at < row; at += 2) copy_[whole + at] = values[whole + at];
+  }
+
+  const uint8_t* page(const Attention& job, int64_t at) const {
+    return at == page_ ? reinterpret_cast<const uint8_t*>(copy_) : job.v_pages[at];
+  }
+
+ private:
+  int64_t page_ = -1;
+  alignas(64) uint16_t copy_[kPagePositions * kMaxHeadDim];  // NOLINT: only the part of `v_dim` columns is used
+};
+
+// Weights in bfloat16.
+struct TilePage {
+  using Weight = uint16_t;
+
+  LITGPT_INLINE Floats weight(Floats x) { return {{reg::exp_for_bf16(x.part[0])}}; }
+  LITGPT_INLINE void store_weights(Floats weight, const uint8_t* const*, int64_t, uint16_t* to) {
+    reg::store_normal_bf16(to, weight.part[0]);
+  }
+};
 
 // Rows in tile registers: one or two tiles are computed together.
 class TilePath {
@@ -103,10 +139,6 @@ class TilePath {
   using LastValues = PaddedValues;
   static constexpr int64_t kRowStep = reg::kTileTokens;
   static constexpr int64_t kMaxRows = 4 * kRowStep;
-
-  static bool can_compute(const Attention& job) {
-    return job.k_dim % kTileDepth == 0 && job.v_dim % kTileColumns == 0;
-  }
 
   explicit TilePath(int64_t rows)
       : tile_rows_(static_cast<int>(ceiling(rows, ceiling(rows, kRowStep)))), registers_(tile_rows_) {}
@@ -154,10 +186,17 @@ class TilePath {
     if (page < view.last_page) multiply_key_tiles<kTiles, 1>(queries, job.k_dim, k_pages + page, page_scores);
 
     float* out = span.out + index * job.v_dim;
+    // One loop for the largest scores and one for the weights, so that the latencies of several rows overlap.
+    float factors[kMost];
     for (int64_t i = 0; i < rows; ++i) {
-      const float factor = weigh<PairPage>(job, unit, row + i, view.computed(), view.visible[i], scores + i * kUnit,
-                                           weights + i * kUnit, span.softmax[index + i]);
-      if (factor != 1.0F) scale(out + i * job.v_dim, job.v_dim, factor);
+      float* row_scores = scores + i * kUnit;
+      adjust_scores(job, unit, row + i, view.computed(), row_scores);
+      factors[i] = update_max(view.computed(), view.visible[i], row_scores, span.softmax[index + i]);
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      add_weights<TilePage>(nullptr, view.computed(), scores + i * kUnit, factors[i], weights + i * kUnit,
+                            span.softmax[index + i]);
+      if (factors[i] != 1.0F) scale(out + i * job.v_dim, job.v_dim, factors[i]);
     }
 
     const TileRows<const uint16_t> weight_rows{weights, kUnit, tile_rows_ * kUnit};

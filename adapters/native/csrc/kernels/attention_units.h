@@ -18,11 +18,9 @@ struct SpanJob {
   int64_t first_row;
   int64_t last_row;
   const typename Path::LastValues& values;
-  const void* queries;  // as `Path::pack_queries` has left them
+  const void* queries;  // times the scale, in the order of `Path::pack_queries`
   float* out;           // v_dim values for each row
   Softmax* softmax;
-
-  LITGPT_INLINE_MEMBER const uint8_t* values_page(int64_t page) const { return values.page(job, page); }
 };
 
 LITGPT_INLINE const float* query_row(const Attention& job, int64_t row) {
@@ -65,15 +63,5 @@ struct UnitView {
   // Whole pages. What no row sees may contain anything, such as NaN, and may not be there any more.
   LITGPT_INLINE_MEMBER Positions computed() const { return {first_page * kPagePositions, last_page * kPagePositions}; }
 };
-
-// The scores of a row become weights; returns the factor of what the row has summed up so far.
-template <class Page>
-LITGPT_INLINE float weigh(const Attention& job, int64_t unit, int64_t row, Positions computed, Positions visible,
-                          float* scores, typename Page::Weight* weights, Softmax& softmax) {
-  if (job.softcap != 0.0F || job.slopes != nullptr) {
-    adjust_scores(job, unit, row / job.heads, row % job.heads, computed, scores);
-  }
-  return update_softmax<Page>(job.v_pages + unit * kUnitPages, computed, visible, scores, weights, softmax);
-}
 
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE

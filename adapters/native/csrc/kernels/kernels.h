@@ -82,14 +82,18 @@ struct Attention {
 
 inline constexpr int64_t kPagePositions = 32;
 
-// The bytes of the keys or values of one head in a page. bfloat16 with bf16 instructions is in pairs of what they add
-// up: keys [k_dim / 2, rounded up][kPagePositions][2], values [kPagePositions / 2][v_dim][2]. In 8 bits, the elements are codes, and before them come the
+// The bytes of the keys or values of one head in a page. In 8 bits, the elements are codes, and before them come the
 // scales of the positions, float32[kPagePositions]: value = scale * code.
 LITGPT_INLINE constexpr int64_t kv_scale_bytes(Format element) { return element == kQ8 ? 4 * kPagePositions : 0; }
 LITGPT_INLINE constexpr int64_t kv_bytes(Format element, int64_t dim) {
   const int64_t size = element == kF32 ? 4 : element == kBF16 ? 2 : 1;
-  const int64_t stored = element == kBF16 ? round_up(dim, 2) : dim;
-  return round_up(kv_scale_bytes(element) + size * stored * kPagePositions, 64);  // whole cache lines
+  return round_up(kv_scale_bytes(element) + size * dim * kPagePositions, 64);  // whole cache lines
+}
+
+// Whether tile registers, where there are any, compute the attention of a head. Its pages then have pairs of what the
+// products add up: keys bf16[k_dim / 2][kPagePositions][2], values bf16[kPagePositions / 2][v_dim][2].
+LITGPT_INLINE constexpr bool fits_tiles(Format element, int64_t k_dim, int64_t v_dim) {
+  return element == kBF16 && k_dim % 32 == 0 && v_dim % 16 == 0;
 }
 
 inline constexpr int64_t kSpanPages = 16;  // pages whose attention is computed before it is merged with the rest

@@ -37,8 +37,10 @@ LITGPT_INLINE Floats rounded_bias(Floats slope, Floats position) {
 }
 
 // Caps and biases the scores of one row for `positions`, whole pages of a unit.
-LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t token, int64_t head, Positions positions,
-                                 float* scores) {
+LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t row, Positions positions, float* scores) {
+  if (job.softcap == 0.0F && job.slopes == nullptr) return;
+  const int64_t token = row / job.heads;
+  const int64_t head = row % job.heads;
   static const float kCount[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (int64_t at = positions.first; at < positions.last; at += kLanes) {
     Floats s = load(scores + at);
@@ -57,11 +59,9 @@ LITGPT_INLINE void adjust_scores(const Attention& job, int64_t unit, int64_t tok
   }
 }
 
-// Turns the scores of `positions`, whole pages of a unit, into weights e^(score - max) of the elements in the pages of
-// values, and returns the factor of earlier weights. The weights may take the place of the scores.
-template <class Page>
-LITGPT_INLINE float update_softmax(const uint8_t* const* pages, Positions positions, Positions visible, float* scores,
-                                   typename Page::Weight* weights, Softmax& softmax) {
+// Takes the scores of `positions`, whole pages of a unit, that a row sees into its maximum, makes the others -infinity,
+// and returns the factor of earlier weights.
+LITGPT_INLINE float update_max(Positions positions, Positions visible, float* scores, Softmax& softmax) {
   for (int64_t at = positions.first; at < visible.first; ++at) scores[at] = -INFINITY;
   for (int64_t at = visible.last; at < positions.last; ++at) scores[at] = -INFINITY;
   Floats largest = load(scores + positions.first);
@@ -71,16 +71,22 @@ LITGPT_INLINE float update_softmax(const uint8_t* const* pages, Positions positi
   const float before = softmax.max;
   const float unit_max = max_lane(largest);
   if (unit_max > before) softmax.max = unit_max;
+  return softmax.max == before ? 1.0F : expf(before - softmax.max);
+}
+
+// Turns the scores into weights e^(score - max) of the elements in the pages of values, and adds up the weights. They
+// may take the place of the scores.
+template <class Page>
+LITGPT_INLINE void add_weights(const uint8_t* const* pages, Positions positions, const float* scores, float factor,
+                               typename Page::Weight* weights, Softmax& softmax) {
   const Floats offset = broadcast(softmax.max);
   Floats total = zero();
   for (int64_t at = positions.first; at < positions.last; at += kLanes) {
     const Floats weight = Page::weight(load(scores + at) - offset);
-    Page::store_weights(weight, pages[at / kPagePositions], at % kPagePositions, weights + at);
+    Page::store_weights(weight, pages, at, weights + at);
     total = total + weight;
   }
-  const float factor = softmax.max == before ? 1.0F : expf(before - softmax.max);
   softmax.sum = softmax.sum * factor + sum(total);
-  return factor;
 }
 
 }  // namespace litgpt::LITGPT_ISA_NAMESPACE

@@ -101,30 +101,11 @@ LITGPT_INLINE void dot_q8(const uint8_t* quants, const int8_t* x, int64_t stride
 
 // sum + the products of pairs of bf16: one pair per row of `weight`, the same pair of `x` for all rows.
 #ifdef __AVX512BF16__
-#define LITGPT_ISA_HAS_BF16_DOT
 inline constexpr bool kBf16Dot = true;
 LITGPT_INLINE Float dot_bf16(Float sum, const uint16_t* weight, const uint16_t* x) {
   const Int pairs = _mm512_loadu_si512(weight);
   const Int columns = broadcast_columns(reinterpret_cast<const int8_t*>(x));
   return _mm512_dpbf16_ps(sum, (__m512bh)pairs, (__m512bh)columns);
-}
-// Rounds to nearest even, and numbers below 2^-126 to zero.
-LITGPT_INLINE void store_normal_bf16(uint16_t* to, Float value) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(value));
-}
-// e^a for a <= 0 within 3e-6, a thousandth of the distance of two bf16 numbers; zero below -87, NaN for NaN.
-LITGPT_INLINE Float exp_for_bf16(Float a) {
-  const Float log2_e = broadcast(1.44269504F);
-  const Float shift = broadcast(12582912.0F);  // 1.5 * 2^23: what is added to it is rounded to an integer
-  const __mmask16 is_normal = _mm512_cmp_ps_mask(a, broadcast(-87.0F), _CMP_NLT_UQ);
-  const Float n = _mm512_sub_ps(fma(a, log2_e, shift), shift);
-  const Float rest = _mm512_fmsub_ps(a, log2_e, n);
-  Float series = broadcast(9.570100018e-3F);  // a minimax polynomial of 2^rest, |rest| <= 1/2
-  series = fma(series, rest, broadcast(5.591786017e-2F));
-  series = fma(series, rest, broadcast(2.402474487e-1F));
-  series = fma(series, rest, broadcast(6.931218148e-1F));
-  series = fma(series, rest, broadcast(9.999992614e-1F));
-  return _mm512_maskz_scalef_ps(is_normal, series, n);
 }
 #else
 inline constexpr bool kBf16Dot = false;
