@@ -90,6 +90,12 @@ LITGPT_INLINE constexpr int64_t kv_bytes(Format element, int64_t dim) {
   return round_up(kv_scale_bytes(element) + size * dim * kPagePositions, 64);  // whole cache lines
 }
 
+// Whether tile registers, where there are any, compute the attention of a head. Its pages then have pairs of what the
+// products add up: keys bf16[k_dim / 2][kPagePositions][2], values bf16[kPagePositions / 2][v_dim][2].
+LITGPT_INLINE constexpr bool fits_tiles(Format element, int64_t k_dim, int64_t v_dim) {
+  return element == kBF16 && k_dim % 32 == 0 && v_dim % 16 == 0;
+}
+
 inline constexpr int64_t kSpanPages = 16;  // pages whose attention is computed before it is merged with the rest
 inline constexpr int64_t kSpanPositions = kSpanPages * kPagePositions;
 inline constexpr int64_t kMaxHeadDim = 1024;  // of k_dim and v_dim

@@ -31,6 +31,25 @@ LITGPT_INLINE void store_kv_as(const float* k, const float* v, int64_t k_dim, in
   }
 }
 
+#ifdef LITGPT_ISA_HAS_TILES
+// In pairs. Other tokens of a step write the neighbors of these elements at the same time.
+static void store_kv_pairs(const float* k, const float* v, int64_t k_dim, int64_t v_dim, int64_t slot, uint16_t* k_page,
+                           uint16_t* v_page) {
+  uint16_t lanes[kLanes];
+  for (int64_t at = 0; at < k_dim; at += kLanes) {
+    store_bf16(lanes, load(k + at));
+    for (int64_t i = 0; i < kLanes; i += 2) {
+      memcpy(k_page + (at + i) * kPagePositions + 2 * slot, lanes + i, 2 * sizeof(uint16_t));
+    }
+  }
+  uint16_t* row = v_page + slot / 2 * 2 * v_dim + slot % 2;
+  for (int64_t at = 0; at < v_dim; at += kLanes) {
+    store_bf16(lanes, load(v + at));
+    for (int64_t i = 0; i < kLanes; ++i) row[2 * (at + i)] = lanes[i];
+  }
+}
+#endif
+
 // Writes the 8-bit codes of `size` values, `step` bytes apart, and returns their scale.
 LITGPT_INLINE float store_codes(const float* x, int64_t size, int64_t step, int8_t* codes) {
   Floats largest = zero();
@@ -63,6 +82,12 @@ static void store_kv_codes(const float* k, const float* v, int64_t k_dim, int64_
 
 static void store_kv(Format element, const float* k, const float* v, int64_t k_dim, int64_t v_dim, int64_t slot,
                      uint8_t* k_page, uint8_t* v_page) {
+#ifdef LITGPT_ISA_HAS_TILES
+  if (fits_tiles(element, k_dim, v_dim)) {
+    return store_kv_pairs(k, v, k_dim, v_dim, slot, reinterpret_cast<uint16_t*>(k_page),
+                          reinterpret_cast<uint16_t*>(v_page));
+  }
+#endif
   if (element == kF32) {
     store_kv_as(k, v, k_dim, v_dim, slot, reinterpret_cast<float*>(k_page), reinterpret_cast<float*>(v_page));
   } else if (element == kQ8) {
