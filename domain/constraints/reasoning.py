@@ -1,6 +1,6 @@
 """Constraints on the answers of models that reason before they answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import attrs
@@ -44,6 +44,10 @@ class AfterReasoning:
             return exclude(b"\xff" * (self.vocab_size + 7 >> 3), self.stop_token_ids)
         mask = self.constraint.mask()
         return mask if self.begin_id is None else allow(mask, (self.begin_id,))
+
+    def forced(self) -> Sequence[int]:
+        may_choose = self.in_reasoning or self.begin_id is not None
+        return () if may_choose else self.constraint.forced()
 
     def advance(self, token: int) -> None:
         begin_id, self.begin_id = self.begin_id, None

@@ -1,6 +1,6 @@
 """The state of a constraint during one answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
 
@@ -19,6 +19,14 @@ class TokenConstraint(Protocol):
 
         Raises:
             ConstraintFailed: The constraint cannot be followed any further.
+        """
+        ...
+
+    def forced(self) -> Sequence[int]:
+        """Return tokens that follow one after the other because no others are allowed; no stop tokens.
+
+        They are as the answer has them without this method, from the masks. None can be missing before
+        them, but further ones may follow after `advance`.
         """
         ...
 
