@@ -6,7 +6,8 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.constraints.reasoning import AfterReasoning
+from litgpt.application.reasoning_budget import reasoning_constraint
+from litgpt.domain.constraints.reasoning import ReasoningConstraint
 from litgpt.domain.constraints.record_types import build, is_record, record_schema
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
@@ -118,15 +119,11 @@ class CompileConstraint:
         constraint = self._compile(request.stop_token_ids, begins_text=reasoning is None)
         if syntax is not None and reasoning is not None:
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
-            constraint = AfterReasoning(
-                constraint=constraint,
-                end=reasoning.end,
-                begin_id=None if is_closed else self.tokenizer.token_to_id(reasoning.begin),
-                in_reasoning=syntax.in_reasoning,
-                vocab_size=self.tokenizer.vocab_size,
-                stop_token_ids=request.stop_token_ids,
-                decoder=lambda: self.tokenizer.decoder(visible=syntax.format.special_tokens).push,
-            )
+            before = request.constraint
+            if not isinstance(before, ReasoningConstraint):
+                before = reasoning_constraint(syntax, reasoning, self.tokenizer, request.stop_token_ids)
+            begin_id = None if is_closed else self.tokenizer.token_to_id(reasoning.begin)
+            constraint = attrs.evolve(before, constraint=constraint, begin_id=begin_id)
         return attrs.evolve(request, constraint=constraint)
 
     def _compile(self, stop_token_ids: frozenset[int], *, begins_text: bool) -> TokenConstraint:

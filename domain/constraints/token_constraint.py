@@ -12,10 +12,10 @@ class TokenConstraint(Protocol):
         """Whether the answer is complete and cannot be continued."""
         ...
 
-    def mask(self) -> bytes:
+    def mask(self) -> bytes | None:
         """Return a bit for each token id, the lowest bit of a byte first; tokens without one are excluded.
 
-        Stop tokens are allowed where the answer is complete.
+        None allows all tokens. Stop tokens are allowed where the answer is complete.
 
         Raises:
             ConstraintFailed: The constraint cannot be followed any further.

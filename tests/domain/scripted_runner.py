@@ -138,7 +138,8 @@ class ScriptedRunner:
         return [self._constrained(logits[row], state) for row, state in zip(rows, states, strict=True)]
 
     def _constrained(self, token: int, state: SamplerState) -> int:
-        mask = state.constraint.mask() if state.constraint is not None else b"\xff"
+        mask = None if state.constraint is None else state.constraint.mask()
+        mask = mask or b"\xff"
         return token if mask[0] >> token & 1 else (mask[0] & -mask[0]).bit_length() - 1
 
     def log_probabilities(self, logits: list[int], rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
