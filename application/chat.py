@@ -6,6 +6,7 @@ from itertools import count
 import attrs
 
 from litgpt.application.generate_text import GenerateText
+from litgpt.application.reasoning_budget import limit_reasoning
 from litgpt.application.render_prompt import RenderPrompt, to_messages
 from litgpt.application.structured_output import OutputFormat
 from litgpt.application.tools.python_tools import PythonTools, tool_message
@@ -30,6 +31,7 @@ class TurnOptions:
         max_tool_rounds: How many times in a row they are, before the model must answer.
         split_reasoning: Whether reasoning is split from the answer of a call without tools.
         output: The form of the answer, which then does not call tools; None: any text.
+        reasoning_budget: The largest number of tokens of the reasoning before an answer; None: any.
     """
 
     renderer: RenderPrompt
@@ -39,6 +41,7 @@ class TurnOptions:
     max_tool_rounds: int = 8
     split_reasoning: bool = False
     output: OutputFormat | None = None
+    reasoning_budget: int | None = None
 
 
 @attrs.define
@@ -109,6 +112,7 @@ class Conversation:
             rendered, split_reasoning=turn.split_reasoning or not is_text, calls=is_text
         )
         request = turn.request(self._encode(rendered, renderer))
+        request = limit_reasoning(request, turn.reasoning_budget, renderer, rendered)
         chunks = self.generate.stream(
             [request],
             stop_strings=turn.stop_strings,

@@ -19,7 +19,7 @@ from litgpt.domain.generation.token_arguments import (
     split_strings,
 )
 from litgpt.domain.ports import Tokenizer
-from litgpt.domain.validators import integer, is_flag, is_flag_or_none
+from litgpt.domain.validators import integer, integer_field, is_flag, is_flag_or_none
 
 DRY_SEQUENCE_BREAKERS = ("\n", ":", '"', "*")
 """The defaults of DRY's authors."""
@@ -41,6 +41,7 @@ class GenerationOptions:
         ignore_eos: Whether the model's stop tokens and stop strings do not end an answer.
         dry_sequence_breakers: Strings, of which the last token counts, and token ids.
         top_logprobs: The number of likeliest tokens for which the log-probabilities are returned.
+        reasoning_budget: The largest number of tokens of the reasoning before an answer; None: any.
         cache_prompt: See `GenerationRequest`, also for the next one.
         schema: A JSON schema, or a class, that the answer matches.
         regex: A regular expression that the whole answer matches.
@@ -78,6 +79,7 @@ class GenerationOptions:
     ignore_eos: bool = attrs.field(default=False, validator=is_flag)
     logprobs: bool = attrs.field(default=False, validator=is_flag)
     top_logprobs: int = 0
+    reasoning_budget: int | None = integer_field(None, 0)
     cache_prompt: bool = attrs.field(default=True, validator=is_flag)
     prompt_lookup_num_tokens: int | None = None
     parse_special_tokens: bool | None = attrs.field(default=None, validator=is_flag_or_none)

@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel, TensorT
+from litgpt.application.reasoning_budget import limit_reasoning
 from litgpt.application.render_prompt import RenderPrompt, split_prompts, to_messages
 from litgpt.application.structured_output import OutputFormat
 from litgpt.domain.chat.styles.single_turn_styles import PLAIN
@@ -96,6 +97,7 @@ def prepare_requests(
         InvalidArgument: A prompt is empty, or a token id is outside the vocabulary.
         WrongType: A prompt has another type.
         UnsupportedPrompt: The model's prompt style does not support the messages.
+        UnsupportedOperation: There is a reasoning budget, and the model has no marks of reasoning.
     """
     if n is not None:
         n = integer("n", n, 1, "a positive integer or None")
@@ -115,7 +117,9 @@ def prepare_requests(
         syntax = parser.answer_syntax(
             rendered, split_reasoning=split_reasoning or output is not None, calls=output is None
         )
-        requests += _repeat(to_request(parser.encode(rendered)), n or 1)
+        request = to_request(parser.encode(rendered))
+        request = limit_reasoning(request, options.reasoning_budget, parser, rendered)
+        requests += _repeat(request, n or 1)
         syntaxes += [syntax] * (n or 1)
     return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n, output)
 

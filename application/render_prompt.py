@@ -86,6 +86,12 @@ class RenderPrompt:
             continues=bool(self.options.continue_final_message),
         )
 
+    def reasoning_syntax(self, rendered: str) -> AnswerSyntax | None:
+        """Return the syntax of reasoning in the answer to a prompt, which may be rendered elsewhere."""
+        continues = bool(self.options.continue_final_message)
+        template = self.tokenizer.template_source(self.options) or ""
+        return answer_syntax(template, rendered, None, continues=continues)
+
     def warn_if_rendered(self, prompt: str) -> None:
         """Warn if a prompt appears to be rendered with the chat template already."""
         if self.raw:

@@ -127,18 +127,15 @@ class CompileConstraint:
         reasoning = None if syntax is None else syntax.format.reasoning
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if syntax is not None and reasoning is not None:
-            from litgpt.domain.constraints.reasoning import AfterReasoning
+            from litgpt.application.reasoning_budget import reasoning_constraint
+            from litgpt.domain.constraints.reasoning import ReasoningConstraint
 
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
-            constraint = AfterReasoning(
-                constraint=constraint,
-                end=reasoning.end,
-                begin_id=None if is_closed else self.tokenizer.token_to_id(reasoning.begin),
-                in_reasoning=syntax.in_reasoning,
-                vocab_size=self.tokenizer.vocab_size,
-                stop_token_ids=request.stop_token_ids,
-                decoder=lambda: self.tokenizer.decoder(visible=syntax.format.special_tokens).push,
-            )
+            before = request.constraint
+            if not isinstance(before, ReasoningConstraint):
+                before = reasoning_constraint(syntax, reasoning, self.tokenizer, request.stop_token_ids)
+            begin_id = None if is_closed else self.tokenizer.token_to_id(reasoning.begin)
+            constraint = attrs.evolve(before, constraint=constraint, begin_id=begin_id)
         return attrs.evolve(request, constraint=constraint)
 
     def _compile(

@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -83,6 +84,10 @@ class LlguidanceConstraint:
         if mask[self.end_id >> 3] >> (self.end_id & 7) & 1:
             return allow(exclude(mask, (self.end_id,)), self.stop_token_ids)
         return mask
+
+    def forced(self) -> Sequence[int]:
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        return tokens
 
     def advance(self, token: int) -> None:
         if token not in self.stop_token_ids:

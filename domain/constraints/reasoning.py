@@ -1,35 +1,51 @@
-"""Constraints on the answers of models that reason before they answer."""
+"""Answers of models that reason before they answer: a budget of the reasoning, and a constraint after it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import attrs
 
 from litgpt.domain.constraints.token_constraint import TokenConstraint, allow, exclude
 
+_LONGEST_CHARACTER = 4
+"""The bytes of the longest character in UTF-8, each of which may be a token."""
+
 
 @attrs.define(kw_only=True)
-class AfterReasoning:
-    """A constraint that begins after the reasoning; it implements `TokenConstraint`.
+class ReasoningConstraint:
+    """Ends the reasoning of an answer after a number of tokens; it implements `TokenConstraint`.
 
     Attributes:
-        constraint: The constraint on the text after the reasoning.
-        end: The text that ends the reasoning.
-        begin_id: The token that begins reasoning, which the answer may begin with; None if it may not.
+        begin: The text that begins the reasoning.
+        end: The text that ends it.
+        constraint: What follows the reasoning; None: any text, or further reasoning.
+        budget: The largest number of tokens of the reasoning, besides its marks; None: any. A character that
+            has begun is completed.
+        end_ids: The tokens of the mark that ends the reasoning.
+        begin_id: The token that begins reasoning, with which an answer with `constraint` may begin; None if
+            it may not.
         in_reasoning: Whether the next token belongs to the reasoning.
         vocab_size: The number of tokens that the reasoning may have.
-        stop_token_ids: Tokens that would end the answer, which the reasoning does not have.
+        stop_token_ids: Tokens that would end the answer, which the reasoning does not have if there is a
+            `constraint`.
         decoder: Returns a function from the tokens of a text, one after the other, to pieces of the text.
     """
 
-    constraint: TokenConstraint
+    begin: str
     end: str
-    begin_id: int | None
+    constraint: TokenConstraint | None = None
+    budget: int | None = None
+    end_ids: tuple[int, ...]
+    begin_id: int | None = None
     in_reasoning: bool
     vocab_size: int
     stop_token_ids: frozenset[int]
     decoder: Callable[[], Callable[[int], str]] = attrs.field(repr=False)
     _tail: str = attrs.field(default="", init=False)
+    _may_reason: bool = attrs.field(default=True, init=False)
+    _num_reasoning: int = attrs.field(default=0, init=False)
+    _num_end_ids: int = attrs.field(default=0, init=False)
+    _in_character: bool = attrs.field(default=False, init=False)
     _decode: Callable[[int], str] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -37,20 +53,31 @@ class AfterReasoning:
 
     @property
     def is_finished(self) -> bool:
-        return not self.in_reasoning and self.constraint.is_finished
+        return not self.in_reasoning and self.constraint is not None and self.constraint.is_finished
 
-    def mask(self) -> bytes:
+    def mask(self) -> bytes | None:
         if self.in_reasoning:
+            if ends := self.forced():
+                return allow(bytes(self.vocab_size + 7 >> 3), ends[:1])
+            if self.constraint is None:
+                return None
             return exclude(b"\xff" * (self.vocab_size + 7 >> 3), self.stop_token_ids)
-        mask = self.constraint.mask()
-        return mask if self.begin_id is None else allow(mask, (self.begin_id,))
+        mask = None if self.constraint is None else self.constraint.mask()
+        return mask if mask is None or self.begin_id is None else allow(mask, (self.begin_id,))
+
+    def forced(self) -> Sequence[int]:
+        if self.in_reasoning:
+            return self.end_ids[self._num_end_ids :] if self._is_exhausted() else ()
+        if self.constraint is None or self.begin_id is not None:
+            return ()
+        return self.constraint.forced()
 
     def advance(self, token: int) -> None:
         begin_id, self.begin_id = self.begin_id, None
         if self.in_reasoning:
-            self._tail += self._decode(token)
-            self.in_reasoning = self.end not in self._tail
-            self._tail = self._tail[-len(self.end) :]
+            self._reason(token)
+        elif self.constraint is None:
+            self._find_begin(token)
         elif token == begin_id:
             self.in_reasoning = True
         else:
@@ -58,4 +85,37 @@ class AfterReasoning:
 
     def copy(self) -> Self:
         """Return a copy of a constraint that has no tokens yet."""
-        return attrs.evolve(self, constraint=self.constraint.copy())
+        return attrs.evolve(self, constraint=None if self.constraint is None else self.constraint.copy())
+
+    def _is_exhausted(self) -> bool:
+        if self.budget is None:
+            return False
+        excess = self._num_reasoning - self.budget
+        return excess >= _LONGEST_CHARACTER - 1 or (excess >= 0 and not self._in_character)
+
+    def _reason(self, token: int) -> None:
+        self._num_reasoning += 1
+        if token == self.end_ids[self._num_end_ids]:
+            self._num_end_ids += 1
+        else:
+            self._num_end_ids = int(token == self.end_ids[0])
+        piece = self._decode(token)
+        self._in_character = not piece
+        self._tail += piece
+        end = self.end
+        if end in self._tail or self._num_end_ids == len(self.end_ids):
+            self.in_reasoning, self._num_end_ids = False, 0
+            self._tail = self._tail.partition(end)[2]
+        else:
+            self._tail = self._tail[-len(end) :]
+
+    def _find_begin(self, token: int) -> None:
+        """Look for the mark that begins reasoning, which only white space and reasoning may precede."""
+        if not self._may_reason:
+            return
+        begin = self.begin
+        self._tail = (self._tail + self._decode(token)).lstrip()
+        self._may_reason = begin.startswith(self._tail[: len(begin)])
+        if self._tail.startswith(begin):
+            self.in_reasoning, self._in_character = True, False
+            self._tail = self._tail.removeprefix(begin)

@@ -1,6 +1,6 @@
 """The state of a constraint during one answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
 
@@ -12,13 +12,21 @@ class TokenConstraint(Protocol):
         """Whether the answer is complete and cannot be continued."""
         ...
 
-    def mask(self) -> bytes:
+    def mask(self) -> bytes | None:
         """Return a bit for each token id, the lowest bit of a byte first; tokens without one are excluded.
 
-        Stop tokens are allowed where the answer is complete.
+        None allows all tokens. Stop tokens are allowed where the answer is complete.
 
         Raises:
             ConstraintFailed: The constraint cannot be followed any further.
+        """
+        ...
+
+    def forced(self) -> Sequence[int]:
+        """Return tokens that follow one after the other because no others are allowed; no stop tokens.
+
+        They are as the answer has them without this method, from the masks. None can be missing before
+        them, but further ones may follow after `advance`.
         """
         ...
 

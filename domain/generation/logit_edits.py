@@ -61,9 +61,10 @@ class LogitEdits:
         """Return the changes of all rows, or None if there are none."""
         edits = None
         for row, state in enumerate(states):
-            if state.constraint is not None:
+            mask = None if state.constraint is None else state.constraint.mask()
+            if mask is not None:
                 edits = edits or cls()
-                edits.masks[row] = state.constraint.mask()
+                edits.masks[row] = mask
             if state.history is not None:
                 edits = edits or cls()
                 edits.add(row, state, state.history, vocab_size)

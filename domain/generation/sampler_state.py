@@ -64,6 +64,21 @@ class SamplerState:
         probability = self.params.xtc_probability
         return probability > 0 and not self.params.greedy and self.uniform() < probability
 
+    def forced_tokens(self) -> Sequence[int]:
+        """Return the next tokens, if sampling would return them for all logits.
+
+        They may be appended after `skip_draws` each.
+        """
+        params = self.params
+        may_fail = params.allowed_token_ids is not None or params.bad_words or params.logits_processor
+        return () if self.constraint is None or may_fail else self.constraint.forced()
+
+    def skip_draws(self) -> None:
+        """Draw the random numbers with which the next token would be sampled."""
+        if not self.params.greedy:
+            self.uniform()
+            self.excludes_top_choices()
+
     def append(self, token: int) -> None:
         """Add a token to the answer."""
         self._draws.clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.common_prefix import MIN_SHARED
+from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.model_runner import ModelRunner
@@ -118,8 +118,9 @@ class Engine:
         row = 0
         for sequence, count in batch:
             if sequence.draft:
+                num_rows = len(sequence.draft) + 1
                 self._verify(logits, row, sequence)
-                row += count
+                row += num_rows
                 continue
             sequence.num_computed += count
             if sequence.num_computed == sequence.snapshot_length:
@@ -136,15 +137,21 @@ class Engine:
         So the tokens are those that would be sampled without a draft.
         """
         draft, sequence.draft = sequence.draft, []
-        first = len(sequence.tokens)
-        for at in range(len(draft) + 1):
-            sequence.num_computed = len(sequence.tokens)
-            self._sample(logits, [row + at], [sequence])
-            if sequence.is_finished or draft[at : at + 1] != sequence.tokens[-1:]:
+        tokens = sequence.tokens
+        first = len(tokens)
+        accepted = 0
+        while True:
+            sequence.num_computed = first + accepted
+            self._sample(logits, [row + accepted], [sequence])
+            if sequence.is_finished or tokens[first:] != draft[: len(tokens) - first]:
                 break
-        accepted = len(sequence.tokens) - first - 1
-        sequence.prompt_lookup.update(len(sequence.tokens), len(draft), min(accepted, len(draft)))
-        if not sequence.is_finished and accepted < len(draft):
+            accepted = len(tokens) - first
+        accepted = common_prefix_length(draft, tokens, first)
+        sequence.prompt_lookup.update(len(tokens), len(draft), accepted)
+        if sequence.is_finished:
+            return
+        sequence.num_computed = first + accepted
+        if accepted < len(draft):
             self._runner.truncate(sequence.handle, sequence.num_computed)
             self.pages.truncate(sequence.pages, sequence.num_computed)
 
@@ -159,6 +166,7 @@ class Engine:
             sequence.num_computed = sequence.fork_length
             sequence.num_cached = min(sequence.fork_length, len(sequence.request.prompt))
             sequence.parent = None
+        self._append_forced(sequence)
 
     def _sample(self, logits: Any, rows: Sequence[int], sequences: Sequence[ScheduledSequence]) -> None:
         """Append a token to each sequence whose tokens are all computed; its logits are in `rows`."""
@@ -185,6 +193,22 @@ class Engine:
             )
         for sequence, token, logprob, top in zip(sequences, tokens, logprobs, top_logprobs, strict=True):
             self._append(sequence, token, logprob if sequence.request.logprobs else None, top)
+            self._append_forced(sequence)
+
+    def _append_forced(self, sequence: ScheduledSequence) -> None:
+        """Append the tokens to which the constraint leaves no alternative; the next step computes them.
+
+        Their log-probabilities would need the logits after each, so they are sampled if these are requested.
+        """
+        state, request = sequence.sampler_state, sequence.request
+        if request.logprobs or request.top_logprobs:
+            return
+        while not sequence.is_finished and (tokens := state.forced_tokens()):
+            for token in tokens:
+                state.skip_draws()
+                self._append(sequence, token, None, None)
+                if sequence.is_finished:
+                    break
 
     def _append(
         self,
@@ -267,4 +291,4 @@ class Engine:
 
 def _logit_positions(sequence: ScheduledSequence, count: int) -> range:
     """Return the tokens of a step after which the next one is sampled."""
-    return range(count) if sequence.draft else range(count - 1, count)
+    return range(count - len(sequence.draft) - 1, count)

@@ -125,11 +125,8 @@ class Scheduler:
             cost = 1 + sequence.num_computed / self.limits.context_scale if is_shared else 1
             if not sequence.is_decoding and budget < 1:
                 break
-            count = (
-                1 + len(sequence.draft)
-                if sequence.is_decoding
-                else sequence.step_size(max(1, round(budget / cost)))
-            )
+            limit = sequence.num_pending if sequence.is_decoding else max(1, round(budget / cost))
+            count = sequence.step_size(limit) + len(sequence.draft)
             is_only_one = not step and len(queue) == 1
             if self._make_room(sequence, count) or is_only_one:
                 queue.popleft()

@@ -11,13 +11,18 @@ from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.page_table import Pages
 from litgpt.domain.scheduling.prompt_lookup import PromptLookup
 
+_MAX_DECODED = 16
+"""The tokens of an answer that one step computes, beside a draft. More are computed as those of a prompt are,
+so that they do not hold up other answers."""
+
 
 @attrs.define(eq=False)
 class ScheduledSequence:
     """The tokens of a request, of which the engine has computed the first.
 
-    A sequence is decoding if all of its tokens but the last generated one are computed. A preempted sequence
-    has no KV cache; its tokens are computed again.
+    A sequence is decoding if all of its tokens are computed but a few of its answer: the last one that was
+    sampled, and those that its constraint has forced after it. A preempted sequence has no KV cache; its
+    tokens are computed again.
 
     Attributes:
         index: The number of the request in the engine.
@@ -60,7 +65,7 @@ class ScheduledSequence:
 
     @property
     def is_decoding(self) -> bool:
-        return self.num_pending == 1 and len(self.tokens) > len(self.request.prompt)
+        return self.num_pending <= _MAX_DECODED and self.num_computed >= len(self.request.prompt)
 
     @property
     def is_prefix_pending(self) -> bool:

@@ -45,7 +45,9 @@ def compiled(
 
 
 def allowed(constraint: TokenConstraint) -> list[int]:
-    bits = np.unpackbits(np.frombuffer(constraint.mask(), np.uint8), bitorder="little")
+    mask = constraint.mask()
+    assert mask is not None
+    bits = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
     ids: list[int] = bits.nonzero()[0].tolist()
     return ids
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from random import Random
+from typing import Self
 
 import attrs
 
+from litgpt.domain.constraints.token_constraint import allow
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
@@ -19,11 +21,42 @@ def next_token(tokens: Sequence[int]) -> int:
 
 def expected_answer(request: GenerationRequest, context: int) -> list[int]:
     tokens = list(request.prompt)
+    constraint = request.constraint.copy() if request.constraint is not None else None
     while len(tokens) < min(len(request.prompt) + request.max_new_tokens, context):
-        tokens.append(next_token(tokens))
-        if tokens[-1] in request.stop_token_ids:
+        forced = constraint.forced() if constraint is not None else ()
+        tokens.append(forced[0] if forced else next_token(tokens))
+        if constraint is not None:
+            constraint.advance(tokens[-1])
+        if tokens[-1] in request.stop_token_ids or (constraint is not None and constraint.is_finished):
             break
     return tokens[len(request.prompt) :]
+
+
+@attrs.define
+class ScriptedConstraint:
+    """Forces runs of tokens, which are a function of `seed` and the tokens before, up to `length` tokens."""
+
+    seed: int
+    length: int
+    tokens: list[int] = attrs.field(factory=list)
+
+    @property
+    def is_finished(self) -> bool:
+        return len(self.tokens) >= self.length
+
+    def mask(self) -> bytes:
+        return allow(b"\0", self.forced()[:1]) if self.forced() else b"\xff"
+
+    def forced(self) -> list[int]:
+        random = Random(repr((self.seed, len(self.tokens) // 10)))  # noqa: S311 - not cryptography
+        run = random.choices(range(VOCABULARY), k=random.randrange(10))
+        return run[len(self.tokens) % 10 :]
+
+    def advance(self, token: int) -> None:
+        self.tokens.append(token)
+
+    def copy(self) -> Self:
+        return attrs.evolve(self, tokens=list(self.tokens))
 
 
 @attrs.define(eq=False)
@@ -60,7 +93,7 @@ class ScriptedRunner:
         return ()
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
-        return SamplerState(request.sampling_params, lambda: 0)
+        return SamplerState(request.sampling_params, lambda: 0, constraint=request.constraint)
 
     def new_sequence(self, length: int) -> ScriptedSequence:
         del length
@@ -104,11 +137,15 @@ class ScriptedRunner:
 
     def sample(self, logits: list[int], rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
         assert len(rows) == len(states)
-        return [logits[row] for row in rows]
+        return [self._constrained(logits[row], state) for row, state in zip(rows, states, strict=True)]
+
+    def _constrained(self, token: int, state: SamplerState) -> int:
+        mask = None if state.constraint is None else state.constraint.mask()
+        mask = mask or b"\xff"
+        return token if mask[0] >> token & 1 else (mask[0] & -mask[0]).bit_length() - 1
 
     def log_probabilities(self, logits: list[int], rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        assert [logits[row] for row in rows] == tokens
-        return [-1.0] * len(rows)
+        return [-1.0 if logits[row] == token else -2.0 for row, token in zip(rows, tokens, strict=True)]
 
     def top_log_probabilities(
         self, logits: list[int], rows: Sequence[int], counts: Sequence[int]

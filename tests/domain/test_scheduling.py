@@ -17,7 +17,7 @@ from litgpt.domain.scheduling.page_table import Pages, PageTable
 from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.sequence import WaitingQueue
-from tests.domain.scripted_runner import ScriptedRunner, expected_answer
+from tests.domain.scripted_runner import ScriptedConstraint, ScriptedRunner, expected_answer
 
 CONTEXT = 200
 
@@ -50,13 +50,18 @@ prompts = st.builds(
     st.lists(st.integers(0, 6), min_size=1, max_size=40),
 )
 requests = st.builds(
-    lambda prompt, count, priority, stops: GenerationRequest(
-        prompt=prompt, max_new_tokens=count, priority=priority, stop_token_ids=frozenset(stops)
+    lambda prompt, count, priority, stops, constraint: GenerationRequest(
+        prompt=prompt,
+        max_new_tokens=count,
+        priority=priority,
+        stop_token_ids=frozenset() if constraint else frozenset(stops),
+        constraint=constraint,
     ),
     prompts,
     st.integers(1, 30),
     st.integers(-1, 1),
     st.sets(st.integers(0, 6), max_size=1),
+    st.none() | st.builds(ScriptedConstraint, st.integers(0, 9), st.integers(1, 40)),
 )
 actions = st.lists(
     st.one_of(

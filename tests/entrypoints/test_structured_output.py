@@ -145,6 +145,33 @@ def test_an_answer_that_is_cut_off_is_an_error_with_the_text(llm: LLM) -> None:
         llm.generate("Ada?", schema=schema, stop=":", temperature=0, max_new_tokens=100)
 
 
+@pytest.mark.parametrize("temperature", [0, 1.5])
+def test_forced_tokens_are_those_that_would_be_sampled(llm: LLM, temperature: float) -> None:
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "seed": 3,
+        "top_k": None,
+        "xtc_probability": 0.3,
+        "repetition_penalty": 1.2,
+        "dry_multiplier": 0.8,
+        "max_new_tokens": 150,
+    }
+    for schema in SCHEMAS.values():
+        forced = llm.complete("Write it in JSON.", schema=schema, **options)
+        # Tokens whose log-probabilities are asked for are sampled.
+        sampled = llm.complete("Write it in JSON.", schema=schema, logprobs=True, **options)
+        assert forced.token_ids == sampled.token_ids
+        assert sampled.logprobs is not None
+        assert len(sampled.logprobs) == len(sampled.token_ids)
+        excluded = llm.complete("Write it in JSON.", schema=schema, logits_processor=_identity, **options)
+        assert excluded.token_ids == sampled.token_ids
+
+
+def _identity(token_ids: list[int], logits: Any) -> Any:
+    del token_ids
+    return logits
+
+
 def test_streams_are_the_text_and_the_last_chunk_has_the_value(llm: LLM) -> None:
     options: dict[str, Any] = {"schema": SCHEMAS["person"], "temperature": 0, "max_new_tokens": 200}
     value = llm.generate("Ada?", **options)

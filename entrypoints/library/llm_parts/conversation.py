@@ -82,6 +82,7 @@ class ConversationMixin(GenerationMixin):
                 PythonTools.from_tools(templating.get("tools"), renderer.options.tools),
                 max_tool_rounds,
                 output=settings.output,
+                reasoning_budget=settings.reasoning_budget,
             )
 
         if sys_prompt:

@@ -81,6 +81,8 @@ class NamedKwargs(TemplateKwargs, total=False):
         stop_token_ids: Tokens that end the answer, besides those of the model.
         ignore_eos: Whether to continue after the stop tokens and stop strings of the model.
         cache_prompt: Whether the KV cache of the prompt and the answer may be shared with other requests.
+        reasoning_budget: The largest number of tokens of the reasoning, after which the mark that ends it
+            follows, such as `</think>`; 0 ends it at once. None: any number.
         prompt_lookup_num_tokens: The largest number of tokens of a draft from earlier text, which speeds
             repetitions up and changes no answer; None: as many as pay; 0 disables it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
@@ -111,6 +113,7 @@ class NamedKwargs(TemplateKwargs, total=False):
     include_stop: bool
     stop_token_ids: Sequence[int] | None
     ignore_eos: bool
+    reasoning_budget: int | None
     cache_prompt: bool
     prompt_lookup_num_tokens: int | None
     parse_special_tokens: bool | None
