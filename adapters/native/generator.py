@@ -15,6 +15,7 @@ from litgpt.domain.generation.batching import checked_requests, count_requests
 from litgpt.domain.generation.cached_tokens import CachedTokens
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports.generator import PrefixCache
+from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
 
@@ -27,12 +28,14 @@ class NativeGenerator:
         random_seed: Returns the seed of a request without one.
         kv_cache_size: That of `Placement`; it limits the context, but no cache is allocated in advance.
         available_memory: The bytes that can still be allocated; None: unknown.
+        draft: A smaller model with the same vocabulary, which proposes tokens.
     """
 
     model: NativeModel
     random_seed: Callable[[], int]
     kv_cache_size: int | Literal["max"] | None = None
     available_memory: int | None = None
+    draft: NativeModel | None = None
     _engine: SharedEngine = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,7 +50,8 @@ class NativeGenerator:
         return read_bandwidth() / self.model.bytes_per_token
 
     def open(self) -> Engine:
-        return Engine(NativeRunner(self.model, self.random_seed, self.available_memory), self.context)
+        runner = NativeRunner(self.model, self.random_seed, self.available_memory, self.draft)
+        return Engine(runner, self.context, self._drafter(runner))
 
     def prefix_cache(self) -> CachedTokens:
         return CachedTokens()
@@ -66,6 +70,14 @@ class NativeGenerator:
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
+
+    def _drafter(self, runner: NativeRunner) -> DraftModel | None:
+        if self.draft is None:
+            return None
+        own, other = self.draft.architecture, self.model.architecture
+        vocab_size = min(own.vocab_size, other.vocab_size)
+        drafting = NativeRunner(self.draft, self.random_seed)
+        return DraftModel(drafting, runner.costs, own.context_length, vocab_size)
 
     def close(self) -> None:
         """End all requests and free the KV cache."""

@@ -9,9 +9,11 @@ import attrs
 from litgpt.domain.common_prefix import MIN_SHARED
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
+from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 
@@ -35,13 +37,15 @@ class Engine:
     Args:
         runner: Computes the steps.
         context: The largest number of tokens of a prompt and its answer.
+        drafter: Proposes tokens where the prompt look-up does not.
     """
 
-    def __init__(self, runner: ModelRunner[Any], context: int) -> None:
+    def __init__(self, runner: ModelRunner[Any], context: int, drafter: Drafter | None = None) -> None:
         self._runner, self._context = runner, context
         self.pages = PageTable(runner.num_pages, runner.page_size)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
-        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes)
+        drafters = (PromptLookupDrafter(),) if drafter is None else (PromptLookupDrafter(), drafter)
+        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, drafters)
         self._sequences: dict[int, ScheduledSequence] = {}
         self._events: deque[EngineEvent] = deque()
         self._num_added = 0
@@ -98,6 +102,8 @@ class Engine:
         for sequence in list(self._sequences.values()):
             self._finish(sequence, keeps_prefix=False)
         self._evict_all()
+        for drafter in self.scheduler.drafters:
+            drafter.close()
         self._events.clear()
 
     def _step(self) -> None:
@@ -134,15 +140,15 @@ class Engine:
 
         So the tokens are those that would be sampled without a draft.
         """
-        draft, sequence.draft = sequence.draft, []
-        first = len(sequence.tokens)
+        draft, before = list(sequence.draft), sequence.num_drafted
         for at in range(len(draft) + 1):
             sequence.num_computed = len(sequence.tokens)
             self._sample(logits, [row + at], [sequence])
             if sequence.is_finished or draft[at : at + 1] != sequence.tokens[-1:]:
                 break
-        accepted = len(sequence.tokens) - first - 1
-        sequence.prompt_lookup.update(len(sequence.tokens), len(draft), min(accepted, len(draft)))
+        sequence.draft = []
+        accepted = sequence.num_drafted - before
+        sequence.drafter.update(sequence, len(draft), accepted)
         if not sequence.is_finished and accepted < len(draft):
             self._runner.truncate(sequence.handle, sequence.num_computed)
             self.pages.truncate(sequence.pages, sequence.num_computed)
@@ -195,8 +201,10 @@ class Engine:
         reason: FinishReason | None = "length" if length == sequence.max_length else None
         if token in sequence.request.stop_token_ids or sequence.sampler_state.is_finished:
             reason = "stop"
-        cached = sequence.num_cached
-        self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached))
+        if sequence.draft and sequence.draft.pop(0) == token:
+            sequence.num_drafted += 1
+        cached, drafted = sequence.num_cached, sequence.num_drafted
+        self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached, drafted))
         sequence.tokens.append(token)
         if reason is not None:
             self._finish(sequence)

@@ -1,0 +1,118 @@
+"""How many tokens a draft model proposes: as many as pay, by what was accepted and what steps have taken."""
+
+import attrs
+
+from litgpt.domain.scheduling.step_costs import StepCosts
+
+_LEAST_GAIN = 1.03
+"""The speed with drafts, relative to that without, from which on they are proposed."""
+_TRIAL_SHARE = 0.02
+"""The share of the model's time for trials of drafts that have not been worth their time so far."""
+_MAX_CREDIT = 32.0
+_MAX_DEBT = 4.0
+"""The bounds of the budget for trials, in steps."""
+_UNKNOWN_RATIO = 0.5
+"""The time of a draft model's step, relative to one of the model, until it is measured."""
+
+
+@attrs.define(eq=False)
+class Acceptance:
+    """Estimates the probability that a proposed token is accepted if those before it were.
+
+    Attributes:
+        decay: The weight of earlier outcomes with each new one.
+    """
+
+    decay: float
+    _accepted: float = attrs.field(default=0.0, init=False)
+    _rejected: float = attrs.field(default=0.0, init=False)
+
+    def update(self, num_proposed: int, num_accepted: int) -> None:
+        self._accepted = self.decay * self._accepted + num_accepted
+        self._rejected = self.decay * self._rejected + (num_accepted < num_proposed)
+
+    def probability(self, prior: float = 0.0, weight: float = 1.0) -> float:
+        """Return the estimate; `prior` is that without any outcome, and counts as `weight` tokens."""
+        return (self._accepted + weight * prior) / (self._accepted + self._rejected + weight)
+
+
+@attrs.define(eq=False)
+class DraftBudget:
+    """Decides how many tokens are proposed.
+
+    Drafts are proposed if they are expected to save time. Until it is known, they are tried in a small share
+    of the time, so that texts take about as long with a draft model that is of no use as without one. The
+    time that they save is added to the budget.
+
+    Attributes:
+        target: The times of the model's steps.
+        draft: The times of the draft model's steps.
+        credit: The seconds for trials.
+    """
+
+    target: StepCosts
+    draft: StepCosts
+    credit: float = 0.0
+    _target_total: float = attrs.field(default=0.0, init=False)
+    _draft_total: float = attrs.field(default=0.0, init=False)
+    _round: tuple[int, int] = attrs.field(default=(0, 0), init=False)
+    _accepted: int = attrs.field(default=0, init=False)
+    _reserved: float = attrs.field(default=0.0, init=False)
+
+    def begin(self, num_sequences: int) -> None:
+        """Settle the round before, at the beginning of one that may propose tokens for some sequences."""
+        before, proposed = self._round
+        saved = _TRIAL_SHARE * (self.target.total - self._target_total)
+        saved -= self.draft.total - self._draft_total
+        if proposed > 0:
+            saved += self._accepted * self.plain(before) / before - self._verification(before, proposed)
+        self._target_total, self._draft_total = self.target.total, self.draft.total
+        self._round, self._accepted, self._reserved = (num_sequences, 0), 0, 0.0
+        step = self.plain(1)
+        self.credit = min(max(self.credit + saved, -_MAX_DEBT * step), _MAX_CREDIT * step)
+
+    def proposed(self, num_tokens: int) -> None:
+        """Note the number of tokens that the round has proposed."""
+        self._round = self._round[0], num_tokens
+
+    def accepted(self, num_tokens: int) -> None:
+        """Note that some of them were accepted."""
+        self._accepted += num_tokens
+
+    def plain(self, num_sequences: int) -> float:
+        """Return the seconds of a step without drafts."""
+        return self.target.estimate(num_sequences) or 0.0
+
+    def draft_seconds(self, num_tokens: int) -> float:
+        """Return the seconds in which the draft model computes some tokens in one step."""
+        found = self.draft.estimate(num_tokens)
+        return _UNKNOWN_RATIO * (self.target.estimate(num_tokens) or 0.0) if found is None else found
+
+    def best_length(self, acceptance: float, limit: int) -> tuple[int, float]:
+        """Return the number of tokens to propose for each sequence, and the seconds saved by each token.
+
+        Args:
+            acceptance: The probability that a token is accepted.
+            limit: The largest number of tokens.
+        """
+        count = max(1, self._round[0])
+        plain, draft = self.plain(count), self.draft_seconds(count)
+        best, least, expected = 0, plain / _LEAST_GAIN, 1.0
+        for length in range(1, limit + 1):
+            expected += acceptance**length
+            seconds = (length * draft + plain + self._verification(count, count * length)) / expected
+            if seconds < least:
+                best, least = length, seconds
+        return best, (plain - least) / count if best else 0.0
+
+    def take_trial(self, num_pending: int) -> bool:
+        """Return whether the budget suffices for a trial of one token after `num_pending` others."""
+        seconds = self.draft_seconds(num_pending) + self._verification(max(1, self._round[0]), 1)
+        if self._reserved + seconds > self.credit:
+            return False
+        self._reserved += seconds
+        return True
+
+    def _verification(self, num_sequences: int, num_proposed: int) -> float:
+        both = self.target.estimate(num_sequences + num_proposed) or 0.0
+        return max(0.0, both - self.plain(num_sequences))

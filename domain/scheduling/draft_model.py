@@ -1,0 +1,184 @@
+"""Speculative decoding with a draft model: a small model proposes what a larger one verifies."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import attrs
+
+from litgpt.domain.common_prefix import common_prefix_length
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.scheduling.draft_length import Acceptance, DraftBudget
+from litgpt.domain.scheduling.model_runner import ModelRunner
+from litgpt.domain.scheduling.sequence import ScheduledSequence
+from litgpt.domain.scheduling.step_costs import StepCosts
+
+LogitsT = TypeVar("LogitsT")
+
+_CATCH_UP_TOKENS = 128
+"""The most tokens of a text that the draft model computes between two steps."""
+_EXPECTED_TOKENS = 32
+"""The number of tokens that an answer is expected to have at least."""
+_FIRST_PAUSE = 64
+_PRIOR_WEIGHT = 2.0
+
+
+class TimedRunner(ModelRunner[LogitsT], Protocol[LogitsT]):
+    """A model runner that measures its steps."""
+
+    @property
+    def costs(self) -> StepCosts: ...
+
+
+@attrs.define(eq=False)
+class _DraftSequence:
+    """The tokens of a sequence that the draft model has computed.
+
+    Attributes:
+        length: The number of tokens of the sequence in the KV cache.
+        proposed: Proposed tokens that follow them in the KV cache.
+    """
+
+    handle: Any = None
+    length: int = 0
+    proposed: list[int] = attrs.field(factory=list)
+    acceptance: Acceptance = attrs.field(factory=lambda: Acceptance(decay=0.9))
+
+
+@attrs.define(eq=False)
+class _Proposal:
+    """What the draft model computes for a sequence in this round."""
+
+    sequence: ScheduledSequence
+    computed: _DraftSequence
+    pending: list[int]
+    length: int
+    draft: list[int] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class DraftModel:
+    """Implements `Drafter` with another model, which has the same vocabulary.
+
+    It proposes its likeliest tokens. Its KV cache follows the text: rejected tokens are removed, and tokens
+    that it has not proposed are computed before the next proposal.
+
+    Attributes:
+        runner: Computes the draft model; it can truncate sequences.
+        target: The times of the steps of the model that verifies.
+        context: The context length of the draft model.
+        vocab_size: The number of token ids that both models have.
+    """
+
+    runner: TimedRunner[Any]
+    target: StepCosts
+    context: int
+    vocab_size: int
+    _sequences: dict[int, _DraftSequence] = attrs.field(factory=dict, init=False, repr=False)
+    _acceptance: Acceptance = attrs.field(factory=lambda: Acceptance(decay=0.98), init=False, repr=False)
+    _budget: DraftBudget = attrs.field(init=False, repr=False)
+    _pause: int = attrs.field(default=0, init=False)
+    _num_paused: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._budget = DraftBudget(self.target, self.runner.costs)
+
+    def propose(self, batch: Sequence[tuple[ScheduledSequence, int]]) -> list[list[int]]:
+        if self._num_paused < self._pause:
+            self._num_paused += 1
+            return [[] for _ in batch]
+        self._budget.begin(len(batch))
+        try:
+            proposals = [self._plan(sequence, limit) for sequence, limit in batch]
+            self._compute([it for it in proposals if it is not None])
+        except LitGPTError:  # memory is short, or the draft model's logits are not finite
+            self.close()
+            self._pause, self._num_paused = max(_FIRST_PAUSE, 2 * self._pause), 0
+            return [[] for _ in batch]
+        drafts = [[] if it is None else it.draft for it in proposals]
+        self._budget.proposed(sum(map(len, drafts)))
+        return drafts
+
+    def update(self, sequence: ScheduledSequence, num_proposed: int, num_accepted: int) -> None:
+        self._budget.accepted(num_accepted)
+        self._acceptance.update(num_proposed, num_accepted)
+        computed = self._sequences.get(sequence.index)
+        if computed is not None:
+            computed.acceptance.update(num_proposed, num_accepted)
+
+    def release(self, sequence: ScheduledSequence) -> None:
+        computed = self._sequences.pop(sequence.index, None)
+        if computed is not None and computed.handle is not None:
+            self.runner.release(computed.handle)
+
+    def close(self) -> None:
+        while self._sequences:
+            _, computed = self._sequences.popitem()
+            if computed.handle is not None:
+                self.runner.release(computed.handle)
+
+    def _plan(self, sequence: ScheduledSequence, limit: int) -> _Proposal | None:
+        """Return what is computed for a sequence; None if no draft is expected to pay."""
+        limit = min(limit, self.context - len(sequence.tokens))
+        if limit <= 0:
+            return None
+        computed = self._sequences.setdefault(sequence.index, _DraftSequence())
+        self._follow(sequence, computed)
+        pending = sequence.tokens[computed.length :]
+        chunk = pending[:_CATCH_UP_TOKENS]
+        if max(chunk) >= self.vocab_size:
+            return None
+        budget = self._budget
+        prior = self._acceptance.probability()
+        length, saved = budget.best_length(computed.acceptance.probability(prior, _PRIOR_WEIGHT), limit)
+        remaining = min(
+            sequence.max_length - len(sequence.tokens),
+            max(_EXPECTED_TOKENS, len(sequence.tokens) - len(sequence.request.prompt)),
+        )
+        is_behind = len(pending) > 2
+        if length == 0 or (is_behind and saved * remaining < budget.draft_seconds(len(pending))):
+            if not budget.take_trial(len(chunk)):
+                return None
+            length = 1
+        return _Proposal(sequence, computed, chunk, length if len(chunk) == len(pending) else 0)
+
+    def _follow(self, sequence: ScheduledSequence, computed: _DraftSequence) -> None:
+        """Remove proposed tokens that were rejected from the KV cache."""
+        proposed, computed.proposed = computed.proposed, []
+        same = common_prefix_length(proposed, sequence.tokens, computed.length)
+        same = min(same, len(sequence.tokens) - computed.length - 1)
+        computed.length += same
+        if same < len(proposed):
+            self.runner.truncate(computed.handle, computed.length)
+
+    def _compute(self, proposals: Sequence[_Proposal]) -> None:
+        """Compute the pending tokens of each sequence, and then one proposed token after the other."""
+        for it in proposals:
+            if it.computed.handle is None:
+                length = min(it.sequence.max_length, self.context)
+                it.computed.handle = self.runner.new_sequence(length)
+        running = list(proposals)
+        while running:
+            logits = self.runner.step(
+                [(it.computed.handle, it.draft[-1:] or it.pending) for it in running],
+            )
+            for it in running:
+                if it.draft:
+                    it.computed.proposed.append(it.draft[-1])
+                else:
+                    it.computed.length += len(it.pending)
+            rows = [row for row, it in enumerate(running) if it.length > 0]
+            running = [running[row] for row in rows]
+            if not running:
+                return
+            tokens = self.runner.sample(logits, rows, [_GREEDY] * len(rows))
+            for it, token in zip(running, tokens, strict=True):
+                if token < self.vocab_size:
+                    it.draft.append(token)
+                else:
+                    it.length = 0
+            running = [it for it in running if len(it.draft) < it.length]
+
+
+_GREEDY = SamplerState(SamplingParams(temperature=0), lambda: 0)
