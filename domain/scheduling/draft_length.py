@@ -6,8 +6,11 @@ from litgpt.domain.scheduling.step_costs import StepCosts
 
 _LEAST_GAIN = 1.03
 """The speed with drafts, relative to that without, from which on they are proposed."""
-_TRIAL_SHARE = 0.02
+_TRIAL_SHARE = 0.015
 """The share of the model's time for trials of drafts that have not been worth their time so far."""
+_FIRST_CREDIT = 1.0
+"""The time for the first trial, in steps."""
+_LEAST_CHUNK = 16
 _MAX_CREDIT = 32.0
 _MAX_DEBT = 4.0
 """The bounds of the budget for trials, in steps."""
@@ -58,6 +61,7 @@ class DraftBudget:
     _round: tuple[int, int] = attrs.field(default=(0, 0), init=False)
     _accepted: int = attrs.field(default=0, init=False)
     _reserved: float = attrs.field(default=0.0, init=False)
+    _is_started: bool = attrs.field(default=False, init=False)
 
     def begin(self, num_sequences: int) -> None:
         """Settle the round before, at the beginning of one that may propose tokens for some sequences."""
@@ -69,6 +73,8 @@ class DraftBudget:
         self._target_total, self._draft_total = self.target.total, self.draft.total
         self._round, self._accepted, self._reserved = (num_sequences, 0), 0, 0.0
         step = self.plain(1)
+        if not self._is_started:
+            self._is_started, saved = True, _FIRST_CREDIT * step
         self.credit = min(max(self.credit + saved, -_MAX_DEBT * step), _MAX_CREDIT * step)
 
     def proposed(self, num_tokens: int) -> None:
@@ -105,13 +111,19 @@ class DraftBudget:
                 best, least = length, seconds
         return best, (plain - least) / count if best else 0.0
 
-    def take_trial(self, num_pending: int) -> bool:
-        """Return whether the budget suffices for a trial of one token after `num_pending` others."""
-        seconds = self.draft_seconds(num_pending) + self._verification(max(1, self._round[0]), 1)
-        if self._reserved + seconds > self.credit:
-            return False
-        self._reserved += seconds
-        return True
+    def trial_size(self, num_pending: int) -> int:
+        """Return how many pending tokens to compute for a trial of one token after all of them.
+
+        Fewer than all, at least 16, are computed if the budget does not suffice; 0: wait.
+        """
+        verification = self._verification(max(1, self._round[0]), 1)
+        while num_pending > 0:
+            seconds = self.draft_seconds(num_pending) + verification
+            if self._reserved + seconds <= self.credit:
+                self._reserved += seconds
+                return num_pending
+            num_pending = num_pending // 2 if num_pending >= 2 * _LEAST_CHUNK else 0
+        return 0
 
     def _verification(self, num_sequences: int, num_proposed: int) -> float:
         both = self.target.estimate(num_sequences + num_proposed) or 0.0

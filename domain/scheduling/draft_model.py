@@ -69,6 +69,7 @@ class DraftModel:
         target: The times of the steps of the model that verifies.
         context: The context length of the draft model.
         vocab_size: The number of token ids that both models have.
+        budget: Decides how many tokens are proposed.
     """
 
     runner: TimedRunner[Any]
@@ -77,18 +78,18 @@ class DraftModel:
     vocab_size: int
     _sequences: dict[int, _DraftSequence] = attrs.field(factory=dict, init=False, repr=False)
     _acceptance: Acceptance = attrs.field(factory=lambda: Acceptance(decay=0.98), init=False, repr=False)
-    _budget: DraftBudget = attrs.field(init=False, repr=False)
+    budget: DraftBudget = attrs.field(init=False, repr=False)
     _pause: int = attrs.field(default=0, init=False)
     _num_paused: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._budget = DraftBudget(self.target, self.runner.costs)
+        self.budget = DraftBudget(self.target, self.runner.costs)
 
     def propose(self, batch: Sequence[tuple[ScheduledSequence, int]]) -> list[list[int]]:
         if self._num_paused < self._pause:
             self._num_paused += 1
             return [[] for _ in batch]
-        self._budget.begin(len(batch))
+        self.budget.begin(len(batch))
         try:
             proposals = [self._plan(sequence, limit) for sequence, limit in batch]
             self._compute([it for it in proposals if it is not None])
@@ -97,11 +98,11 @@ class DraftModel:
             self._pause, self._num_paused = max(_FIRST_PAUSE, 2 * self._pause), 0
             return [[] for _ in batch]
         drafts = [[] if it is None else it.draft for it in proposals]
-        self._budget.proposed(sum(map(len, drafts)))
+        self.budget.proposed(sum(map(len, drafts)))
         return drafts
 
     def update(self, sequence: ScheduledSequence, num_proposed: int, num_accepted: int) -> None:
-        self._budget.accepted(num_accepted)
+        self.budget.accepted(num_accepted)
         self._acceptance.update(num_proposed, num_accepted)
         computed = self._sequences.get(sequence.index)
         if computed is not None:
@@ -126,11 +127,11 @@ class DraftModel:
         computed = self._sequences.setdefault(sequence.index, _DraftSequence())
         self._follow(sequence, computed)
         pending = sequence.tokens[computed.length :]
-        chunk = pending[:_CATCH_UP_TOKENS]
-        if max(chunk) >= self.vocab_size:
+        if max(pending[:_CATCH_UP_TOKENS]) >= self.vocab_size:
             return None
-        budget = self._budget
+        budget = self.budget
         prior = self._acceptance.probability()
+        chunk = pending[:_CATCH_UP_TOKENS]
         length, saved = budget.best_length(computed.acceptance.probability(prior, _PRIOR_WEIGHT), limit)
         remaining = min(
             sequence.max_length - len(sequence.tokens),
@@ -138,9 +139,10 @@ class DraftModel:
         )
         is_behind = len(pending) > 2
         if length == 0 or (is_behind and saved * remaining < budget.draft_seconds(len(pending))):
-            if not budget.take_trial(len(chunk)):
+            size, length = budget.trial_size(len(chunk)), 1
+            if size == 0:
                 return None
-            length = 1
+            chunk = chunk[:size]
         return _Proposal(sequence, computed, chunk, length if len(chunk) == len(pending) else 0)
 
     def _follow(self, sequence: ScheduledSequence, computed: _DraftSequence) -> None:
