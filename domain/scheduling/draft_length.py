@@ -4,12 +4,13 @@ import attrs
 
 from litgpt.domain.scheduling.step_costs import StepCosts
 
-_LEAST_GAIN = 1.03
+_LEAST_GAIN = 1.07
 """The speed with drafts, relative to that without, from which on they are proposed."""
-_TRIAL_SHARE = 0.015
+_TRIAL_SHARE = 0.01
 """The share of the model's time for trials of drafts that have not been worth their time so far."""
-_FIRST_CREDIT = 1.0
-"""The time for the first trial, in steps."""
+_FIRST_CREDIT = 2.5
+_FIRST_SHARE = 0.02
+"""The time for the first trials, in steps, and the largest share of the first answer's time for them."""
 _LEAST_CHUNK = 16
 _MAX_CREDIT = 32.0
 _MAX_DEBT = 4.0
@@ -63,8 +64,17 @@ class DraftBudget:
     _reserved: float = attrs.field(default=0.0, init=False)
     _is_started: bool = attrs.field(default=False, init=False)
 
-    def begin(self, num_sequences: int) -> None:
-        """Settle the round before, at the beginning of one that may propose tokens for some sequences."""
+    def begin(self, num_sequences: int, max_tokens: int) -> bool:
+        """Settle the round before, at the beginning of one that may propose tokens for some sequences.
+
+        Returns whether the time of a step without drafts is known; otherwise, nothing can be proposed.
+
+        Args:
+            num_sequences: The number of sequences.
+            max_tokens: The largest number of tokens that one of them may still get.
+        """
+        if not self.target.has_measured(num_sequences):
+            return False
         before, proposed = self._round
         saved = _TRIAL_SHARE * (self.target.total - self._target_total)
         saved -= self.draft.total - self._draft_total
@@ -74,8 +84,9 @@ class DraftBudget:
         self._round, self._accepted, self._reserved = (num_sequences, 0), 0, 0.0
         step = self.plain(1)
         if not self._is_started:
-            self._is_started, saved = True, _FIRST_CREDIT * step
+            self._is_started, saved = True, min(_FIRST_CREDIT, _FIRST_SHARE * max_tokens) * step
         self.credit = min(max(self.credit + saved, -_MAX_DEBT * step), _MAX_CREDIT * step)
+        return True
 
     def proposed(self, num_tokens: int) -> None:
         """Note the number of tokens that the round has proposed."""

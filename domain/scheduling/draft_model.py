@@ -89,7 +89,9 @@ class DraftModel:
         if self._num_paused < self._pause:
             self._num_paused += 1
             return [[] for _ in batch]
-        self.budget.begin(len(batch))
+        longest = max(it.max_length - len(it.tokens) for it, _ in batch)
+        if not self.budget.begin(len(batch), longest):
+            return [[] for _ in batch]
         try:
             proposals = [self._plan(sequence, limit) for sequence, limit in batch]
             self._compute([it for it in proposals if it is not None])

@@ -27,16 +27,22 @@ class StepCosts:
         known = self._seconds.get(size, seconds)
         self._seconds[size] = known + _SMOOTHING * (seconds - known)
 
+    def has_measured(self, num_tokens: int) -> bool:
+        """Return whether there was a step of at most `num_tokens` tokens."""
+        return min(self._seconds, default=num_tokens + 1) <= num_tokens
+
     def estimate(self, num_tokens: int) -> float | None:
-        """Return the time that a step of `num_tokens` tokens will take; None before the first step."""
-        below = max((it for it in self._seconds if it <= num_tokens), default=None)
-        above = min((it for it in self._seconds if it >= num_tokens), default=None)
-        if below is None or above is None:
-            nearest = below or above
-            if nearest is None:
-                return None
-            return self._seconds[nearest] * (_FIXED_COST + num_tokens) / (_FIXED_COST + nearest)
-        if below == above:
-            return self._seconds[below]
-        share = (num_tokens - below) / (above - below)
-        return self._seconds[below] + share * (self._seconds[above] - self._seconds[below])
+        """Return the time that a step of `num_tokens` tokens will take; None before the first step.
+
+        A step is not expected to take longer than a measured one of more tokens.
+        """
+        found: tuple[int, float] | None = None  # the next larger size and its time
+        for size in sorted(self._seconds, reverse=True):
+            seconds = self._seconds[size] if found is None else min(self._seconds[size], found[1])
+            if size <= num_tokens:
+                if found is None:
+                    return seconds * (_FIXED_COST + num_tokens) / (_FIXED_COST + size)
+                share = (num_tokens - size) / (found[0] - size)
+                return seconds + share * (found[1] - seconds)
+            found = size, seconds
+        return None if found is None else found[1] * (_FIXED_COST + num_tokens) / (_FIXED_COST + found[0])

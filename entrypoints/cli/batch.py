@@ -79,6 +79,7 @@ def batch(  # noqa: PLR0913 - one per option
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
+    draft: options.Draft = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -131,7 +132,7 @@ def batch(  # noqa: PLR0913 - one per option
         total = count_lines(source)
         display = BatchDisplay(None if total is None else part.count(total), quiet=quiet)
         with (
-            load_generator(reference, placement, quiet=quiet) as (loaded, generator),
+            load_generator(reference, placement, draft=draft, quiet=quiet) as (loaded, generator),
             warnings_as_notes(quiet=quiet),
             DrainOnSignal() as drain,
         ):
