@@ -97,7 +97,7 @@ class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin,
             access_token: Hugging Face token; None: the token that huggingface_hub finds.
             distribute: `auto` places the model on one device; None: call `distribute()` or `trainer_setup()`.
             draft: A smaller model with the same vocabulary, any value of `model`. It proposes tokens, which
-                the model verifies: the texts are the same, and take less time (docs/draft-models.md). With
+                the model verifies: the texts are the same, and take less time (docs/engine.md). With
                 the native engine.
             revision: A branch, tag or commit of the repository.
             offline: Whether to use local files only; None: the value of HF_HUB_OFFLINE.

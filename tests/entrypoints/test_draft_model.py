@@ -54,9 +54,16 @@ def drafted(request: pytest.FixtureRequest) -> Iterator[LLM]:
     ids=str,
 )
 def test_texts_are_the_same(plain: LLM, drafted: LLM, options: dict[str, Any]) -> None:
-    for prompt in (*PROMPTS, PROMPTS):
+    for prompt in PROMPTS:
         expected = plain.complete(prompt, max_new_tokens=40, **options)
         assert drafted.complete(prompt, max_new_tokens=40, **options) == expected
+
+
+@pytest.mark.usefixtures("proposals")
+@pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS * 2])
+def test_texts_of_a_batch_are_the_same(plain: LLM, drafted: LLM, prompts: list[str]) -> None:
+    expected = plain.generate(prompts, max_new_tokens=30, seed=1)
+    assert drafted.generate(prompts, max_new_tokens=30, seed=1) == expected
 
 
 @pytest.mark.usefixtures("proposals")
