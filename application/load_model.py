@@ -5,9 +5,9 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from litgpt.application.check_draft import check_draft_vocabulary
 from litgpt.domain.chat.styles import choose_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
-from litgpt.domain.draft_vocabulary import check_draft_vocabulary
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import resolve_model
 from litgpt.domain.formatting.bounded_text import brief_repr

@@ -58,7 +58,10 @@ class PlaceModel(Generic[TensorT]):
         _check_memory(loaded, placement, hardware)
         if loaded.draft is not None:
             missing = self.missing_part(loaded.draft.architecture)
-            check_draft(loaded, loaded.draft, placement, missing)
+            names = loaded.checkpoint.name, loaded.draft.checkpoint.name
+            check_draft(
+                (names[0], loaded.architecture), (names[1], loaded.draft.architecture), placement, missing
+            )
             _check_memory(
                 loaded.draft, self._place_draft(loaded.draft, hardware), _beside(loaded, placement, hardware)
             )
