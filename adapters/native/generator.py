@@ -76,7 +76,7 @@ class NativeGenerator:
             return None
         own, other = self.draft.architecture, self.model.architecture
         vocab_size = min(own.vocab_size, other.vocab_size)
-        drafting = NativeRunner(self.draft, self.random_seed)
+        drafting = NativeRunner(self.draft, self.random_seed, self.available_memory)
         return DraftModel(drafting, runner.costs, own.context_length, vocab_size)
 
     def close(self) -> None:

@@ -1,11 +1,12 @@
 """Speculative decoding with a draft model: a small model proposes what a larger one verifies."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from litgpt.domain.common_prefix import common_prefix_length
+from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
@@ -22,6 +23,8 @@ _EXPECTED_TOKENS = 32
 """The number of tokens that an answer is expected to have at least."""
 _FIRST_PAUSE = 64
 _PRIOR_WEIGHT = 2.0
+_MAX_KEPT = 4
+"""The most released sequences whose KV cache is kept."""
 
 
 class TimedRunner(ModelRunner[LogitsT], Protocol[LogitsT]):
@@ -47,6 +50,15 @@ class _DraftSequence:
 
 
 @attrs.define(eq=False)
+class _KeptSequence:
+    """A sequence that was released, of which a later one may have a prefix; see `ModelRunner.sharing_key`."""
+
+    tokens: list[int]
+    handle: Any
+    key: Hashable
+
+
+@attrs.define(eq=False)
 class _Proposal:
     """What the draft model computes for a sequence in this round."""
 
@@ -62,7 +74,8 @@ class DraftModel:
     """Implements `Drafter` with another model, which has the same vocabulary.
 
     It proposes its likeliest tokens. Its KV cache follows the text: rejected tokens are removed, and tokens
-    that it has not proposed are computed before the next proposal.
+    that it has not proposed are computed before the next proposal. The last sequences are kept, within the
+    memory for cached prefixes, for the next turn of a conversation and for sequences that were preempted.
 
     Attributes:
         runner: Computes the draft model; it can truncate sequences.
@@ -77,6 +90,7 @@ class DraftModel:
     context: int
     vocab_size: int
     _sequences: dict[int, _DraftSequence] = attrs.field(factory=dict, init=False, repr=False)
+    _kept: deque[_KeptSequence] = attrs.field(factory=deque, init=False, repr=False)
     _acceptance: Acceptance = attrs.field(factory=lambda: Acceptance(decay=0.98), init=False, repr=False)
     budget: DraftBudget = attrs.field(init=False, repr=False)
     _pause: int = attrs.field(default=0, init=False)
@@ -112,14 +126,48 @@ class DraftModel:
 
     def release(self, sequence: ScheduledSequence) -> None:
         computed = self._sequences.pop(sequence.index, None)
-        if computed is not None and computed.handle is not None:
+        if computed is None or computed.handle is None:
+            return
+        key = self._sharing_key(sequence)
+        limit = self.runner.max_cached_pages * self.runner.page_size
+        if key is None or limit == 0 or computed.length < MIN_SHARED:
             self.runner.release(computed.handle)
+            return
+        self._kept.append(_KeptSequence(sequence.tokens[: computed.length], computed.handle, key))
+        while len(self._kept) > _MAX_KEPT or (
+            len(self._kept) > 1 and sum(len(it.tokens) for it in self._kept) > limit
+        ):
+            self.runner.release(self._kept.popleft().handle)
 
     def close(self) -> None:
         while self._sequences:
             _, computed = self._sequences.popitem()
             if computed.handle is not None:
                 self.runner.release(computed.handle)
+        while self._kept:
+            self.runner.release(self._kept.popleft().handle)
+
+    def _sharing_key(self, sequence: ScheduledSequence) -> Hashable:
+        return self.runner.sharing_key(self._length(sequence)) if sequence.request.cache_prompt else None
+
+    def _length(self, sequence: ScheduledSequence) -> int:
+        return min(sequence.max_length, self.context)
+
+    def _share(self, sequence: ScheduledSequence, computed: _DraftSequence) -> None:
+        """Begin with the longest prefix that a kept sequence has in common."""
+        key = self._sharing_key(sequence)
+        prefixes = [
+            (min(common_prefix_length(it.tokens, sequence.tokens), len(sequence.tokens) - 1), it)
+            for it in self._kept
+            if key is not None and it.key == key
+        ]
+        length, kept = max(prefixes, key=lambda it: it[0], default=(0, None))
+        if kept is not None and length >= MIN_SHARED:
+            computed.handle = self.runner.fork(kept.handle, length)
+            computed.length = length
+            if length == len(kept.tokens):  # this sequence continues it
+                self._kept.remove(kept)
+                self.runner.release(kept.handle)
 
     def _plan(self, sequence: ScheduledSequence, limit: int) -> _Proposal | None:
         """Return what is computed for a sequence; None if no draft is expected to pay."""
@@ -127,6 +175,8 @@ class DraftModel:
         if limit <= 0:
             return None
         computed = self._sequences.setdefault(sequence.index, _DraftSequence())
+        if computed.handle is None:
+            self._share(sequence, computed)
         self._follow(sequence, computed)
         pending = sequence.tokens[computed.length :]
         if max(pending[:_CATCH_UP_TOKENS]) >= self.vocab_size:
@@ -160,8 +210,7 @@ class DraftModel:
         """Compute the pending tokens of each sequence, and then one proposed token after the other."""
         for it in proposals:
             if it.computed.handle is None:
-                length = min(it.sequence.max_length, self.context)
-                it.computed.handle = self.runner.new_sequence(length)
+                it.computed.handle = self.runner.new_sequence(self._length(it.sequence))
         running = list(proposals)
         while running:
             logits = self.runner.step(

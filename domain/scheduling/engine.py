@@ -102,8 +102,7 @@ class Engine:
         for sequence in list(self._sequences.values()):
             self._finish(sequence, keeps_prefix=False)
         self._evict_all()
-        for drafter in self.scheduler.drafters:
-            drafter.close()
+        self._close_drafters()
         self._events.clear()
 
     def _step(self) -> None:
@@ -243,6 +242,7 @@ class Engine:
         """Use less memory after an allocation has failed: no cached prefixes, and fewer sequences."""
         running, used = list(self.scheduler.running), self.pages.num_used
         self.restart()
+        self._close_drafters()
         if len(self.prefixes) > 0:
             self._evict_all()
         elif len(running) > 1:
@@ -254,6 +254,10 @@ class Engine:
         while self.prefixes.evict():
             pass
         self._release_evicted()
+
+    def _close_drafters(self) -> None:
+        for drafter in self.scheduler.drafters:
+            drafter.close()
 
     def restart(self) -> None:
         """Let all requests wait again, after an error at any point of a call."""

@@ -48,6 +48,7 @@ def run(
             answers[event.index].append(event.token)  # type: ignore[union-attr]
             accepted[event.index] = event.draft_tokens  # type: ignore[union-attr]
     assert answers == {at: expected_answer(it, CONTEXT) for at, it in enumerate(asked)}
+    engine.close()
     assert drafting.num_open == 0
     return runner, drafting, sum(accepted.values())
 
@@ -90,6 +91,30 @@ def test_a_draft_model_that_does_not_pay_costs_little(
     while engine.has_unfinished:
         engine.step()
     assert plain.costs.total / (runner.costs.total + drafting.costs.total) > 0.97
+
+
+def test_the_draft_model_computes_a_conversation_once() -> None:
+    runner = ScriptedRunner()
+    drafting = ScriptedRunner(next_token=next_token_of_draft(1), seconds=0.1)
+    engine = Engine(runner, CONTEXT, DraftModel(drafting, runner.costs, CONTEXT, VOCABULARY))
+    history = [1, 2, 3] * 10
+    for _ in range(4):
+        it = GenerationRequest(prompt=[*history, 4, 5], max_new_tokens=100)
+        engine.add(it)
+        while engine.has_unfinished:
+            engine.step()
+        history = [*it.prompt, *expected_answer(it, CONTEXT)]
+    assert sum(map(sum, drafting.steps)) < 1.05 * len(history)
+    assert drafting.num_open == 1
+    private = GenerationRequest(prompt=[*history, 4], max_new_tokens=50, cache_prompt=False)
+    drafting.steps.clear()
+    engine.add(private)
+    while engine.has_unfinished:
+        engine.step()
+    assert sum(map(sum, drafting.steps)) > len(history)
+    assert drafting.num_open == 1
+    engine.close()
+    assert drafting.num_open == 0
 
 
 def test_drafts_end_with_the_context_of_the_draft_model() -> None:

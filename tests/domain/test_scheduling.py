@@ -156,9 +156,9 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
             ) + [True]
     assert len(failed) <= len(failures)
     assert runner.num_open == len(engine.prefixes)
-    assert drafting.num_open == 0
+    assert drafting.num_open <= 4
     engine.close()
-    assert runner.num_open == 0
+    assert runner.num_open == drafting.num_open == 0
     assert engine.pages.num_used == 0
 
 
