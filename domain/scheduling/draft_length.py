@@ -21,7 +21,7 @@ _UNKNOWN_RATIO = 0.5
 
 @attrs.define(eq=False)
 class Acceptance:
-    """Estimates the probability that a proposed token is accepted if those before it were.
+    """Estimates the probability that the first token of a draft is accepted.
 
     Attributes:
         decay: The weight of earlier outcomes with each new one.
@@ -31,9 +31,9 @@ class Acceptance:
     _accepted: float = attrs.field(default=0.0, init=False)
     _rejected: float = attrs.field(default=0.0, init=False)
 
-    def update(self, num_proposed: int, num_accepted: int) -> None:
-        self._accepted = self.decay * self._accepted + num_accepted
-        self._rejected = self.decay * self._rejected + (num_accepted < num_proposed)
+    def update(self, *, is_accepted: bool) -> None:
+        self._accepted = self.decay * self._accepted + is_accepted
+        self._rejected = self.decay * self._rejected + (not is_accepted)
 
     def probability(self, prior: float = 0.0, weight: float = 1.0) -> float:
         """Return the estimate; `prior` is that without any outcome, and counts as `weight` tokens."""
@@ -105,22 +105,27 @@ class DraftBudget:
         found = self.draft.estimate(num_tokens)
         return _UNKNOWN_RATIO * (self.target.estimate(num_tokens) or 0.0) if found is None else found
 
-    def best_length(self, acceptance: float, limit: int) -> tuple[int, float]:
-        """Return the number of tokens to propose for each sequence, and the seconds saved by each token.
+    def seconds_saved(self, acceptance: float) -> float:
+        """Return the seconds that drafts save for each token; 0: they do not pay.
 
         Args:
-            acceptance: The probability that a token is accepted.
-            limit: The largest number of tokens.
+            acceptance: The probability that the first token of a draft is accepted.
         """
         count = max(1, self._round[0])
-        plain, draft = self.plain(count), self.draft_seconds(count)
-        best, least, expected = 0, plain / _LEAST_GAIN, 1.0
-        for length in range(1, limit + 1):
-            expected += acceptance**length
-            seconds = (length * draft + plain + self._verification(count, count * length)) / expected
-            if seconds < least:
-                best, least = length, seconds
-        return best, (plain - least) / count if best else 0.0
+        saved = self.plain(count) - self._seconds_per_token(acceptance)
+        return saved / count if saved > (1 - 1 / _LEAST_GAIN) * self.plain(count) else 0.0
+
+    def least_confidence(self, acceptance: float) -> float:
+        """Return the probability of a draft so far from which on it pays to propose one more token."""
+        count = max(1, self._round[0])
+        cost = self.draft_seconds(count) + self._verification(count, 1)
+        return cost / max(acceptance * self._seconds_per_token(acceptance), 1e-9)
+
+    def _seconds_per_token(self, acceptance: float) -> float:
+        """Return the seconds of a step that verifies one token for each sequence, over its tokens."""
+        count = max(1, self._round[0])
+        seconds = self.draft_seconds(count) + self.plain(count) + self._verification(count, count)
+        return seconds / (1 + acceptance)
 
     def trial_size(self, num_pending: int) -> int:
         """Return how many pending tokens to compute for a trial of one token after all of them.

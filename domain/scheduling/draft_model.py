@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Hashable, Sequence
+from math import exp
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -60,13 +61,30 @@ class _KeptSequence:
 
 @attrs.define(eq=False)
 class _Proposal:
-    """What the draft model computes for a sequence in this round."""
+    """What the draft model computes for a sequence in this round.
+
+    Attributes:
+        pending: The tokens to compute before those of the draft.
+        limit: The largest number of tokens of the draft.
+        least_confidence: The probability of the draft from which on it is continued.
+        confidence: The probability of the draft, to the draft model.
+    """
 
     sequence: ScheduledSequence
     computed: _DraftSequence
     pending: list[int]
-    length: int
+    limit: int
+    least_confidence: float
     draft: list[int] = attrs.field(factory=list)
+    confidence: float = 1.0
+
+    def add(self, token: int, logprob: float) -> None:
+        self.draft.append(token)
+        self.confidence *= exp(logprob)
+
+    @property
+    def continues(self) -> bool:
+        return len(self.draft) < self.limit and self.confidence >= self.least_confidence
 
 
 @attrs.define(eq=False)
@@ -117,12 +135,12 @@ class DraftModel:
         self.budget.proposed(sum(map(len, drafts)))
         return drafts
 
-    def update(self, sequence: ScheduledSequence, num_proposed: int, num_accepted: int) -> None:
+    def update(self, sequence: ScheduledSequence, num_proposed: int, num_accepted: int) -> None:  # noqa: ARG002
         self.budget.accepted(num_accepted)
-        self._acceptance.update(num_proposed, num_accepted)
+        self._acceptance.update(is_accepted=num_accepted > 0)
         computed = self._sequences.get(sequence.index)
         if computed is not None:
-            computed.acceptance.update(num_proposed, num_accepted)
+            computed.acceptance.update(is_accepted=num_accepted > 0)
 
     def release(self, sequence: ScheduledSequence) -> None:
         computed = self._sequences.pop(sequence.index, None)
@@ -179,23 +197,24 @@ class DraftModel:
             self._share(sequence, computed)
         self._follow(sequence, computed)
         pending = sequence.tokens[computed.length :]
-        if max(pending[:_CATCH_UP_TOKENS]) >= self.vocab_size:
+        chunk = pending[:_CATCH_UP_TOKENS]
+        if max(chunk) >= self.vocab_size:
             return None
         budget = self.budget
-        prior = self._acceptance.probability()
-        chunk = pending[:_CATCH_UP_TOKENS]
-        length, saved = budget.best_length(computed.acceptance.probability(prior, _PRIOR_WEIGHT), limit)
+        acceptance = computed.acceptance.probability(self._acceptance.probability(), _PRIOR_WEIGHT)
+        saved, least_confidence = budget.seconds_saved(acceptance), budget.least_confidence(acceptance)
         remaining = min(
             sequence.max_length - len(sequence.tokens),
             max(_EXPECTED_TOKENS, len(sequence.tokens) - len(sequence.request.prompt)),
         )
         is_behind = len(pending) > 2
-        if length == 0 or (is_behind and saved * remaining < budget.draft_seconds(len(pending))):
-            size, length = budget.trial_size(len(chunk)), 1
+        if saved == 0 or (is_behind and saved * remaining < budget.draft_seconds(len(pending))):
+            size, limit = budget.trial_size(len(chunk)), 1
             if size == 0:
                 return None
             chunk = chunk[:size]
-        return _Proposal(sequence, computed, chunk, length if len(chunk) == len(pending) else 0)
+        limit = limit if len(chunk) == len(pending) else 0
+        return _Proposal(sequence, computed, chunk, limit, least_confidence)
 
     def _follow(self, sequence: ScheduledSequence, computed: _DraftSequence) -> None:
         """Remove proposed tokens that were rejected from the KV cache."""
@@ -221,17 +240,18 @@ class DraftModel:
                     it.computed.proposed.append(it.draft[-1])
                 else:
                     it.computed.length += len(it.pending)
-            rows = [row for row, it in enumerate(running) if it.length > 0]
+            rows = [row for row, it in enumerate(running) if it.limit > 0]
             running = [running[row] for row in rows]
             if not running:
                 return
             tokens = self.runner.sample(logits, rows, [_GREEDY] * len(rows))
-            for it, token in zip(running, tokens, strict=True):
+            logprobs = self.runner.log_probabilities(logits, rows, tokens)
+            for it, token, logprob in zip(running, tokens, logprobs, strict=True):
                 if token < self.vocab_size:
-                    it.draft.append(token)
+                    it.add(token, logprob)
                 else:
-                    it.length = 0
-            running = [it for it in running if len(it.draft) < it.length]
+                    it.limit = 0
+            running = [it for it in running if it.continues]
 
 
 _GREEDY = SamplerState(SamplingParams(temperature=0), lambda: 0)

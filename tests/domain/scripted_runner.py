@@ -47,7 +47,7 @@ class ScriptedSequence:
 class ScriptedRunner:
     """Attributes: `steps` has the number of tokens of each sequence in each step, `failures` the numbers of
     the steps that run out of memory, `is_interrupted` whether the next step raises KeyboardInterrupt,
-    `seconds` the time of a step, to which each token adds `seconds_per_token`."""
+    `logprob` that of each token, `seconds` the time of a step, and `seconds_per_token` that of each token."""
 
     num_pages: int = 1000
     page_size: int = 4
@@ -63,6 +63,7 @@ class ScriptedRunner:
     steps: list[list[int]] = attrs.field(factory=list, init=False)
     seconds: float = 1.0
     seconds_per_token: float = 0.0
+    logprob: float = -1.0
     costs: StepCosts = attrs.field(factory=StepCosts)
 
     @property
@@ -122,7 +123,7 @@ class ScriptedRunner:
 
     def log_probabilities(self, logits: list[int], rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
         assert [logits[row] for row in rows] == tokens
-        return [-1.0] * len(rows)
+        return [self.logprob] * len(rows)
 
     def top_log_probabilities(
         self, logits: list[int], rows: Sequence[int], counts: Sequence[int]

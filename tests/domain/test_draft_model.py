@@ -1,5 +1,7 @@
 """Tests of drafts from a draft model: when tokens are proposed, and what the draft model computes."""
 
+from math import log
+
 import pytest
 
 from litgpt.domain.generation.request import GenerationRequest
@@ -31,7 +33,9 @@ def run(
 ) -> tuple[ScriptedRunner, ScriptedRunner, int]:
     """Run requests, check their answers, and return both runners and the number of accepted tokens."""
     runner = ScriptedRunner(seconds_per_token=seconds_per_token)
-    drafting = ScriptedRunner(next_token=next_token_of_draft(accuracy), seconds=draft_seconds)
+    drafting = ScriptedRunner(
+        next_token=next_token_of_draft(accuracy), seconds=draft_seconds, logprob=log(max(accuracy, 0.01))
+    )
     engine = Engine(runner, CONTEXT, DraftModel(drafting, runner.costs, context, VOCABULARY))
     asked = [
         GenerationRequest(
@@ -95,7 +99,7 @@ def test_a_draft_model_that_does_not_pay_costs_little(
 
 def test_the_draft_model_computes_a_conversation_once() -> None:
     runner = ScriptedRunner()
-    drafting = ScriptedRunner(next_token=next_token_of_draft(1), seconds=0.1)
+    drafting = ScriptedRunner(next_token=next_token_of_draft(1), seconds=0.1, logprob=0.0)
     engine = Engine(runner, CONTEXT, DraftModel(drafting, runner.costs, CONTEXT, VOCABULARY))
     history = [1, 2, 3] * 10
     for _ in range(4):

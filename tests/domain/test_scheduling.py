@@ -105,7 +105,10 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
 ) -> None:
     runner = ScriptedRunner(num_pages, 4, cached, can_truncate=can_truncate, failures=failures)
     drafting = ScriptedRunner(
-        failures=draft_failures, next_token=next_token_of_draft(draft_accuracy or 0), seconds=0.1
+        failures=draft_failures,
+        next_token=next_token_of_draft(draft_accuracy or 0),
+        seconds=0.1,
+        logprob=-0.1,
     )
     engine = Engine(runner, CONTEXT, None if draft_accuracy is None else draft_model(drafting, runner))
     added: dict[int, GenerationRequest] = {}
