@@ -49,7 +49,7 @@ class ConvertModel(Generic[TensorT]):
             loaded, placed = self.place(loaded, options, report)
             self.save(loaded, placed, folder, report, overwrite=overwrite, is_copy=True)
         finally:
-            loaded.checkpoint.close()
+            loaded.close()
         return chosen
 
 

@@ -36,11 +36,12 @@ class _Answer:
     logprobs: list[float] = attrs.field(factory=list)
     top_logprobs: list[Mapping[int, float]] = attrs.field(factory=list)
     cached_tokens: int = 0
+    draft_tokens: int = 0
 
     def add(self, event: TokenEvent) -> list[Delta]:
         """Add a token and return what cannot be part of a stop string."""
         self.token_ids.append(event.token)
-        self.cached_tokens = event.cached_tokens
+        self.cached_tokens, self.draft_tokens = event.cached_tokens, event.draft_tokens
         if event.logprob is not None:
             self.logprobs.append(event.logprob)
         if event.top_logprobs is not None:
@@ -80,6 +81,7 @@ class _Answer:
             finish_reason="tool_calls" if answer.tool_calls and reason == "stop" else reason,
             prompt_tokens=len(self.request.prompt),
             cached_tokens=self.cached_tokens,
+            draft_tokens=self.draft_tokens,
             tool_calls=answer.tool_calls,
             reasoning=answer.reasoning,
         )

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from litgpt.application.check_draft import check_draft_vocabulary
 from litgpt.domain.chat.styles import choose_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.errors import InvalidArgument
@@ -35,6 +36,7 @@ class LoadedModel(Generic[TensorT]):
         notes: Sentences for the user who loads it.
         untied_head: An LM head in the checkpoint although its config ties embeddings; used instead of the
             embedding if the values differ, which is known once the weights are read.
+        draft: A smaller model with the same vocabulary, which drafts the texts of this one.
     """
 
     checkpoint: Checkpoint[TensorT] = attrs.field(repr=False)
@@ -47,8 +49,15 @@ class LoadedModel(Generic[TensorT]):
     sampling_params: SamplingParams = DEFAULT_SAMPLING_PARAMS
     notes: tuple[str, ...] = ()
     untied_head: ParameterSource | None = attrs.field(default=None, repr=False)
+    draft: "LoadedModel[TensorT] | None" = attrs.field(default=None, repr=False)
 
     __repr__ = brief_repr
+
+    def close(self) -> None:
+        """Close the files."""
+        self.checkpoint.close()
+        if self.draft is not None:
+            self.draft.close()
 
     def resolve_tied_head(self, equal: Callable[[TensorT, TensorT], bool]) -> "LoadedModel[TensorT]":
         """Return the model with the LM head of the checkpoint if it differs from the embedding, else tied.
@@ -102,15 +111,34 @@ class LoadModel(Generic[TensorT]):
     open_tokenizer: OpenTokenizer
 
     def __call__(
-        self, reference: ModelReference, *, tokenizer: TokenizerSource | None = None
+        self,
+        reference: ModelReference,
+        *,
+        tokenizer: TokenizerSource | None = None,
+        draft: ModelReference | None = None,
     ) -> LoadedModel[TensorT]:
-        """Open and check a model; `tokenizer` replaces that of the checkpoint.
+        """Open and check a model; `tokenizer` replaces that of the checkpoint, `draft` is a draft model.
 
         Raises:
             ModelNotFound: The model was not found.
             InvalidCheckpoint: The files cannot be used; the message lists all faults of the tensors.
+            TokenizerMismatch: The draft model has another vocabulary.
             UnsupportedModel: The model family, or one of its settings, is not implemented.
         """
+        loaded = self._open(reference, tokenizer)
+        if draft is None:
+            return loaded
+        try:
+            loaded = attrs.evolve(loaded, draft=self._open(draft, None))
+            assert loaded.draft is not None  # noqa: S101 - for type checkers
+            names = loaded.checkpoint.name, loaded.draft.checkpoint.name
+            check_draft_vocabulary(names[0], loaded.tokenizer, names[1], loaded.draft.tokenizer)
+        except BaseException:
+            loaded.close()
+            raise
+        return loaded
+
+    def _open(self, reference: ModelReference, tokenizer: TokenizerSource | None) -> LoadedModel[TensorT]:
         checkpoint = self.store.open(reference)
         try:
             resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)

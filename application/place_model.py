@@ -1,10 +1,11 @@
 """Place a loaded model on the hardware, for inference or for training."""
 
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, cast
 
 import attrs
 
+from litgpt.application.check_draft import check_draft
 from litgpt.application.load_model import LoadedModel, TensorT
 from litgpt.domain.distribution.cpu_matmul import slow_placement_warning
 from litgpt.domain.distribution.notices import no_gpu_warning, torch_notice
@@ -16,10 +17,10 @@ from litgpt.domain.distribution.placement import (
     training_placement,
 )
 from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
-from litgpt.domain.memory.preflight import check_memory
+from litgpt.domain.memory.preflight import allocated_bytes, check_memory
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import DistributionStrategy, PlacedModel
-from litgpt.domain.progress import Notice, Reporter
+from litgpt.domain.ports import DistributionStrategy, DraftedModel, PlacedModel
+from litgpt.domain.progress import Notice, Progress, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
 
 
@@ -55,6 +56,15 @@ class PlaceModel(Generic[TensorT]):
         placement = with_cpu_offload(self._resolve(loaded, options, hardware), loaded.architecture, hardware)
         self.strategy.check(placement, loaded.architecture, loaded.weight_sources)
         _check_memory(loaded, placement, hardware)
+        if loaded.draft is not None:
+            missing = self.missing_part(loaded.draft.architecture)
+            names = loaded.checkpoint.name, loaded.draft.checkpoint.name
+            check_draft(
+                (names[0], loaded.architecture), (names[1], loaded.draft.architecture), placement, missing
+            )
+            _check_memory(
+                loaded.draft, self._place_draft(loaded.draft, hardware), _beside(loaded, placement, hardware)
+            )
         return placement
 
     def __call__(
@@ -79,7 +89,14 @@ class PlaceModel(Generic[TensorT]):
             report(Notice(notice))
         if warning := no_gpu_warning(options, placement):
             report(Notice(warning))
-        return loaded, self._build(loaded, placement, report)
+        placed = self._build(loaded, placement, report)
+        if loaded.draft is not None:
+            try:
+                cast("DraftedModel[TensorT]", placed).draft = self._build_draft(loaded.draft, report)
+            except BaseException:
+                placed.close()
+                raise
+        return loaded, placed
 
     def for_training(
         self, loaded: LoadedModel[TensorT], dtype: DType, report: Reporter, *, quantize: str | None = None
@@ -101,6 +118,19 @@ class PlaceModel(Generic[TensorT]):
             bfloat16_loses_precision=loses_precision_in_bfloat16(loaded.checkpoint.tensors.values()),
             missing_part=self.missing_part(loaded.architecture),
         )
+
+    def _place_draft(self, draft: LoadedModel[TensorT], hardware: Hardware) -> Placement:
+        return self._resolve(draft, DistributeOptions(accelerator="cpu", engine="native"), hardware)
+
+    def _build_draft(self, draft: LoadedModel[TensorT], report: Reporter) -> PlacedModel[TensorT]:
+        def report_progress(event: Notice | Progress) -> None:
+            if isinstance(event, Progress):
+                report(event)
+
+        draft = self._fetch(draft, report_progress)
+        placed = self._build(draft, self._place_draft(draft, self.strategy.hardware()), report_progress)
+        report(Notice(f"Using {draft.checkpoint.name} as draft model"))
+        return placed
 
     def _build(
         self, loaded: LoadedModel[TensorT], placement: Placement, report: Reporter
@@ -129,6 +159,15 @@ _UNTIED_HEAD_NOTE = (
     "config.json ties the LM head to the embedding (tie_word_embeddings), but the checkpoint contains an LM "
     "head with different values, which is used. Set tie_word_embeddings to false to silence this notice."
 )
+
+
+def _beside(loaded: LoadedModel[TensorT], placement: Placement, hardware: Hardware) -> Hardware:
+    """Return the hardware with the memory that a model leaves."""
+    available = hardware.available_host_memory
+    if available is None:
+        return hardware
+    used = allocated_bytes(placement, loaded.weight_sources, loaded.checkpoint.tensors)
+    return attrs.evolve(hardware, available_host_memory=max(0, available - used))
 
 
 def _placement_summary(placement: Placement) -> str:

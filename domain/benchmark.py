@@ -13,6 +13,7 @@ GPU_MEMORY = "Total GPU memory allocated in GB"
 PREFILL_SPEED = "Prefill speed in tokens/sec"
 DECODE_SPEED = "Decode speed in tokens/sec"
 CPU_MEMORY = "Peak memory of the process in GB"
+DRAFT_TOKENS = "Tokens accepted from drafts"
 BANDWIDTH_SHARE = "Memory bandwidth reached in percent"
 
 

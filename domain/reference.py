@@ -47,6 +47,11 @@ class ModelReference:
 
     __repr__ = brief_repr
 
+    def draft(self, name: str | Path) -> "ModelReference":
+        """Return the reference to a draft model for this one, which is found in the same places."""
+        name = str(name) if isinstance(name, Path) else name
+        return ModelReference(name, None, self.offline, self.token)
+
     def __str__(self) -> str:
         name = redact(self.name)
         return name if self.revision is None else f"{name} at {self.revision}"

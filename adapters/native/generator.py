@@ -11,6 +11,7 @@ from litgpt.adapters.native.runner import NativeRunner
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ class NativeGenerator:
         random_seed: Returns the seed of a request without one.
         kv_cache_size: That of `Placement`; it limits the context, but no cache is allocated in advance.
         available_memory: The bytes that can still be allocated; None: unknown.
+        draft: A smaller model with the same vocabulary, which proposes tokens.
     """
 
     model: NativeModel
     random_seed: Callable[[], int]
     kv_cache_size: int | Literal["max"] | None = None
     available_memory: int | None = None
+    draft: NativeModel | None = None
     _engine: SharedEngine = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -45,7 +48,8 @@ class NativeGenerator:
         return read_bandwidth() / self.model.bytes_per_token
 
     def open(self) -> Engine:
-        return Engine(NativeRunner(self.model, self.random_seed, self.available_memory), self.context)
+        runner = NativeRunner(self.model, self.random_seed, self.available_memory, self.draft)
+        return Engine(runner, self.context, self._drafter(runner))
 
     def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
@@ -57,6 +61,14 @@ class NativeGenerator:
 
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
+
+    def _drafter(self, runner: NativeRunner) -> DraftModel | None:
+        if self.draft is None:
+            return None
+        own, other = self.draft.architecture, self.model.architecture
+        vocab_size = min(own.vocab_size, other.vocab_size)
+        drafting = NativeRunner(self.draft, self.random_seed, self.available_memory)
+        return DraftModel(drafting, runner.costs, own.context_length, vocab_size)
 
     def close(self) -> None:
         """End all requests and free the KV cache."""

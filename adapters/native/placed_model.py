@@ -28,6 +28,7 @@ class NativePlacedModel:
         build_torch: Builds the same model in the torch engine, for everything but generation.
         random_seed: Returns the seed of a request without one.
         available_memory: Returns the bytes that can still be allocated; None: unknown.
+        draft: The draft model, of the native engine as well.
     """
 
     model: NativeModel | None
@@ -35,6 +36,7 @@ class NativePlacedModel:
     build_torch: Callable[[], PlacedModel[Any]]
     random_seed: Callable[[], int]
     available_memory: Callable[[], int | None] = lambda: None
+    draft: "NativePlacedModel | None" = None
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
     _current: "tuple[WeightChanges[Floats] | None, NativeGenerator] | None" = attrs.field(
         default=None, init=False
@@ -47,8 +49,9 @@ class NativePlacedModel:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the weights in the engine."""
-        return 0 if self.model is None else self.model.weight_bytes
+        """The bytes of the weights in the engine, with those of the draft model."""
+        own = 0 if self.model is None else self.model.weight_bytes
+        return own if self.draft is None else own + self.draft.nbytes
 
     @property
     def built_torch(self) -> PlacedModel[Any] | None:
@@ -86,7 +89,8 @@ class NativePlacedModel:
 
                     model = adapt_model(model, changes)
                 size, memory = self.placement.kv_cache_size, self.available_memory()
-                generator = NativeGenerator(model, self.random_seed, size, memory)
+                draft = None if self.draft is None else self.draft.model
+                generator = NativeGenerator(model, self.random_seed, size, memory, draft)
                 self._current = changes, generator  # streams of the previous one may be unfinished
             return self._current[1]
 
@@ -98,6 +102,8 @@ class NativePlacedModel:
         if self._current is not None:
             self._current[1].close()
         self._current = self.model = None
+        if self.draft is not None:
+            self.draft.close()
         if self._torch is not None:
             self._torch.close()
             self._torch = None

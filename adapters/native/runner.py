@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from time import thread_time
 
 import attrs
 
@@ -11,6 +12,7 @@ from litgpt.adapters.native.sampling.sampler import log_probabilities, sample, t
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 
 _DEFAULT_CACHE_BYTES = 2**32
 _CONTEXT_SCALE = 0.4
@@ -21,19 +23,24 @@ _MAX_CACHED_BYTES = 2**30
 
 @attrs.frozen
 class NativeRunner:
-    """Implements `ModelRunner`.
+    """Implements `TimedRunner`.
 
     Attributes:
         random_seed: Returns the seed of a request without one.
         available_memory: The bytes that can still be allocated; None: unknown. Half of them is for the KV
             cache, of which an eighth, at most 1 GiB, is for cached prefixes.
+        draft: The draft model, whose KV cache has to fit as well.
+        costs: The time of the steps, measured in the thread that waits for them: other processes and threads
+            on the same cores do not change it.
     """
 
     model: NativeModel
     random_seed: Callable[[], int]
     available_memory: int | None = None
+    draft: NativeModel | None = None
     page_size: int = PAGE_SIZE
     shares_pages: bool = True
+    costs: StepCosts = attrs.field(factory=StepCosts, repr=False)
 
     @property
     def limits(self) -> StepLimits:
@@ -42,7 +49,8 @@ class NativeRunner:
 
     @property
     def num_pages(self) -> int:
-        return max(1, self._cache_bytes // self.model.page_bytes)
+        draft_bytes = 0 if self.draft is None else self.draft.page_bytes
+        return max(1, self._cache_bytes // (self.model.page_bytes + draft_bytes))
 
     @property
     def max_cached_pages(self) -> int:
@@ -83,11 +91,14 @@ class NativeRunner:
         batch: Sequence[tuple[NativeSequence, Sequence[int]]],
         positions: Sequence[range] | None = None,
     ) -> Logits:
-        if positions is None:
-            return self.model.step(batch)
-        starts = accumulate((len(tokens) for _, tokens in batch), initial=0)
-        rows = [start + at for start, some in zip(starts, positions, strict=False) for at in some]
-        return self.model.step(batch, rows)
+        rows = None
+        if positions is not None:
+            starts = accumulate((len(tokens) for _, tokens in batch), initial=0)
+            rows = [start + at for start, some in zip(starts, positions, strict=False) for at in some]
+        started = thread_time()
+        logits = self.model.step(batch, rows)
+        self.costs.add(sum(len(tokens) for _, tokens in batch), thread_time() - started)
+        return logits
 
     def truncate(self, sequence: NativeSequence, length: int) -> None:
         sequence.truncate(length)

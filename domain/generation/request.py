@@ -63,6 +63,7 @@ class TokenEvent:
         finish_reason: Why the answer ends with this token; None otherwise.
         top_logprobs: The likeliest tokens in descending order, with such logarithms, if requested.
         cached_tokens: The number of tokens of the prompt whose KV cache was reused.
+        draft_tokens: The number of tokens of the answer so far that were accepted from drafts.
     """
 
     index: int
@@ -71,6 +72,7 @@ class TokenEvent:
     finish_reason: FinishReason | None = None
     top_logprobs: Mapping[int, float] | None = None
     cached_tokens: int = attrs.field(default=0, eq=False)
+    draft_tokens: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +91,7 @@ class Completion:
             as in OpenAI's API.
         prompt_tokens: The number of tokens of the prompt.
         cached_tokens: The number of these whose KV cache was reused.
+        draft_tokens: The number of tokens of the answer that were accepted from drafts (`docs/engine.md`).
         tool_calls: The tools that the model calls. A call that cannot be parsed is part of `text`.
         reasoning: The reasoning before the answer, if the model has written any.
         parsed: The text as the type of `schema`; None if it was cut off or cannot be read.
@@ -101,6 +104,7 @@ class Completion:
     finish_reason: FinishReason | Literal["tool_calls"]
     prompt_tokens: int
     cached_tokens: int = attrs.field(default=0, eq=False)
+    draft_tokens: int = attrs.field(default=0, eq=False)
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
     parsed: Any = None

@@ -1,7 +1,7 @@
 """The ports of the application: protocols that adapters implement."""
 
 from litgpt.domain.ports.constraint_compiler import ConstraintCompiler
-from litgpt.domain.ports.distribution_strategy import DistributionStrategy, PlacedModel
+from litgpt.domain.ports.distribution_strategy import DistributionStrategy, DraftedModel, PlacedModel
 from litgpt.domain.ports.generator import Generation, Generator
 from litgpt.domain.ports.model_store import (
     Checkpoint,
@@ -20,6 +20,7 @@ __all__ = [
     "CheckpointInfo",
     "ConstraintCompiler",
     "DistributionStrategy",
+    "DraftedModel",
     "ExportTokenizer",
     "Generation",
     "Generator",

@@ -46,6 +46,16 @@ class PlacedModel(Protocol[TensorT_co]):
         ...
 
 
+class DraftedModel(PlacedModel[TensorT_co], Protocol[TensorT_co]):
+    """A model of the native engine, whose texts a draft model may draft.
+
+    Attributes:
+        draft: The draft model, which is closed with this one.
+    """
+
+    draft: PlacedModel[Any] | None
+
+
 class DistributionStrategy(Protocol[TensorT]):
     """Detects the hardware and builds models on it."""
 

@@ -9,9 +9,11 @@ import attrs
 from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
+from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 
@@ -36,13 +38,15 @@ class Engine:
     Args:
         runner: Computes the steps.
         context: The largest number of tokens of a prompt and its answer.
+        drafter: Proposes tokens where the prompt look-up does not.
     """
 
-    def __init__(self, runner: ModelRunner[Any], context: int) -> None:
+    def __init__(self, runner: ModelRunner[Any], context: int, drafter: Drafter | None = None) -> None:
         self._runner, self._context = runner, context
         self.pages = PageTable(runner.num_pages, runner.page_size, runner.shares_pages)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
-        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes)
+        drafters = (PromptLookupDrafter(),) if drafter is None else (PromptLookupDrafter(), drafter)
+        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, drafters)
         self._sequences: dict[int, ScheduledSequence] = {}
         self._events: deque[EngineEvent] = deque()
         self._num_added = 0
@@ -99,6 +103,7 @@ class Engine:
         for sequence in list(self._sequences.values()):
             self._finish(sequence, keeps_prefix=False)
         self._evict_all()
+        self._close_drafters()
         self._events.clear()
 
     def _step(self) -> None:
@@ -136,8 +141,7 @@ class Engine:
 
         So the tokens are those that would be sampled without a draft.
         """
-        draft, sequence.draft = sequence.draft, []
-        tokens = sequence.tokens
+        draft, tokens = list(sequence.draft), sequence.tokens
         first = len(tokens)
         accepted = 0
         while True:
@@ -146,8 +150,9 @@ class Engine:
             if sequence.is_finished or tokens[first:] != draft[: len(tokens) - first]:
                 break
             accepted = len(tokens) - first
+        sequence.draft = []
         accepted = common_prefix_length(draft, tokens, first)
-        sequence.prompt_lookup.update(len(tokens), len(draft), accepted)
+        sequence.drafter.update(sequence, len(draft), accepted)
         if sequence.is_finished:
             return
         sequence.num_computed = first + accepted
@@ -222,8 +227,11 @@ class Engine:
         reason: FinishReason | None = "length" if length == sequence.max_length else None
         if token in sequence.request.stop_token_ids or sequence.sampler_state.is_finished:
             reason = "stop"
-        cached = sequence.num_cached
-        self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached))
+        is_drafted = sequence.draft[:1] == [token]
+        sequence.draft = sequence.draft[1:] if is_drafted else []
+        sequence.num_drafted += is_drafted
+        cached, drafted = sequence.num_cached, sequence.num_drafted
+        self._events.append(TokenEvent(sequence.index, token, logprob, reason, top_logprobs, cached, drafted))
         sequence.tokens.append(token)
         if reason is not None:
             self._finish(sequence)
@@ -258,6 +266,7 @@ class Engine:
         """Use less memory after an allocation has failed: no cached prefixes, and fewer sequences."""
         running, used = list(self.scheduler.running), self.pages.num_used
         self.restart()
+        self._close_drafters()
         if len(self.prefixes) > 0:
             self._evict_all()
         elif len(running) > 1:
@@ -269,6 +278,10 @@ class Engine:
         while self.prefixes.evict():
             pass
         self._release_evicted()
+
+    def _close_drafters(self) -> None:
+        for drafter in self.scheduler.drafters:
+            drafter.close()
 
     def restart(self) -> None:
         """Let all requests wait again, after an error at any point of a call."""

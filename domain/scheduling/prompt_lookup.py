@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from litgpt.domain.scheduling.sequence import ScheduledSequence
+
 _NGRAM = 3
 """The tokens that have to occur before."""
 _MAX_PAUSE = 64
@@ -42,3 +44,32 @@ class PromptLookup:
         else:
             self._length, self._pause = 2, min(2 * self._pause + 1, _MAX_PAUSE)
         self._resumes_at = num_tokens + self._pause
+
+
+@attrs.define(eq=False)
+class PromptLookupDrafter:
+    """Implements `Drafter` with a `PromptLookup` for each sequence."""
+
+    _lookups: dict[int, PromptLookup] = attrs.field(factory=dict, init=False, repr=False)
+
+    def propose(self, batch: Sequence[tuple[ScheduledSequence, int]]) -> list[list[int]]:
+        return [self._propose(sequence, limit) for sequence, limit in batch]
+
+    def update(self, sequence: ScheduledSequence, num_proposed: int, num_accepted: int) -> None:
+        lookup = self._lookups.get(sequence.index)
+        if lookup is not None:
+            lookup.update(len(sequence.tokens), num_proposed, num_accepted)
+
+    def release(self, sequence: ScheduledSequence) -> None:
+        self._lookups.pop(sequence.index, None)
+
+    def close(self) -> None:
+        self._lookups.clear()
+
+    def _propose(self, sequence: ScheduledSequence, limit: int) -> list[int]:
+        allowed = sequence.request.prompt_lookup_num_tokens
+        limit = limit if allowed is None else min(limit, allowed)
+        if limit == 0:
+            return []
+        lookup = self._lookups.setdefault(sequence.index, PromptLookup())
+        return lookup.propose(sequence.tokens, limit)

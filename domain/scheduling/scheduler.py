@@ -1,12 +1,13 @@
 """The scheduler: which tokens of which sequences the next step computes."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import attrs
 
 from litgpt.domain.generation.batching import MAX_SEQUENCES
+from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import PrefixStore
 from litgpt.domain.scheduling.sequence import ScheduledSequence, WaitingQueue
@@ -52,11 +53,13 @@ class Scheduler:
     Attributes:
         running: The admitted sequences, in order of admission.
         prefixes: What sequences can share, and finished sequences that are kept for that.
+        drafters: Propose tokens for a sequence until one has a proposal.
     """
 
     limits: StepLimits
     pages: PageTable
     prefixes: PrefixStore
+    drafters: Sequence[Drafter] = ()
     running: list[ScheduledSequence] = attrs.field(factory=list, init=False)
     waiting: WaitingQueue = attrs.field(factory=WaitingQueue, init=False)
 
@@ -103,12 +106,14 @@ class Scheduler:
             return
         if len(self.waiting) or not all(it.is_decoding for it in self.running):
             return
+        limits = []
         for sequence in self.running:
             room = sequence.max_length - len(sequence.tokens) - 1
-            limit = min(self.limits.max_draft_tokens // len(self.running), room)
-            allowed = sequence.request.prompt_lookup_num_tokens
-            limit = limit if allowed is None else min(limit, allowed)
-            sequence.draft = sequence.prompt_lookup.propose(sequence.tokens, limit) if limit > 0 else []
+            limits.append((sequence, min(self.limits.max_draft_tokens // len(self.running), room)))
+        for drafter in self.drafters:
+            batch = [(sequence, limit) for sequence, limit in limits if limit > 0 and not sequence.draft]
+            for (sequence, _), draft in zip(batch, drafter.propose(batch) if batch else (), strict=True):
+                sequence.draft, sequence.drafter = draft, drafter
 
     def schedule(self) -> tuple[list[tuple[ScheduledSequence, int]], list[ScheduledSequence]]:
         """Return the sequences of the next step with their numbers of tokens, and those that were preempted.
@@ -165,7 +170,9 @@ class Scheduler:
         sequence.is_running, sequence.num_computed = False, 0
         sequence.parent, sequence.fork_length, sequence.snapshot_length = None, 0, 0
         sequence.checkpoints.clear()
-        sequence.draft.clear()
+        sequence.draft = []
+        for drafter in self.drafters:
+            drafter.release(sequence)
 
     def _prompt_tokens(self) -> int:
         num_decoding = sum(it.is_decoding for it in self.running)

@@ -9,7 +9,6 @@ import attrs
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.page_table import Pages
-from litgpt.domain.scheduling.prompt_lookup import PromptLookup
 
 _MAX_DECODED = 16
 """The tokens of an answer that one step computes, beside a draft. More are computed as those of a prompt are,
@@ -36,6 +35,8 @@ class ScheduledSequence:
         parent: The sequence or cached prefix whose first `fork_length` tokens this one shares.
         snapshot_length: The length at which a copy is kept as a cached prefix; 0: none.
         draft: Tokens that may follow, which the next step verifies.
+        drafter: The `Drafter` that has proposed them.
+        num_drafted: The number of generated tokens that were accepted from drafts.
         is_running: Whether it has been admitted.
     """
 
@@ -54,7 +55,8 @@ class ScheduledSequence:
     fork_length: int = 0
     snapshot_length: int = 0
     draft: list[int] = attrs.field(factory=list)
-    prompt_lookup: PromptLookup = attrs.field(factory=PromptLookup, repr=False)
+    drafter: Any = attrs.field(default=None, repr=False)
+    num_drafted: int = 0
     is_running: bool = False
     is_finished: bool = False
 

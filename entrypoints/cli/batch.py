@@ -96,6 +96,7 @@ def batch(  # noqa: PLR0913 - one per option
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
+    draft: options.Draft = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -140,7 +141,12 @@ def batch(  # noqa: PLR0913 - one per option
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
     job = BatchJob(
-        reference=reference, placement=placement, defaults=defaults, sys_prompt=sys_prompt, quiet=quiet
+        reference=reference,
+        placement=placement,
+        draft=draft,
+        defaults=defaults,
+        sys_prompt=sys_prompt,
+        quiet=quiet,
     )
     path = STDOUT if output == "-" else part.path(Path(output))
     if input_file != "-" and Path(input_file).exists() and path.exists() and path.samefile(input_file):

@@ -31,6 +31,7 @@ def benchmark(  # noqa: PLR0913 - one per option
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
+    draft: options.Draft = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -58,7 +59,7 @@ def benchmark(  # noqa: PLR0913 - one per option
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
-    with load_model(reference, placement, quiet=quiet) as llm:
+    with load_model(reference, placement, draft=draft, quiet=quiet) as llm:
         _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **generation)
         run = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
         arithmetic = llm.arithmetic

@@ -53,6 +53,7 @@ def generate(  # noqa: PLR0913 - one per option
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
+    draft: options.Draft = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -95,7 +96,7 @@ def generate(  # noqa: PLR0913 - one per option
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
-    with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    with load_model(reference, placement, draft=draft, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:
                 console.show("")

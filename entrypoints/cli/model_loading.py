@@ -40,14 +40,17 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 @without_garbage_collection()
-def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":
-    """Load a model and distribute it over the devices."""
+def load_model(
+    reference: "ModelReference", arguments: DistributeArguments, *, draft: str | None, quiet: bool
+) -> "LLM":
+    """Load a model, and a draft model if it has a name, and distribute them over the devices."""
     from litgpt.container import container
     from litgpt.llm import LLM
 
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
         import_numpy()
-        llm = LLM(container.load_model()(reference), work.report, container.services())
+        loaded = container.load_model()(reference, draft=None if draft is None else reference.draft(draft))
+        llm = LLM(loaded, work.report, container.services())
         try:
             llm.distribute(**_given(arguments))
         except BaseException:
@@ -58,23 +61,24 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
 
 @contextmanager
 def load_placed(
-    reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool
+    reference: "ModelReference", arguments: DistributeArguments, *, draft: str | None, quiet: bool
 ) -> "Iterator[tuple[LoadedModel[Any], PlacedModel[Any]]]":
-    """Load and place a model for a use case; it is released after the block."""
+    """Load and place models as `load_model` does, for a use case; they are released after the block."""
     from litgpt.container import container
     from litgpt.domain.distribution.placement import DistributeOptions
 
     options = DistributeOptions(**_given(arguments))
     with without_garbage_collection(), StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
         import_numpy()
-        loaded, place = container.load_model()(reference), container.place_model()
+        loaded = container.load_model()(reference, draft=None if draft is None else reference.draft(draft))
+        place = container.place_model()
         place.check(loaded, options)
         loaded, placed = place(loaded, options, work.report)
     try:
         yield loaded, placed
     finally:
         placed.close()
-        loaded.checkpoint.close()
+        loaded.close()
 
 
 def import_numpy() -> None:

@@ -194,6 +194,15 @@ KVCache: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Draft: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Draft model: a smaller model with the same vocabulary, which proposes tokens. The texts are "
+        "the same and take less time.",
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
 InfoDevices: TypeAlias = Annotated[
     int, typer.Option(help="Also show the memory that each of this many devices needs.")
 ]

@@ -74,7 +74,7 @@ class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin,
     @classmethod
     @public_function()
     @rare_garbage_collection
-    def load(
+    def load(  # noqa: PLR0913 - LitGPT's arguments and further ones
         cls,
         model: str | Path,
         init: Literal["pretrained", "random"] = "pretrained",
@@ -82,6 +82,7 @@ class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin,
         access_token: str | None = None,
         distribute: Literal["auto"] | None = "auto",
         *,
+        draft: str | Path | None = None,
         revision: str | None = None,
         offline: bool | None = None,
         quiet: bool | None = None,
@@ -95,29 +96,37 @@ class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin,
                 tokenizer of the model.
             access_token: Hugging Face token; None: the token that huggingface_hub finds.
             distribute: `auto` places the model on one device; None: call `distribute()` or `trainer_setup()`.
+            draft: A smaller model with the same vocabulary, any value of `model`. It proposes tokens, which
+                the model verifies: the texts are the same, and take less time (docs/engine.md). With
+                the native engine.
             revision: A branch, tag or commit of the repository.
             offline: Whether to use local files only; None: the value of HF_HUB_OFFLINE.
             quiet: Whether to write nothing to stderr; None: the value of LITGPT_QUIET.
 
         Raises:
             ModelNotFound: The model was not found; the message lists similar names.
-            InvalidCheckpoint: The files cannot be used.
+            InvalidCheckpoint: The files cannot be used, or the vocabulary of the draft model differs.
             UnsupportedModel: The model family, or one of its settings, is not implemented.
+            UnsupportedOperation: The draft model cannot be used with this model and engine.
             HubUnreachable: The Hub does not answer and the cache does not have it.
         """
         if init not in ("pretrained", "random"):
             raise InvalidArgument("init", init, "'pretrained' or 'random'")
         if distribute not in ("auto", None):
             raise InvalidArgument("distribute", distribute, "'auto' or None")
+        if draft is not None and init == "random":
+            raise InvalidArgument("draft", draft, "None with init='random'")
         name = str(model) if isinstance(model, Path) else model
         reference = ModelReference(name, revision, offline, access_token)
+        drafting = None if draft is None else reference.draft(draft)
         tokenizer = None
         if tokenizer_dir is not None:
             tokenizer = find_tokenizer_source(tokenizer_dir, offline=offline, token=access_token)
         elif init == "random":
             tokenizer = container.find_tokenizer()(reference)
         load = container.load_random() if init == "random" else container.load_model()
-        llm = cls(load(reference, tokenizer=tokenizer), default_reporter(quiet), container.services())
+        loaded = load(reference, tokenizer=tokenizer, draft=drafting)
+        llm = cls(loaded, default_reporter(quiet), container.services())
         if distribute == "auto":
             llm.distribute()
         return llm
@@ -259,7 +268,7 @@ class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin,
         with self._lock.changing("close()", ends_answers=True):
             self._release()
             self._is_closed = True
-            self._loaded.checkpoint.close()
+            self._loaded.close()
             if has_torch():
                 import torch  # waits for a thread that is importing it
 

@@ -11,12 +11,23 @@ from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 
 VOCABULARY = 7
 
 
 def next_token(tokens: Sequence[int]) -> int:
     return Random(repr(tokens)).randrange(VOCABULARY)  # noqa: S311 - not cryptography
+
+
+def next_token_of_draft(accuracy: float) -> Callable[[Sequence[int]], int]:
+    """Return the function of a draft model that is right in a share of the cases; it has one token more."""
+
+    def next_of(tokens: Sequence[int]) -> int:
+        is_right = Random(f"draft {tokens}").random() < accuracy  # noqa: S311 - not cryptography
+        return next_token(tokens) if is_right else sum(tokens) % (VOCABULARY + 1)
+
+    return next_of
 
 
 def expected_answer(request: GenerationRequest, context: int) -> list[int]:
@@ -68,7 +79,8 @@ class ScriptedSequence:
 @attrs.define(eq=False)
 class ScriptedRunner:
     """Attributes: `steps` has the number of tokens of each sequence in each step, `failures` the numbers of
-    the steps that run out of memory, `is_interrupted` whether the next step raises KeyboardInterrupt."""
+    the steps that run out of memory, `is_interrupted` whether the next step raises KeyboardInterrupt,
+    `logprob` that of each token, `seconds` the time of a step, and `seconds_per_token` that of each token."""
 
     num_pages: int = 1000
     page_size: int = 4
@@ -83,6 +95,10 @@ class ScriptedRunner:
     next_token: Callable[[Sequence[int]], int] = next_token
     sequences: list[ScriptedSequence] = attrs.field(factory=list, init=False)
     steps: list[list[int]] = attrs.field(factory=list, init=False)
+    seconds: float = 1.0
+    seconds_per_token: float = 0.0
+    logprob: float = -1.0
+    costs: StepCosts = attrs.field(factory=StepCosts)
 
     @property
     def num_open(self) -> int:
@@ -115,6 +131,7 @@ class ScriptedRunner:
             self.is_interrupted = False
             raise KeyboardInterrupt
         self.steps.append([len(tokens) for _, tokens in batch])
+        self.costs.add(sum(self.steps[-1]), self.seconds + self.seconds_per_token * sum(self.steps[-1]))
         if len(self.steps) in self.failures:
             raise InsufficientSpace("The KV cache", "no memory is left.")
         assert len({id(sequence) for sequence, _ in batch}) == len(batch)
@@ -145,7 +162,9 @@ class ScriptedRunner:
         return token if mask[0] >> token & 1 else (mask[0] & -mask[0]).bit_length() - 1
 
     def log_probabilities(self, logits: list[int], rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        return [-1.0 if logits[row] == token else -2.0 for row, token in zip(rows, tokens, strict=True)]
+        return [
+            self.logprob if logits[row] == token else -2.0 for row, token in zip(rows, tokens, strict=True)
+        ]
 
     def top_log_probabilities(
         self, logits: list[int], rows: Sequence[int], counts: Sequence[int]

@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine, FailedRequest
 from litgpt.domain.scheduling.page_table import Pages, PageTable
 from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.sequence import WaitingQueue
-from tests.domain.scripted_runner import ScriptedConstraint, ScriptedRunner, expected_answer
+from tests.domain.scripted_runner import (
+    VOCABULARY,
+    ScriptedConstraint,
+    ScriptedRunner,
+    expected_answer,
+    next_token_of_draft,
+)
 
 CONTEXT = 200
 
@@ -41,6 +48,13 @@ def tokens(events: Sequence[TokenEvent]) -> list[int]:
 
 def request(*prompt: int, max_new_tokens: int = 5, priority: int = 0) -> GenerationRequest:
     return GenerationRequest(prompt=prompt, max_new_tokens=max_new_tokens, priority=priority)
+
+
+def draft_model(drafting: ScriptedRunner, runner: ScriptedRunner, context: int = CONTEXT) -> DraftModel:
+    """Return a draft model that proposes from the first token on."""
+    drafter = DraftModel(drafting, runner.costs, context, VOCABULARY)
+    drafter.budget.credit = 1e9
+    return drafter
 
 
 prompts = st.builds(
@@ -69,6 +83,7 @@ actions = st.lists(
         st.integers(0, 30).map(lambda at: ("cancel", at)),
         st.integers(1, 8).map(lambda count: ("step", count)),
         st.just(("interrupt", 0)),
+        st.just(("interrupt draft", 0)),
     ),
     max_size=40,
 )
@@ -82,12 +97,16 @@ actions = st.lists(
     can_truncate=st.booleans(),
     shares_pages=st.booleans(),
     failures=st.sets(st.integers(1, 30), max_size=2),
+    draft_accuracy=st.none() | st.floats(0, 1),
+    draft_failures=st.sets(st.integers(1, 30), max_size=2),
 )
 def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C901 - a loop over actions
     actions: list[tuple[str, object]],
     num_pages: int,
     cached: int,
     failures: set[int],
+    draft_accuracy: float | None,
+    draft_failures: set[int],
     *,
     can_truncate: bool,
     shares_pages: bool,
@@ -95,7 +114,13 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
     runner = ScriptedRunner(
         num_pages, 4, cached, can_truncate=can_truncate, shares_pages=shares_pages, failures=failures
     )
-    engine = Engine(runner, CONTEXT)
+    drafting = ScriptedRunner(
+        failures=draft_failures,
+        next_token=next_token_of_draft(draft_accuracy or 0),
+        seconds=0.1,
+        logprob=-0.1,
+    )
+    engine = Engine(runner, CONTEXT, None if draft_accuracy is None else draft_model(drafting, runner))
     added: dict[int, GenerationRequest] = {}
     answers: dict[int, list[TokenEvent]] = defaultdict(list)
     cancelled: set[int] = set()
@@ -120,12 +145,14 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
             cancelled.add(value)
         elif action == "interrupt" and engine.scheduler.has_unfinished:
             runner.is_interrupted = True
+        elif action == "interrupt draft":
+            drafting.is_interrupted = True
         for _ in range(value if action == "step" and isinstance(value, int) else 0):
             try:
                 step()
             except KeyboardInterrupt:
                 continue
-    runner.is_interrupted = False
+    runner.is_interrupted = drafting.is_interrupted = False
     for _ in range(20_000):
         if not engine.has_unfinished:
             break
@@ -142,8 +169,9 @@ def test_any_interleaving_gives_the_same_answers_and_loses_no_page(  # noqa: C90
             ) + [True]
     assert len(failed) <= len(failures)
     assert runner.num_open == len(engine.prefixes)
+    assert drafting.num_open <= 4
     engine.close()
-    assert runner.num_open == 0
+    assert runner.num_open == drafting.num_open == 0
     assert engine.pages.num_used == 0
 
 

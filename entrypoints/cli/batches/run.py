@@ -20,11 +20,13 @@ class BatchJob:
     """The model and the options of a batch.
 
     Attributes:
+        draft: The name of a draft model.
         defaults: The options that lines do not set.
     """
 
     reference: "ModelReference"
     placement: DistributeArguments
+    draft: str | None
     defaults: Mapping[str, Any]
     sys_prompt: str | None
     quiet: bool
@@ -48,7 +50,10 @@ class BatchJob:
         from litgpt.application.batch.run_batch import RunBatch
         from litgpt.container import container
 
-        with load_placed(self.reference, self.placement, quiet=self.quiet) as (loaded, placed):
+        with load_placed(self.reference, self.placement, draft=self.draft, quiet=self.quiet) as (
+            loaded,
+            placed,
+        ):
             yield RunBatch(
                 loaded,
                 placed.generator(),

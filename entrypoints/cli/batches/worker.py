@@ -56,7 +56,7 @@ def _answer(send: Callable[[Mapping[str, Any]], None]) -> None:
         send({"output": output, "counts": attrs.asdict(run.counts)})
 
     with (
-        load_placed(reference, placement, quiet=job["quiet"]) as (loaded, placed),
+        load_placed(reference, placement, draft=job["draft"], quiet=job["quiet"]) as (loaded, placed),
         warnings_as_notes(quiet=job["quiet"]),
     ):
         send({"device": placed.placement.device.partition(":")[0]})

@@ -31,8 +31,8 @@ class BenchmarkMixin(GenerationMixin):
         """Return the text of the last answer, and the measurements of each iteration as lists by name.
 
         A prefill and two decoding steps warm up the machine before the first iteration and are not measured.
-        Tokens are counted as the model generates them. Prompts are computed in each iteration, and tokens one
-        by one, without drafts of earlier text.
+        Tokens are counted as the model generates them. Prompts are computed in each iteration, and tokens
+        without drafts of earlier text; drafts of a draft model are used, and accepted tokens are counted.
 
         Args:
             num_iterations: The number of iterations; the prompt is passed by name.
