@@ -236,27 +236,6 @@ def test_processors_see_the_tokens_and_the_logits(engine: str, logits: Row) -> N
     assert (seen, actual[7], np.isfinite(actual).sum()) == ([[5, 6, 8]], 2.0, 1)
 
 
-def test_processors_are_called_once_for_a_token(engine: str) -> None:
-    calls: list[list[int]] = []
-
-    def record(ids: list[int], row: Any) -> Any:
-        calls.append(ids)
-        return row
-
-    logits = np.zeros((2, 4), np.float32)
-    good = make_state(params_with(logits_processor=record), [5])
-    bad = make_state(params_with(logits_processor=lambda _, row: row * np.nan), [5])
-    for _ in range(2):
-        with pytest.raises(AllTokensExcluded):
-            sample(engine, logits, [good, bad])
-        good.retry()
-    (token,) = sample(engine, logits[:1], [good])
-    assert calls == [[5]]
-    good.append(token)
-    sample(engine, logits[:1], [good])
-    assert calls == [[5], [5, token]]
-
-
 @pytest.mark.parametrize("size", [3, (1, 4)])
 def test_a_processor_that_returns_another_shape_is_named(engine: str, size: Any) -> None:
     state = make_state(params_with(logits_processor=lambda _, __: np.zeros(size, np.float32)))

@@ -29,6 +29,9 @@ def tiny() -> str:
     return str(tiny_folder("llama"))
 
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+
+
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """Return the ids of the processes that a process has started."""
     listed = subprocess.run(
@@ -76,6 +79,7 @@ def test_a_signal_ends_both_after_their_lines(tmp_path: Path, tiny: str, number:
     assert sorted(ids(out)) == every_id(6000)
 
 
+@needs_proc
 def test_the_end_of_one_process_is_an_error_and_the_run_can_be_continued(tmp_path: Path, tiny: str) -> None:
     write(tmp_path / "in.jsonl", numbered(6000, longest=20))
     arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
@@ -91,6 +95,7 @@ def test_the_end_of_one_process_is_an_error_and_the_run_can_be_continued(tmp_pat
     assert sorted(ids(out)) == every_id(6000)
 
 
+@needs_proc
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path, tiny: str) -> None:
     write(tmp_path / "in.jsonl", numbered(6000, longest=20))
     with start(tmp_path, "in.jsonl", "out.jsonl", "--model", tiny, *DEVICES) as process:

@@ -20,12 +20,13 @@ def main() -> None:
     """Answer lines until stdin is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent process decides
         signal.signal(number, signal.SIG_IGN)
-    messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    messages = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library may print
 
     def send(message: Mapping[str, Any]) -> None:
-        messages.write(json.dumps(message).encode() + b"\n")
-        messages.flush()
+        raw = json.dumps(message).encode() + b"\n"
+        while raw:
+            raw = raw[os.write(messages, raw) :]
 
     from litgpt.domain.errors import LitGPTError
 
@@ -48,7 +49,9 @@ def _answer(send: Callable[[Mapping[str, Any]], None]) -> None:
 
     run: RunBatch | None = None
     stdin = ready_lines(sys.stdin.buffer, lambda: run is None or not run.is_answering)
-    job: dict[str, Any] = json.loads(next(it for it in stdin if it is not None))
+    job: dict[str, Any] = json.loads(next((it for it in stdin if it is not None), b"null"))
+    if not job:  # the parent process is gone
+        return
     reference, placement = ModelReference(**job["reference"]), DistributeArguments(**job["placement"])
 
     def write(output: Mapping[str, Any]) -> None:
