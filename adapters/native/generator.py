@@ -1,5 +1,6 @@
 """Generation with the native engine: requests of all threads run in one batch."""
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -8,15 +9,19 @@ import attrs
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
+from litgpt.adapters.native.sampling.beams import NativeBeams
+from litgpt.adapters.native.sampling.embedding import embed
 from litgpt.adapters.native.sampling.scorer import Scorer
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
+from litgpt.domain.beam_search.run import run_beam_search
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import checked_requests, count_requests
+from litgpt.domain.generation.batching import check_prompt, checked_requests, count_requests
 from litgpt.domain.generation.cached_tokens import CachedTokens
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports.generator import PrefixCache
 from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 
 @attrs.define(eq=False)
@@ -66,6 +71,15 @@ class NativeGenerator:
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        check_sequences(sequences, self.context, self.model.architecture.vocab_size)
+        return embed(self.model, sequences, pooling)
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        for request in requests:
+            check_prompt(request.prompt, self.context, self.model.architecture.vocab_size)
+        return run_beam_search(NativeBeams(self.model), requests, self.context)
 
     def close(self) -> None:
         """End all requests and free the KV cache."""

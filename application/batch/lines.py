@@ -25,7 +25,7 @@ TEMPLATE_OPTIONS = _TEMPLATE
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_NOT_IN_LINES = {"logits_processor", "schema", "regex", "grammar", "choices"}
+_NOT_IN_LINES = {"logits_processor", "prompt_logprobs", "schema", "regex", "grammar", "choices"}
 _OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - _NOT_IN_LINES
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}

@@ -2,16 +2,21 @@
 
 import time
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 
 from litgpt.application.concurrency.model_lock import ModelLease, ModelLock, this_thread
+from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import ModelClosed, WeightsReplaced, WorkerLost
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores
+
+T = TypeVar("T")
 
 
 @attrs.define(eq=False)
@@ -79,13 +84,22 @@ class SharedGenerator:
             return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
-        """Compute log-probabilities; the lock is held until all of them are computed."""
+        return self._compute(lambda generator: generator.score(requests))
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        return self._compute(lambda generator: generator.embed(sequences, pooling))
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        return self._compute(lambda generator: generator.beam_search(requests))
+
+    def _compute(self, results: Callable[[Generator], T]) -> T:
+        """Return results; the lock is held until all of them are computed."""
         with self.lock.using():
             weights = self.weights_version()
-            scores = self.current_generator().score(requests)
+            computed = results(self.current_generator())
             if self.weights_version() != weights:
                 raise WeightsReplaced
-            return scores
+            return computed
 
     def start(self, requests: Iterable[GenerationRequest], prefix: PrefixCache | None) -> Generation:
         """Start a generation, while the lock is held."""

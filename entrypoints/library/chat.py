@@ -136,9 +136,13 @@ class Chat:
                 ask for.
         """
         changes = {**options, "logprobs": logprobs, "top_logprobs": top_logprobs, "schema": schema}
-        turn = self._turn(changes, split_reasoning=logprobs is True or top_logprobs > 0)
+        as_completion = (
+            logprobs
+            or top_logprobs > 0
+            or options.get("prompt_logprobs", CHAT_DEFAULT) not in (None, CHAT_DEFAULT)
+        )
+        turn = self._turn(changes, split_reasoning=as_completion is True)
         events = self._conversation.send(message, turn, sys_prompt=sys_prompt)
-        as_completion = logprobs or top_logprobs > 0
         if stream:
             return (
                 events

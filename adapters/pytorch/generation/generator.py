@@ -1,6 +1,7 @@
 """The generator of the torch engine: what a list of prompts needs before the first step."""
 
 import weakref
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Literal
@@ -10,21 +11,25 @@ import attrs
 from litgpt.adapters.pytorch.generation.generation_loop import GeneratedSequence, GenerationLoop
 from litgpt.adapters.pytorch.generation.model_runner import TorchModelRunner
 from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
-from litgpt.adapters.pytorch.generation.scorer import Scorer
+from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
+from litgpt.adapters.pytorch.generation.scoring.embedding import embed
+from litgpt.adapters.pytorch.generation.scoring.scorer import Scorer
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
+from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
+from litgpt.domain.beam_search.run import run_beam_search
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.generation.batching import MAX_SEQUENCES, checked_requests, count_requests
+from litgpt.domain.generation.batching import MAX_SEQUENCES, check_prompt, checked_requests, count_requests
 from litgpt.domain.generation.event_stream import EventStream
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.ports.generator import PrefixCache
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 GENERATION = "Generating"
 
@@ -80,6 +85,19 @@ class TorchGenerator:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         with translate_out_of_memory("Scoring"), self.model.generation_context():
             return Scorer(self.model, requests, self._ropes).run()
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        check_fork()
+        check_sequences(sequences, self.context, self.model.architecture.vocab_size)
+        with translate_out_of_memory("Embedding"), self.model.generation_context():
+            return embed(self.model, sequences, pooling)
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        check_fork()
+        for request in requests:
+            check_prompt(request.prompt, self.context, self.model.architecture.vocab_size)
+        with translate_out_of_memory(GENERATION), self.model.generation_context():
+            return run_beam_search(TorchBeams(self.model), requests, self.context)
 
     def _sequence(
         self,

@@ -83,6 +83,8 @@ class NamedKwargs(TemplateKwargs, total=False):
         cache_prompt: Whether the KV cache of the prompt and the answer may be shared with other requests.
         prompt_lookup_num_tokens: The largest number of tokens of a draft from earlier text, which speeds
             repetitions up and changes no answer; None: as many as pay; 0 disables it.
+        prompt_logprobs: Return completions that include the log-probability of each token of the prompt, and
+            those of this many likeliest tokens at its place; 0: only the token's own; None: neither.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
     """
@@ -113,6 +115,7 @@ class NamedKwargs(TemplateKwargs, total=False):
     ignore_eos: bool
     cache_prompt: bool
     prompt_lookup_num_tokens: int | None
+    prompt_logprobs: int | None
     parse_special_tokens: bool | None
 
 

@@ -175,7 +175,7 @@ class GenerationMixin(BaseLLM):
             "schema": schema,
             **how,
         }
-        as_completion = logprobs or top_logprobs > 0
+        as_completion = logprobs or top_logprobs > 0 or how.get("prompt_logprobs") is not None
         prepared = self._prepare(prompt, sys_prompt, options, n, split_reasoning=as_completion)
         if as_completion:
             return self._complete(prepared, stream=stream)
