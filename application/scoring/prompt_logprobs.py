@@ -28,6 +28,6 @@ def _key(request: GenerationRequest) -> tuple[object, ...]:
 def _logprobs(request: GenerationRequest, scores: TokenScores | None) -> PromptLogprobs:
     if scores is None:  # a prompt of one token
         return (None,)
-    tops = scores.top_logprobs or [{}] * len(scores.logprobs)
+    tops: Sequence[Mapping[int, float]] = scores.top_logprobs or [{}] * len(scores.logprobs)
     own = zip(request.prompt[1:], scores.logprobs, tops, strict=True)
     return None, *({token: logprob, **top} for token, logprob, top in own)

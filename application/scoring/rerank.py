@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from operator import mul
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from litgpt.application.load_model import LoadedModel, TensorT
+from litgpt.application.load_model import LoadedModel
 from litgpt.application.prepare_requests import make_prompt_renderer
 from litgpt.application.scoring.embed_texts import EmbedTexts
 from litgpt.domain.chat.messages import Message
@@ -29,7 +29,7 @@ _INSTRUCTION = "Given a web search query, retrieve relevant passages that answer
 class Rerank:
     """Orders documents with a model."""
 
-    loaded: LoadedModel[TensorT]
+    loaded: LoadedModel[Any]
     generator: Generator
 
     def by_cosine(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:

@@ -72,7 +72,7 @@ class BeamSearch:
         return is_longest or hypothesis.tokens[-1] in self.request.stop_token_ids
 
     def _finish(self, ended: Sequence[Hypothesis], length: int) -> None:
-        penalty = length**self.request.params.length_penalty
+        penalty: float = length**self.request.params.length_penalty
         self.finished += [Beam(one.tokens, one.logprob / penalty) for one in ended]
         self.finished.sort(key=lambda beam: -beam.score)
         del self.finished[self.request.params.num_beams :]
@@ -86,4 +86,5 @@ class BeamSearch:
             return False
         if params.early_stopping == "never" and params.length_penalty > 0:
             length = self.max_new_tokens
-        return self.running[0].logprob / length**params.length_penalty > self.finished[-1].score
+        best: float = self.running[0].logprob / length**params.length_penalty
+        return best > self.finished[-1].score

@@ -88,8 +88,8 @@ class Completion:
             requested.
         top_logprobs: For each token, the likeliest tokens at its place in descending order, with their
             log-probabilities, if requested.
-        prompt_logprobs: For each token of the prompt, if requested: the token with its log-probability, then
-            the likeliest tokens at its place in descending order, with theirs; None for the first token.
+        prompt_logprobs: For each token of the prompt, if requested, log-probabilities by token: of the token
+            itself, then of the likeliest ones at its place in descending order. None for the first token.
         finish_reason: `stop`, `length` or `cancelled`; `tool_calls` for an answer that stops with tool calls,
             as in OpenAI's API.
         prompt_tokens: The number of tokens of the prompt.

@@ -17,7 +17,7 @@ from tests.agreement.test_tensor_parallel import Meeting, on_all_ranks, rank_of
 STOPS = frozenset(range(20, 40))
 """Enough of the vocabulary for sequences to end at any length."""
 
-SEARCHES = (
+SEARCHES: tuple[dict[str, Any], ...] = (
     {},
     {"length_penalty": 0.0},
     {"length_penalty": 2.0, "num_return_sequences": 4},

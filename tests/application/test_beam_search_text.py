@@ -13,17 +13,17 @@ from litgpt.testing import ByteTokenizer, ScriptedGenerator
 END = 257
 
 
-def beams(script: Sequence[int], *stops: str, **params: int) -> list[Completion]:
+def beams(script: Sequence[int], *stops: str, count: int = 1) -> list[Completion]:
     """Return the answers to a prompt of one token, at most five tokens long."""
     generate = GenerateText(ByteTokenizer(), ScriptedGenerator(script))
     request = GenerationRequest(prompt=[1], max_new_tokens=5, stop_token_ids=frozenset({END}))
     prepared = PreparedRequests([request], [None], StopStrings(stops), is_batch=False)
-    (completions,) = beam_search(generate, prepared, BeamSearchParams(**params))
+    (completions,) = beam_search(generate, prepared, BeamSearchParams(num_return_sequences=count))
     return completions
 
 
 def test_the_best_answers_are_completions_with_their_scores() -> None:
-    best, other = beams([*b"hi", END], num_return_sequences=2)
+    best, other = beams([*b"hi", END], count=2)
     assert (best.text, best.token_ids, best.finish_reason) == ("hi", (*b"hi", END), "stop")
     assert (best.score, best.prompt_tokens, best.logprobs) == (-1.0, 1, None)
     assert other.score is not None

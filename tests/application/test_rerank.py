@@ -54,11 +54,8 @@ def test_documents_are_ordered_by_cosine_similarity() -> None:
 def test_documents_are_ordered_by_the_probability_of_yes() -> None:
     judge = Judge(b"a")
     ranked = Rerank(loaded(), judge).by_answer("animals", ["a car", "a llama", "a house"])
-    assert [(one.index, one.score) for one in ranked] == [
-        (1, pytest.approx(0.75)),
-        (0, pytest.approx(0.5)),
-        (2, pytest.approx(0.5)),
-    ]
+    assert [one.index for one in ranked] == [1, 0, 2]
+    assert [one.score for one in ranked] == pytest.approx([0.75, 0.5, 0.5])
     assert judge.prompts[0].endswith(
         "<|user|><Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
         "<Query>: animals\n<Document>: a car<|end|><|assistant|>"

@@ -139,7 +139,8 @@ def test_the_perplexity_of_a_long_text_is_that_of_transformers_guide(engine: Any
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_embeddings_are_the_hidden_states_of_transformers(llm: LLM, reference: Any, pooling: Any) -> None:
     embeddings = llm.embed(TEXTS, pooling=pooling)
-    assert (embeddings.dtype, embeddings.shape) == (np.float32, (len(TEXTS), 576))
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (len(TEXTS), 576)
     for text, embedding in zip(TEXTS, embeddings, strict=True):
         with torch.inference_mode():
             output = reference[0](**reference[1](text, return_tensors="pt"), output_hidden_states=True)

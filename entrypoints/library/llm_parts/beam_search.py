@@ -6,7 +6,7 @@ from litgpt.application.beam_search import beam_search
 from litgpt.domain.beam_search.request import BeamSearchParams
 from litgpt.domain.generation.request import Completion
 from litgpt.domain.validation.call_signatures import public_function
-from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, Prompt, Prompts, TemplateKwargs
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, Prompt, Prompts, SamplingKwargs, TemplateKwargs
 from litgpt.llm_parts.generation import GenerationMixin
 
 
@@ -87,6 +87,8 @@ class BeamSearchMixin(GenerationMixin):
             early_stopping=early_stopping,
             num_return_sequences=num_return_sequences,
         )
-        prepared = self._prepare(prompt, sys_prompt, {"max_new_tokens": max_new_tokens, **how}, None)
+        options: SamplingKwargs = {"max_new_tokens": max_new_tokens}
+        options.update(how)  # type: ignore[typeddict-item] # some of its keys
+        prepared = self._prepare(prompt, sys_prompt, options, None)
         answers = beam_search(self._generate_text(), prepared, params)
         return answers if prepared.is_batch else answers[0]
