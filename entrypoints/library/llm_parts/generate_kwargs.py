@@ -83,8 +83,6 @@ class NamedKwargs(TemplateKwargs, total=False):
         cache_prompt: Whether the KV cache of the prompt and the answer may be shared with other requests.
         prompt_lookup_num_tokens: The largest number of tokens of a draft from earlier text, which speeds
             repetitions up and changes no answer; None: as many as pay; 0 disables it.
-        prompt_logprobs: Return completions that include the log-probability of each token of the prompt, and
-            those of this many likeliest tokens at its place; 0: only the token's own; None: neither.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
     """
@@ -115,8 +113,22 @@ class NamedKwargs(TemplateKwargs, total=False):
     ignore_eos: bool
     cache_prompt: bool
     prompt_lookup_num_tokens: int | None
-    prompt_logprobs: int | None
     parse_special_tokens: bool | None
+
+
+class PromptLogprobsKwargs(TypedDict, total=False):
+    """The log-probabilities of the prompt.
+
+    Attributes:
+        prompt_logprobs: Return completions that include the log-probability of each token of the prompt, and
+            those of this many likeliest tokens at its place; 0: only the token's own; None: neither.
+    """
+
+    prompt_logprobs: int | None
+
+
+class NamedGenerateKwargs(NamedKwargs, PromptLogprobsKwargs, total=False):
+    """All options that `LLM.generate` takes by name only; with some of them, it returns completions."""
 
 
 class SamplingKwargs(NamedKwargs, total=False):
@@ -147,7 +159,7 @@ class GenerateKwargs(SamplingKwargs, total=False):
     sys_prompt: str | None
 
 
-class ChatKwargs(SamplingKwargs, total=False):
+class ChatKwargs(SamplingKwargs, PromptLogprobsKwargs, total=False):
     """Options of the chat template, of sampling and of the result.
 
     Attributes:
@@ -170,7 +182,9 @@ SHARED_OPTIONS = SharedOptions(
         for one in inspect.signature(make_prompt_renderer).parameters.values()
         if one.kind is one.KEYWORD_ONLY
     },
-    descriptions=describe_typed_dict(TemplateKwargs, NamedKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs),
+    descriptions=describe_typed_dict(
+        TemplateKwargs, NamedKwargs, PromptLogprobsKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs
+    ),
 )
 """The defaults and descriptions of the options."""
 

@@ -14,7 +14,7 @@ from litgpt.llm_parts.generate_kwargs import (
     SHARED_OPTIONS,
     ChatKwargs,
     GenerateKwargs,
-    NamedKwargs,
+    NamedGenerateKwargs,
     Prompt,
     Prompts,
     SamplingKwargs,
@@ -135,7 +135,7 @@ class GenerationMixin(BaseLLM):
         top_logprobs: int = 0,
         n: int | None = None,
         schema: Any = None,
-        **how: Unpack[NamedKwargs],
+        **how: Unpack[NamedGenerateKwargs],
     ) -> "Answers | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
         """Return the model's answer, without the prompt.
 
