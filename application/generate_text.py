@@ -1,12 +1,14 @@
 """Generate text: stream tokens from a generator and decode them."""
 
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Generator as PyGenerator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.application.scoring.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from litgpt.application.structured_output import CompileConstraint, OutputFormat
 from litgpt.domain.generation.request import (
     Completion,
@@ -37,6 +39,7 @@ class _Answer:
     top_logprobs: list[Mapping[int, float]] = attrs.field(factory=list)
     cached_tokens: int = 0
     draft_tokens: int = 0
+    prompt_logprobs: PromptLogprobs | None = None
 
     def add(self, event: TokenEvent) -> list[Delta]:
         """Add a token and return what cannot be part of a stop string."""
@@ -78,6 +81,7 @@ class _Answer:
             token_ids=tuple(self.token_ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
             top_logprobs=tuple(self.top_logprobs) if self.request.top_logprobs else None,
+            prompt_logprobs=self.prompt_logprobs,
             finish_reason="tool_calls" if answer.tool_calls and reason == "stop" else reason,
             prompt_tokens=len(self.request.prompt),
             cached_tokens=self.cached_tokens,
@@ -131,7 +135,7 @@ class GenerateText:
         answers = _Answers()
         for request, syntax in zip(requests, syntaxes, strict=True):
             answers.add(self._answer(TextRequest(request, stop_strings, syntax, output)))
-        return CompletionStream(generation, answers)
+        return CompletionStream(generation, answers, partial(prompt_logprobs, self.generator, requests))
 
     def stream_from(self, requests: Iterable[TextRequest | None]) -> "CompletionStream":
         """Return such an iterator for requests that are taken as earlier ones finish; None: none is ready.
@@ -161,6 +165,18 @@ class GenerateText:
         chunks = self.stream(requests, stop_strings=stop_strings, syntaxes=syntaxes, output=output)
         completions = {chunk.index: chunk.completion for chunk in chunks if chunk.completion is not None}
         return [completions[index] for index in range(len(requests))]
+
+    def completion(self, it: TextRequest, tokens: Sequence[int]) -> Completion:
+        """Return the completion of an answer whose tokens are known; a stop string ends it earlier."""
+        answer = self._answer(it)
+        reason: FinishReason = "stop" if tokens[-1] in it.request.stop_token_ids else "length"
+        for at, token in enumerate(tokens, 1):
+            answer.add(TokenEvent(0, token, finish_reason=reason if at == len(tokens) else None))
+            if answer.stop_matcher.stopped:
+                reason = "stop"
+                break
+        answer.finish()
+        return answer.completion(reason)
 
     def constrain(
         self,
@@ -198,6 +214,12 @@ class _Answers:
             self.running[self.num_added] = answer
         self.num_added += 1
 
+    def set_prompt_logprobs(self, logprobs: Sequence[PromptLogprobs | None]) -> None:
+        """Set those of the first answers."""
+        for index, answer in (*self.running.items(), *self.empty):
+            if index < len(logprobs):
+                answer.prompt_logprobs = logprobs[index]
+
     def finish_empty(self) -> Iterator[CompletionChunk]:
         while self.empty:
             index, answer = self.empty.popleft()
@@ -205,11 +227,19 @@ class _Answers:
 
 
 class CompletionStream(Iterator[CompletionChunk]):
-    """The chunks of answers. Closing or dropping it ends the generation."""
+    """The chunks of answers. Closing or dropping it ends the generation.
 
-    def __init__(self, generation: Generation, answers: _Answers) -> None:
+    `prompt_logprobs` computes those of the first requests, before the first chunk.
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        answers: _Answers,
+        prompt_logprobs: Callable[[], Sequence[PromptLogprobs | None]] = list,
+    ) -> None:
         self._generation, self._answers = generation, answers
-        self._chunks = _completion_chunks(generation, answers)
+        self._chunks = _completion_chunks(generation, answers, prompt_logprobs)
 
     def __next__(self) -> CompletionChunk:
         return next(self._chunks)
@@ -224,8 +254,13 @@ class CompletionStream(Iterator[CompletionChunk]):
         self._generation.close()
 
 
-def _completion_chunks(generation: Generation, answers: _Answers) -> PyGenerator[CompletionChunk]:
+def _completion_chunks(
+    generation: Generation,
+    answers: _Answers,
+    prompt_logprobs: Callable[[], Sequence[PromptLogprobs | None]],
+) -> PyGenerator[CompletionChunk]:
     try:
+        answers.set_prompt_logprobs(prompt_logprobs())
         yield from answers.finish_empty()
         for event in generation:
             yield from answers.finish_empty()

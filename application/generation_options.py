@@ -41,6 +41,7 @@ class GenerationOptions:
         ignore_eos: Whether the model's stop tokens and stop strings do not end an answer.
         dry_sequence_breakers: Strings, of which the last token counts, and token ids.
         top_logprobs: The number of likeliest tokens for which the log-probabilities are returned.
+        prompt_logprobs: See `GenerationRequest`.
         reasoning_budget: The largest number of tokens of the reasoning before an answer; None: any.
         cache_prompt: See `GenerationRequest`, also for the next one.
         schema: A JSON schema, or a class, that the answer matches.
@@ -79,6 +80,7 @@ class GenerationOptions:
     ignore_eos: bool = attrs.field(default=False, validator=is_flag)
     logprobs: bool = attrs.field(default=False, validator=is_flag)
     top_logprobs: int = 0
+    prompt_logprobs: int | None = None
     reasoning_budget: int | None = integer_field(None, 0)
     cache_prompt: bool = attrs.field(default=True, validator=is_flag)
     prompt_lookup_num_tokens: int | None = None
@@ -102,7 +104,11 @@ class GenerationOptions:
         params = self.sampling_params(SamplingParams())
         parse_token_ids("stop_token_ids", self.stop_token_ids)
         integer("top_logprobs", self.top_logprobs, 0)
-        GenerationRequest(prompt=[0], prompt_lookup_num_tokens=self.prompt_lookup_num_tokens)
+        GenerationRequest(
+            prompt=[0],
+            prompt_logprobs=self.prompt_logprobs,
+            prompt_lookup_num_tokens=self.prompt_lookup_num_tokens,
+        )
         if self.max_new_tokens is not None:
             GenerationRequest(prompt=[0], max_new_tokens=self.max_new_tokens)
             if params.min_tokens > self.max_new_tokens:
@@ -154,6 +160,7 @@ class GenerationOptions:
             stop_token_ids=frozenset(stops) | (frozenset() if self.ignore_eos else loaded.stop_token_ids),
             logprobs=self.logprobs or self.top_logprobs > 0,
             top_logprobs=self.top_logprobs,
+            prompt_logprobs=self.prompt_logprobs,
             cache_prompt=self.cache_prompt,
             prompt_lookup_num_tokens=self.prompt_lookup_num_tokens,
         )

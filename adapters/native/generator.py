@@ -1,5 +1,6 @@
 """Generation with the native engine: requests of all threads run in one batch."""
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -9,13 +10,14 @@ from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
-from litgpt.domain.generation.batching import checked_requests
+from litgpt.domain.generation.batching import check_prompt, checked_requests
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 
 if TYPE_CHECKING:
-    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+    from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
+    from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores
 
 
 @attrs.define(eq=False)
@@ -61,6 +63,21 @@ class NativeGenerator:
 
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         return Scorer(self.model, requests).run()
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: "Pooling") -> "list[array[float]]":
+        from litgpt.adapters.native.sampling.embedding import embed
+        from litgpt.domain.scoring.request import check_sequences
+
+        check_sequences(sequences, self.context, self.model.architecture.vocab_size)
+        return embed(self.model, sequences, pooling)
+
+    def beam_search(self, requests: "Sequence[BeamSearchRequest]") -> "list[list[Beam]]":
+        from litgpt.adapters.native.sampling.beams import NativeBeams
+        from litgpt.domain.beam_search.run import run_beam_search
+
+        for request in requests:
+            check_prompt(request.prompt, self.context, self.model.architecture.vocab_size)
+        return run_beam_search(NativeBeams(self.model), requests, self.context)
 
     def _drafter(self, runner: NativeRunner) -> DraftModel | None:
         if self.draft is None:

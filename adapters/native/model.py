@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,24 +136,32 @@ class NativeModel:
             UnsupportedOperation: A sequence would exceed the context length, or a token id is invalid.
             InsufficientSpace: The KV cache or the activations could not be allocated.
         """
-        counts = [len(tokens) for _, tokens in batch]
-        handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
-        tokens = np.fromiter((token for _, ids in batch for token in ids), dtype=np.int32, count=sum(counts))
-        last = np.cumsum(counts, dtype=np.int32) - np.int32(1)
-        rows = last if logit_rows is None else np.array(logit_rows, dtype=np.int32)
+        rows = _last_rows(batch) if logit_rows is None else np.array(logit_rows, dtype=np.int32)
         logits = np.empty((len(rows), self.architecture.vocab_size), dtype=np.float32)
-        status = self._library.litgpt_step(
-            self._handle,
-            len(batch),
-            handles,
-            _ints(np.array(counts, dtype=np.int32)),
-            _ints(tokens),
-            len(rows),
-            _ints(rows),
-            logits.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-        )
+        status = self._library.litgpt_step(*self._batch(batch), len(rows), _ints(rows), _floats(logits))
         check(status, "Generating")
         return logits
+
+    def hidden_states(
+        self, batch: Sequence[tuple["NativeSequence", Sequence[int]]], rows: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Append tokens to sequences as `step` does, and return hidden states after the final norm, (R, D).
+
+        `rows` has the tokens whose hidden states are returned, like `logit_rows`.
+        """
+        indices = np.array(rows, dtype=np.int32)
+        hidden = np.empty((len(indices), self.architecture.hidden_size), dtype=np.float32)
+        step = self._library.litgpt_step_hidden
+        status = step(*self._batch(batch), len(indices), _ints(indices), _floats(hidden), hidden.size)
+        check(status, "Embedding")
+        return hidden
+
+    def _batch(self, batch: Sequence[tuple["NativeSequence", Sequence[int]]]) -> tuple[Any, ...]:
+        """Return the arguments of a step that describe the model, its sequences and their new tokens."""
+        counts = np.array([len(tokens) for _, tokens in batch], dtype=np.int32)
+        tokens = np.fromiter((it for _, ids in batch for it in ids), dtype=np.int32, count=int(counts.sum()))
+        handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
+        return self._handle, len(batch), handles, _ints(counts), _ints(tokens)
 
 
 class NativeSequence:
@@ -269,5 +278,13 @@ def _structure(
     )
 
 
+def _last_rows(batch: Sequence[tuple[NativeSequence, Sequence[int]]]) -> NDArray[np.int32]:
+    return np.cumsum([len(tokens) for _, tokens in batch], dtype=np.int32) - np.int32(1)
+
+
 def _ints(values: NDArray[np.int32]) -> "ctypes._Pointer[ctypes.c_int32]":
     return values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+
+
+def _floats(values: NDArray[np.float32]) -> "ctypes._Pointer[ctypes.c_float]":
+    return values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))

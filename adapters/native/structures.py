@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 4
+API_VERSION = 5
 
 
 class Format(IntEnum):
@@ -120,6 +120,7 @@ class Program(ctypes.Structure):
 _I32, _I64, _HANDLE = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTS = ctypes.POINTER(ctypes.c_int32)
+_BATCH = (_HANDLE, _I32, ctypes.POINTER(_HANDLE), _INTS, _INTS)
 
 SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_api_version": (_I32, ()),
@@ -141,6 +142,7 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_sequence_length": (_I64, (_HANDLE,)),
     "litgpt_sequence_free": (None, (_HANDLE,)),
     "litgpt_cache_bytes": (_I64, ()),
-    "litgpt_step": (_I32, (_HANDLE, _I32, ctypes.POINTER(_HANDLE), _INTS, _INTS, _I32, _INTS, _FLOATS)),
+    "litgpt_step": (_I32, (*_BATCH, _I32, _INTS, _FLOATS)),
+    "litgpt_step_hidden": (_I32, (*_BATCH, _I32, _INTS, _FLOATS, _I64)),
 }
 """The result and arguments of each function of `csrc/api.h`. Handles are opaque pointers."""

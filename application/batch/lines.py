@@ -26,7 +26,7 @@ TEMPLATE_OPTIONS = _TEMPLATE
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor"}
+_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor", "prompt_logprobs"}
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}

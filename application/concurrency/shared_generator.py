@@ -2,8 +2,9 @@
 
 import time
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
@@ -13,8 +14,11 @@ from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.ports import Generation, Generator
 
 if TYPE_CHECKING:
+    from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
     from litgpt.domain.scheduling.engine import Engine
-    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+    from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -48,13 +52,22 @@ class SharedGenerator:
             return _SharedGeneration(self, generation, self.lock.version, requests)
 
     def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
-        """Compute log-probabilities; the lock is held until all of them are computed."""
+        return self._compute(lambda generator: generator.score(requests))
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: "Pooling") -> "list[array[float]]":
+        return self._compute(lambda generator: generator.embed(sequences, pooling))
+
+    def beam_search(self, requests: "Sequence[BeamSearchRequest]") -> "list[list[Beam]]":
+        return self._compute(lambda generator: generator.beam_search(requests))
+
+    def _compute(self, results: Callable[[Generator], T]) -> T:
+        """Return results; the lock is held until all of them are computed."""
         with self.lock.using():
             weights = self.weights_version()
-            scores = self.current_generator().score(requests)
+            computed = results(self.current_generator())
             if self.weights_version() != weights:
                 raise WeightsReplaced
-            return scores
+            return computed
 
 
 class _SharedGeneration(Iterator[TokenEvent]):

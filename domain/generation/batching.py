@@ -19,12 +19,17 @@ def check_prompts(requests: Sequence[GenerationRequest], context: int, vocab_siz
         InvalidArgument: A token id is outside the vocabulary.
     """
     for request in requests:
-        if len(request.prompt) >= context:
-            raise PromptTooLong(len(request.prompt), context)
-        for bad in (min(request.prompt), max(request.prompt)):
-            if not 0 <= bad < vocab_size:
-                raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocab_size - 1}")
+        check_prompt(request.prompt, context, vocab_size)
         request.sampling_params.check_vocabulary(vocab_size)
+
+
+def check_prompt(prompt: Sequence[int], context: int, vocab_size: int) -> None:
+    """Check the tokens of a prompt; it raises the errors of `check_prompts`."""
+    if len(prompt) >= context:
+        raise PromptTooLong(len(prompt), context)
+    for bad in (min(prompt), max(prompt)):
+        if not 0 <= bad < vocab_size:
+            raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocab_size - 1}")
 
 
 def checked_requests(

@@ -30,6 +30,8 @@ class GenerationRequest:
         priority: Requests with lower values are computed first.
         cache_prompt: Whether the KV cache may be shared with other requests.
         prompt_lookup_num_tokens: The largest number of tokens of a draft; None: as many as pay.
+        prompt_logprobs: The number of likeliest tokens whose log-probabilities the completion has for each
+            token of the prompt, besides the token's own; None: it has none. `GenerateText` computes them.
         constraint: What the answer must match; each answer uses a copy.
     """
 
@@ -42,6 +44,7 @@ class GenerationRequest:
     priority: int = 0
     cache_prompt: bool = True
     prompt_lookup_num_tokens: int | None = integer_field(None, 0)
+    prompt_logprobs: int | None = integer_field(None, 0)
     constraint: TokenConstraint | None = attrs.field(default=None, repr=False)
 
     __repr__ = brief_repr
@@ -87,6 +90,8 @@ class Completion:
             requested.
         top_logprobs: For each token, the likeliest tokens at its place in descending order, with their
             log-probabilities, if requested.
+        prompt_logprobs: For each token of the prompt, if requested, log-probabilities by token: of the token
+            itself, then of the likeliest ones at its place in descending order. None for the first token.
         finish_reason: `stop`, `length` or `cancelled`; `tool_calls` for an answer that stops with tool calls,
             as in OpenAI's API.
         prompt_tokens: The number of tokens of the prompt.
@@ -95,12 +100,15 @@ class Completion:
         tool_calls: The tools that the model calls. A call that cannot be parsed is part of `text`.
         reasoning: The reasoning before the answer, if the model has written any.
         parsed: The text as the type of `schema`; None if it was cut off or cannot be read.
+        score: With beam search, the sum of the tokens' log-probabilities, divided by their number to the
+            power of `length_penalty`.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[Mapping[int, float], ...] | None = None
+    prompt_logprobs: tuple[Mapping[int, float] | None, ...] | None = None
     finish_reason: FinishReason | Literal["tool_calls"]
     prompt_tokens: int
     cached_tokens: int = attrs.field(default=0, eq=False)
@@ -108,6 +116,7 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
     parsed: Any = None
+    score: float | None = None
 
     __repr__ = brief_repr
 

@@ -1,13 +1,15 @@
-"""The port Generator: token generation from prompts of token ids, and log-probabilities of given tokens."""
+"""The port Generator: tokens after prompts of token ids, and what the model makes of given tokens."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 
 if TYPE_CHECKING:
+    from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
     from litgpt.domain.scheduling.engine import Engine
-    from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+    from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores
 
 
 class Generation(Iterator[TokenEvent], Protocol):
@@ -80,5 +82,29 @@ class Generator(Protocol):
             TextTooLong: A sequence is longer than the context; raised before anything is computed.
             InvalidArgument: A token id is outside the vocabulary.
             NonFiniteLogits: The logits of a sequence are NaN or infinite.
+        """
+        ...
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        """Return the pooled hidden states after the final norm of each sequence, (D,) in float32.
+
+        Sequences are computed in batches, which does not change the result.
+
+        Raises:
+            TextTooLong: A sequence is longer than the context; raised before anything is computed.
+            InvalidArgument: A sequence is empty, or a token id is outside the vocabulary.
+        """
+        ...
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        """Return the best sequences after each prompt, the best first.
+
+        The sequences of all prompts are computed in one batch, which does not change the result. Among equal
+        scores, the lowest token id counts as the best.
+
+        Raises:
+            PromptTooLong: A prompt fills the context; raised before anything is computed.
+            InvalidArgument: A token id is outside the vocabulary.
+            NonFiniteLogits: The logits after a sequence are NaN or infinite.
         """
         ...

@@ -1,12 +1,16 @@
 """Requests of a Generator for the log-probabilities of given tokens, and their results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import attrs
 
 from litgpt.domain.errors import InvalidArgument, TextTooLong
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.validators import integer_field
+
+Pooling: TypeAlias = Literal["last", "mean"]
+"""How hidden states become an embedding: that of the last token, or the mean over all tokens."""
 
 
 @attrs.frozen(kw_only=True)
@@ -17,10 +21,12 @@ class ScoringRequest:
         ids: Token ids, at least two.
         start: The position of the first token to be scored, at least 1, as nothing precedes the first token.
             All tokens from there on are scored.
+        top_logprobs: The number of likeliest tokens whose log-probabilities are returned for each of them.
     """
 
     ids: Sequence[int] = attrs.field(repr=False)
     start: int = integer_field(1, 1)
+    top_logprobs: int = integer_field(0, 0)
 
     __repr__ = brief_repr
 
@@ -41,10 +47,13 @@ class TokenScores:
     Attributes:
         logprobs: The natural logarithm of each token's probability after the tokens before it.
         is_greedy: For each token, whether it is the likeliest one at its place.
+        top_logprobs: For each token, the likeliest ones at its place in descending order, with such
+            logarithms; None unless they were requested.
     """
 
     logprobs: tuple[float, ...]
     is_greedy: tuple[bool, ...]
+    top_logprobs: tuple[Mapping[int, float], ...] | None = None
 
     __repr__ = brief_repr
 
@@ -54,9 +63,11 @@ def check_sequences(sequences: Sequence[Sequence[int]], context: int, vocab_size
 
     Raises:
         TextTooLong: A sequence is longer than the context.
-        InvalidArgument: A token id is outside the vocabulary.
+        InvalidArgument: A sequence is empty, or a token id is outside the vocabulary.
     """
     for ids in sequences:
+        if not ids:
+            raise InvalidArgument("ids", ids, "at least one token long")
         if len(ids) > context:
             raise TextTooLong(len(ids), context)
         for bad in (min(ids), max(ids)):

@@ -26,6 +26,19 @@ class ContinuationScore:
 
 
 @attrs.frozen(kw_only=True)
+class RankedDocument:
+    """A document and its relevance to a query.
+
+    Attributes:
+        index: The index of the document in the argument `documents`.
+        score: The relevance; `LLM.rerank` describes the numbers.
+    """
+
+    index: int
+    score: float
+
+
+@attrs.frozen(kw_only=True)
 class TextLogprobs:
     """The log-probabilities of the tokens of a text.
 

@@ -96,6 +96,7 @@ class Chat:
         stream: bool = ...,
         logprobs: bool = ...,
         top_logprobs: int = ...,
+        prompt_logprobs: int | None = ...,
         schema: Any = ...,
         **options: Unpack[GenerateKwargs],
     ) -> Any: ...
@@ -109,6 +110,7 @@ class Chat:
         stream: bool = False,
         logprobs: bool = False,
         top_logprobs: int = 0,
+        prompt_logprobs: int | None = None,
         schema: Any = CHAT_DEFAULT,
         **options: Unpack[SamplingKwargs],
     ) -> Any:
@@ -122,6 +124,8 @@ class Chat:
             logprobs: Return a completion that includes the log-probability of each token.
             top_logprobs: Return a completion that also includes the log-probabilities of this many likeliest
                 tokens for each token.
+            prompt_logprobs: Return a completion that also includes the log-probabilities of the tokens of the
+                conversation, and of this many likeliest tokens at their places; None: neither.
             schema: Return a JSON value or an object, as `LLM.generate` does.
 
         Returns:
@@ -135,10 +139,16 @@ class Chat:
             IncompleteAnswer: The answer does not have the form that `schema`, `regex`, `grammar` or `choices`
                 ask for.
         """
-        changes = {**options, "logprobs": logprobs, "top_logprobs": top_logprobs, "schema": schema}
-        turn = self._turn(changes, split_reasoning=logprobs is True or top_logprobs > 0)
+        changes: dict[str, Any] = {
+            **options,
+            "logprobs": logprobs,
+            "top_logprobs": top_logprobs,
+            "prompt_logprobs": prompt_logprobs,
+            "schema": schema,
+        }
+        as_completion = logprobs or top_logprobs > 0 or prompt_logprobs is not None
+        turn = self._turn(changes, split_reasoning=as_completion is True)
         events = self._conversation.send(message, turn, sys_prompt=sys_prompt)
-        as_completion = logprobs or top_logprobs > 0
         if stream:
             return (
                 events

@@ -25,6 +25,7 @@ from litgpt.domain.validators import local_path
 from litgpt.garbage_collection import rare_garbage_collection
 from litgpt.llm_parts.async_generation import AsyncGenerationMixin
 from litgpt.llm_parts.base import has_torch
+from litgpt.llm_parts.beam_search import BeamSearchMixin
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
 from litgpt.llm_parts.lora import LoraMixin
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LLM(AsyncGenerationMixin, ConversationMixin, BenchmarkMixin, ScoringMixin, LoraMixin):
+class LLM(AsyncGenerationMixin, BeamSearchMixin, ConversationMixin, BenchmarkMixin, ScoringMixin, LoraMixin):
     """A language model.
 
         with LLM.load("smollm2") as llm:

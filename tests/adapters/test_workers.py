@@ -95,7 +95,17 @@ def test_scores_and_embeddings_are_those_of_one_device(pool: LLM) -> None:
         for score, other in zip(scores, expected, strict=True):
             assert score.logprobs == pytest.approx(other.logprobs, abs=1e-4)
             assert score.is_greedy == other.is_greedy
-    assert torch.allclose(pool.embed(prompts), alone.embed(prompts), atol=1e-5)
+    assert pool.embed(prompts) == pytest.approx(alone.embed(prompts), abs=1e-5)
+
+
+def test_beams_are_those_of_one_device(pool: LLM) -> None:
+    prompts = ["A longer prompt than the other.", "Hi"]
+    found = pool.beam_search(prompts, num_return_sequences=2, max_new_tokens=6)
+    for beams, expected in zip(
+        found, one_device().beam_search(prompts, num_return_sequences=2, max_new_tokens=6), strict=True
+    ):
+        assert [beam.token_ids for beam in beams] == [beam.token_ids for beam in expected]
+        assert [beam.score for beam in beams] == pytest.approx([beam.score for beam in expected], abs=1e-4)
 
 
 def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from litgpt.adapters.native.library import check
 from litgpt.adapters.native.matrix import PackedMatrix
-from litgpt.adapters.native.model import NativeModel, NativeSequence
+from litgpt.adapters.native.model import NativeModel, NativeSequence, _floats, _ints
 from litgpt.adapters.native.program.compiler import compile_program
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.pytorch.model.gpt import GPT
@@ -39,6 +40,25 @@ def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, N
     variant: Variant = request.param
     model = pair(variant, tmp_path_factory.mktemp("native")).actual
     return model, native(model)
+
+
+def test_hidden_states_of_the_wrong_size_are_refused_by_the_library(both: tuple[GPT, NativeModel]) -> None:
+    engine = both[1]
+    sequence, rows = engine.new_sequence(), np.zeros(1, dtype=np.int32)
+    hidden = np.zeros(engine.architecture.hidden_size, dtype=np.float32)
+    for num_rows, count in ((1, hidden.size - 1), (1, hidden.size + 1), (2, hidden.size), (-1, -hidden.size)):
+        arguments = engine._batch([(sequence, [5])])
+        step = engine._library.litgpt_step_hidden
+        status = step(*arguments, num_rows, _ints(rows), _floats(hidden), count)
+        with pytest.raises(UnsupportedOperation, match="wrong size"):
+            check(status, "Embedding")
+    with pytest.raises(UnsupportedOperation, match="not ascending"):
+        engine.hidden_states([(sequence, [5, 6])], [1, 1])
+    with pytest.raises(UnsupportedOperation, match="outside the vocabulary"):
+        engine.hidden_states([(sequence, [5, -1])], [0])
+    assert sequence.length == 0
+    assert engine.hidden_states([(sequence, [5, 6])], []).shape == (0, engine.architecture.hidden_size)
+    assert sequence.length == 2
 
 
 def assert_close(actual: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from torch import Tensor
@@ -9,12 +10,12 @@ from torch import Tensor
 from litgpt.adapters.native.generator import NativeGenerator
 from litgpt.adapters.native.library import is_installed
 from litgpt.adapters.native.program.coverage import unsupported_part
-from litgpt.adapters.pytorch.generation import padded_rows, scorer
-from litgpt.adapters.pytorch.generation.embedding import Pooling, embed
+from litgpt.adapters.pytorch.generation import padded_rows
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.generation.scoring import scorer
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.ports import Generator
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 from tests.agreement.test_layer_split import over
 from tests.agreement.test_tensor_parallel import Meeting, on_all_ranks, rank_of
@@ -51,15 +52,20 @@ def assert_scores(actual: list[TokenScores], both: Pair) -> None:
         assert scores.is_greedy == expected.is_greedy
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_scores_of_both_engines_are_those_of_transformers(variant: Variant, tmp_path: Path) -> None:
-    both = pair(variant, tmp_path)
+def engines(both: Pair) -> list[Generator]:
+    """Return the torch engine, the same on two devices, and the native engine if it has all parts."""
     generators: list[Generator] = [TorchGenerator(both.actual), TorchGenerator(over(both, 2))]
     if is_installed() and unsupported_part(both.actual.architecture) is None:
         from tests.agreement.test_native_engine import native
 
         generators.append(NativeGenerator(native(both.actual), lambda: 0))
-    for generator in generators:
+    return generators
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_scores_of_both_engines_are_those_of_transformers(variant: Variant, tmp_path: Path) -> None:
+    both = pair(variant, tmp_path)
+    for generator in engines(both):
         if generator.context < 80:
             pytest.skip("its context is shorter than the texts")
         assert_scores(generator.score(requests()), both)
@@ -116,21 +122,51 @@ def test_scores_of_ranks_are_those_of_transformers(name: str, tmp_path: Path) ->
         assert_scores(of_rank, both)
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_the_likeliest_tokens_are_those_of_transformers(tmp_path: Path) -> None:
+    both = pair(next(each for each in VARIANTS if each.name == "llama"), tmp_path)
+    asked = [attrs.evolve(request, top_logprobs=at % 4) for at, request in enumerate(requests())]
+    for generator in engines(both):
+        for request, scores in zip(asked, generator.score(asked), strict=True):
+            count = request.top_logprobs
+            assert (scores.top_logprobs is None) == (count == 0)
+            logits = both.expected(torch.tensor([request.ids]))[0, request.start - 1 : -1]
+            values, ids = logits.log_softmax(-1).topk(max(count, 1))
+            for found, row, row_ids in zip(
+                scores.top_logprobs or (), values.tolist(), ids.tolist(), strict=count > 0
+            ):
+                assert list(found) == row_ids
+                assert list(found.values()) == pytest.approx(row, abs=1e-4)
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_embeddings_are_the_last_hidden_states_of_transformers(
-    variant: Variant, pooling: Pooling, tmp_path: Path
+def test_embeddings_of_both_engines_are_the_last_hidden_states_of_transformers(
+    variant: Variant, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
     sequences = [random_ids(1, 40)[0, :length].tolist() for length in (3, 40, 1, 18)]
-    actual = embed(both.actual, sequences, pooling, normalize=False)
     base = both.reference.base_model
     network = both.reference.model if base is both.reference else base  # Llama 4 names another part so
-    for ids, embedding in zip(sequences, actual, strict=True):
+    expected = []
+    for ids in sequences:
         with torch.inference_mode():
             both.reference(torch.tensor([ids[:1]]))  # as above
-            hidden = network(torch.tensor([ids])).last_hidden_state[0]
-        expected = hidden[-1] if pooling == "last" else hidden.mean(0)
-        assert torch.allclose(embedding, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-4)
-    norms = embed(both.actual, sequences, pooling, normalize=True).norm(dim=-1)
-    assert torch.allclose(norms, torch.ones(4), atol=1e-5)
+            expected.append(network(torch.tensor([ids])).last_hidden_state[0])
+    poolings: tuple[Pooling, ...] = ("last", "mean")
+    for generator in engines(both):
+        for pooling in poolings:
+            for embedding, hidden in zip(generator.embed(sequences, pooling), expected, strict=True):
+                pooled = hidden[-1] if pooling == "last" else hidden.mean(0)
+                tolerance = 1e-4 * float(pooled.abs().max())
+                assert torch.allclose(torch.tensor(embedding), pooled, atol=tolerance, rtol=1e-4)
+
+
+def test_embeddings_of_long_texts_are_computed_in_steps(tmp_path: Path) -> None:
+    settings = {"max_position_embeddings": 2048}
+    both = pair(Variant("a long context", "llama", settings), tmp_path)
+    sequences = [random_ids(1, 1300)[0, :length].tolist() for length in (1300, 5, 700)]
+    poolings: tuple[Pooling, ...] = ("last", "mean")
+    for pooling in poolings:
+        embeddings = [generator.embed(sequences, pooling) for generator in engines(both)]
+        for other in embeddings[1:]:
+            for embedding, expected in zip(other, embeddings[0], strict=True):
+                assert embedding.tolist() == pytest.approx(expected.tolist(), abs=1e-4)

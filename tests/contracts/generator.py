@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 import pytest
 
+from litgpt.domain.beam_search.request import BeamSearchParams, BeamSearchRequest
 from litgpt.domain.errors import InvalidArgument, PromptTooLong, TextTooLong
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import Generator
-from litgpt.domain.scoring.request import ScoringRequest
+from litgpt.domain.scoring.request import Pooling, ScoringRequest
 
 GREEDY = SamplingParams(temperature=0)
 PROMPTS = ([5, 6, 7, 8, 9], [3], [11, 12], [20, 21, 22, 23, 24, 25, 26, 27, 28])
@@ -249,3 +250,82 @@ class GeneratorContract:
 
     def test_no_requests_have_no_scores(self, generator: Generator) -> None:
         assert generator.score([]) == []
+
+    def test_the_likeliest_tokens_are_scored_on_request(self, generator: Generator) -> None:
+        request = GenerationRequest(
+            prompt=[5, 6, 7], max_new_tokens=4, sampling_params=GREEDY, logprobs=True, top_logprobs=1
+        )
+        events = list(generator.generate([request]))
+        ids = [5, 6, 7, *tokens(events)]
+        top, plain = generator.score(
+            [ScoringRequest(ids=ids, start=3, top_logprobs=1), ScoringRequest(ids=ids, start=3)]
+        )
+        assert plain.top_logprobs is None
+        assert top.top_logprobs is not None
+        for event, scored in zip(events, top.top_logprobs, strict=True):
+            assert event.top_logprobs is not None
+            assert scored == pytest.approx(dict(event.top_logprobs), abs=1e-4)
+
+    @pytest.mark.parametrize("pooling", ["last", "mean"])
+    def test_embeddings_do_not_depend_on_the_batch(self, generator: Generator, pooling: Pooling) -> None:
+        texts = [*PROMPTS, [7] * 64]
+        together = generator.embed(texts, pooling)
+        assert len({len(embedding) for embedding in together}) == 1
+        for text, embedding in zip(texts, together, strict=True):
+            assert embedding.typecode == "f"
+            assert embedding.tolist() == pytest.approx(generator.embed([text], pooling)[0].tolist(), abs=1e-4)
+        assert together[0] != together[1]
+
+    def test_the_mean_is_over_all_tokens(self, generator: Generator) -> None:
+        prompt = PROMPTS[0]
+        states = generator.embed([prompt[:end] for end in range(1, len(prompt) + 1)], "last")
+        means = [sum(values) / len(values) for values in zip(*states, strict=True)]
+        assert generator.embed([prompt], "mean")[0].tolist() == pytest.approx(means, abs=1e-4)
+
+    def test_texts_that_cannot_be_embedded_are_refused(self, generator: Generator) -> None:
+        with pytest.raises(TextTooLong, match=r"65 tokens.*length is 64"):
+            generator.embed([[5], [5] * 65], "last")
+        for bad in ([5, -1], []):
+            with pytest.raises(InvalidArgument, match="ids"):
+                generator.embed([bad], "last")
+        assert generator.embed([], "mean") == []
+
+    def test_a_single_beam_is_the_greedy_answer(self, generator: Generator) -> None:
+        for prompt in PROMPTS:
+            search = BeamSearchRequest(
+                prompt=prompt, max_new_tokens=6, params=BeamSearchParams(num_beams=1, length_penalty=0)
+            )
+            ((beam,),) = generator.beam_search([search])
+            assert list(beam.tokens) == self.answer(generator, prompt)
+            (scores,) = generator.score([ScoringRequest(ids=[*prompt, *beam.tokens], start=len(prompt))])
+            assert beam.score == pytest.approx(sum(scores.logprobs), abs=1e-3)
+
+    def test_beams_are_different_sequences_with_their_scores(self, generator: Generator) -> None:
+        stops = frozenset(range(30, 60))
+        params = BeamSearchParams(num_beams=4, num_return_sequences=4, length_penalty=0.5)
+        searches = [
+            BeamSearchRequest(prompt=prompt, max_new_tokens=7, stop_token_ids=stops, params=params)
+            for prompt in PROMPTS
+        ]
+        for search, beams in zip(searches, generator.beam_search(searches), strict=True):
+            assert len({beam.tokens for beam in beams}) == 4
+            assert [beam.score for beam in beams] == sorted((beam.score for beam in beams), reverse=True)
+            start = len(search.prompt)
+            texts = [ScoringRequest(ids=[*search.prompt, *beam.tokens], start=start) for beam in beams]
+            for beam, scores in zip(beams, generator.score(texts), strict=True):
+                assert not stops & set(beam.tokens[:-1])
+                assert len(beam.tokens) == 7 or beam.tokens[-1] in stops
+                expected = sum(scores.logprobs) / len(beam.tokens) ** 0.5
+                assert beam.score == pytest.approx(expected, abs=1e-3)
+            (alone,) = generator.beam_search([search])
+            assert [beam.tokens for beam in alone] == [beam.tokens for beam in beams]
+
+    def test_beams_end_where_the_context_ends(self, generator: Generator) -> None:
+        search = BeamSearchRequest(prompt=[5] * 60, max_new_tokens=50)
+        (beams,) = generator.beam_search([search])
+        assert [len(beam.tokens) for beam in beams] == [4]
+        with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
+            generator.beam_search([search, BeamSearchRequest(prompt=[5] * 64)])
+        with pytest.raises(InvalidArgument, match="token ids"):
+            generator.beam_search([BeamSearchRequest(prompt=[5, -1])])
+        assert generator.beam_search([]) == []

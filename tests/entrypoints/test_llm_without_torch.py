@@ -16,6 +16,8 @@ from litgpt import LLM
 llm = LLM.load({folder!r}, quiet=True)
 before = llm.complete("abc", max_new_tokens=4, top_k=1).token_ids
 assert llm.score("abc", ["d"])[0].logprob < 0 and llm.logprobs("abc").token_ids and llm.perplexity("abc") > 1
+assert llm.embed(["abc", "d"]).shape[0] == len(llm.rerank("a", ["abc", "d"])) == 2
+assert llm.beam_search("abc", max_new_tokens=4, num_beams=2)[0].score < 0
 assert "torch" not in sys.modules
 """
 
@@ -51,7 +53,6 @@ assert "llm.lm_head.weight" in outer.state_dict()
     "parameters": "assert sum(parameter.numel() for parameter in llm.parameters())",
     "a method of modules": "llm.eval(); assert not llm.training",
     "token ids": "assert llm.generate('abc', max_new_tokens=2, return_as_token_ids=True).ndim == 1",
-    "embeddings": "assert llm.embed(['abc', 'd']).shape[0] == 2",
     "the torch engine": "llm.distribute(engine='torch'); assert len(list(llm.modules())) > 2",
     "a child": "import torch; llm.head = torch.nn.Linear(1, 1); assert 'head' in dict(llm.named_children())",
     "an adapter": "llm.add_lora(rank=2); assert llm.adapters == ('default',); llm.delete_adapter('default')",

@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.errors import InvalidArgument, NotDistributed, TextTooLong, WrongType
+from litgpt.application.scoring.rerank import SYSTEM_MESSAGE
+from litgpt.domain.chat.messages import Message
+from litgpt.errors import InvalidArgument, NotDistributed, PromptTooLong, TextTooLong, WrongType
 from tests.adapters.tiny_models import tiny_folder
 from tests.architecture.repository import ROOT
 
@@ -136,14 +139,104 @@ def test_the_perplexity_of_a_long_text_is_that_of_transformers_guide(engine: Any
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_embeddings_are_the_hidden_states_of_transformers(llm: LLM, reference: Any, pooling: Any) -> None:
     embeddings = llm.embed(TEXTS, pooling=pooling)
-    assert embeddings.dtype == torch.float32
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (len(TEXTS), 576)
     for text, embedding in zip(TEXTS, embeddings, strict=True):
         with torch.inference_mode():
             output = reference[0](**reference[1](text, return_tensors="pt"), output_hidden_states=True)
         hidden = output.hidden_states[-1][0]
-        expected = hidden[-1] if pooling == "last" else hidden.mean(0)
-        assert torch.allclose(embedding, expected / expected.norm(), atol=1e-5)
-        assert torch.allclose(llm.embed(text, pooling=pooling)[0], embedding, atol=1e-5)
+        expected = (hidden[-1] if pooling == "last" else hidden.mean(0)).numpy()
+        assert np.allclose(llm.embed(text, pooling=pooling, normalize=False)[0], expected, atol=1e-4)
+        assert np.allclose(embedding, expected / np.linalg.norm(expected), atol=1e-5)
+        assert np.allclose(llm.embed(text, pooling=pooling)[0], embedding, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_log_probabilities_of_prompts_are_those_of_transformers(llm: LLM, reference: Any, count: int) -> None:
+    prompts = [*TEXTS, EXAMPLES + "Question:"]
+    options: dict[str, Any] = {"max_new_tokens": 3, "top_k": 1, "apply_chat_template": False}
+    plain = llm.complete(prompts, **options)
+    assert all(one.prompt_logprobs is None for one in plain)
+    for _ in range(2):  # the second time, the prompts are in the prefix cache
+        answers = llm.complete(prompts, prompt_logprobs=count, **options)
+        assert [one.token_ids for one in answers] == [one.token_ids for one in plain]
+        for prompt, completion in zip(prompts, answers, strict=True):
+            ids = reference[1](prompt)["input_ids"]
+            with torch.inference_mode():
+                logprobs = reference[0](torch.tensor([ids])).logits[0].log_softmax(-1)
+            assert completion.prompt_logprobs is not None
+            first, *others = completion.prompt_logprobs
+            assert (first, len(others)) == (None, len(ids) - 1)
+            for token, row, found in zip(ids[1:], logprobs, others, strict=False):
+                assert found is not None
+                assert next(iter(found)) == token
+                top = row.topk(count).indices.tolist()
+                assert [one for one in found if one != token] == [one for one in top if one != token]
+                assert list(found.values()) == pytest.approx(row[list(found)].tolist(), abs=1e-4)
+
+
+def test_generate_streams_and_chats_return_log_probabilities_of_the_prompt(llm: LLM) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 2, "top_k": 1, "prompt_logprobs": 1}
+    expected = llm.complete("Hi", **options)
+    assert expected.prompt_logprobs is not None
+    assert len(expected.prompt_logprobs) == expected.prompt_tokens
+    assert llm.generate("Hi", **options) == expected
+    *_, last = llm.generate("Hi", stream=True, **options)
+    assert last.completion == expected
+    assert llm.complete(["Hi", "Hi"], n=2, **options) == [[expected] * 2] * 2
+    with llm.chat(max_new_tokens=2, top_k=1) as chat:
+        assert chat.send("Hi", prompt_logprobs=1) == expected
+    echo = llm.complete("Hi", **{**options, "max_new_tokens": 0})
+    assert (echo.prompt_logprobs, echo.token_ids) == (expected.prompt_logprobs, ())
+
+
+def test_beams_are_those_of_transformers(llm: LLM, reference: Any) -> None:
+    prompts, model = ["The capital of France is", "Water is", EXAMPLES], reference[0]
+    options: dict[str, Any] = {"num_beams": 3, "max_new_tokens": 8, "num_return_sequences": 2}
+    for prompt, answers in zip(
+        prompts, llm.beam_search(prompts, apply_chat_template=False, **options), strict=True
+    ):
+        inputs = reference[1](prompt, return_tensors="pt")
+        found = model.generate(
+            **inputs, do_sample=False, return_dict_in_generate=True, output_scores=True, **options
+        )
+        for row, score, answer in zip(found.sequences, found.sequences_scores, answers, strict=True):
+            ids = row[inputs["input_ids"].shape[1] :].tolist()
+            assert answer.token_ids == tuple(ids[: len(answer.token_ids)])
+            assert set(ids[len(answer.token_ids) :]) <= {model.generation_config.pad_token_id}
+            assert answer.score == pytest.approx(float(score), abs=1e-4)
+            assert answer.text == llm.tokenizer.decode(row[inputs["input_ids"].shape[1] :])
+        assert (
+            llm.beam_search(prompt, apply_chat_template=False, **options)[0].token_ids == answers[0].token_ids
+        )
+    (chat,) = llm.beam_search("What is the capital of France?", num_beams=2, max_new_tokens=30)
+    assert "Paris" in chat.text
+    assert chat.finish_reason == "stop"
+
+
+def test_documents_are_reranked(llm: LLM, reference: Any) -> None:
+    query, documents = "What do llamas eat?", ["Stocks fell today.", "Llamas eat grass and hay."]
+    cosines = (llm.embed(documents) @ llm.embed(query)[0]).tolist()
+    ranked = llm.rerank(query, documents)
+    assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
+    assert [one.score for one in ranked] == pytest.approx([cosines[one.index] for one in ranked], abs=1e-5)
+    assert llm.rerank(query, documents, top_n=1) == ranked[:1]
+    judged = llm.rerank(query, documents, method="yes_no", instruction="Find facts.")
+    model, tokenizer = reference
+    yes, no = (tokenizer.convert_tokens_to_ids(answer) for answer in ("yes", "no"))
+    for one in judged:
+        prompt = llm._loaded.tokenizer.render(
+            [
+                Message("system", SYSTEM_MESSAGE),
+                Message(
+                    "user",
+                    f"<Instruct>: Find facts.\n<Query>: {query}\n<Document>: {documents[one.index]}",
+                ),
+            ]
+        )
+        with torch.inference_mode():
+            logits = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1]
+        assert one.score == pytest.approx(float(logits[[yes, no]].softmax(-1)[0]), abs=1e-4)
 
 
 def test_texts_are_scored_beside_answers_of_other_threads(llm: LLM) -> None:
@@ -172,6 +265,16 @@ def test_texts_are_scored_beside_answers_of_other_threads(llm: LLM) -> None:
         (lambda llm: llm.embed("Hi", pooling="first"), InvalidArgument, "'last' or 'mean'"),
         (lambda llm: llm.embed("Hi", normalize=1), WrongType, "normalize must be True or False"),
         (lambda llm: llm.embed("Hi " * 9000), TextTooLong, "context length is 8192"),
+        (lambda llm: llm.rerank("Hi", "you"), WrongType, "documents must be a list of texts"),
+        (lambda llm: llm.rerank(["Hi"], ["you"]), WrongType, "query must be a text"),
+        (lambda llm: llm.rerank("Hi", ["you"], 0), InvalidArgument, "top_n must be a positive integer"),
+        (lambda llm: llm.rerank("Hi", ["you"], method="dot"), InvalidArgument, "'cosine' or 'yes_no'"),
+        (lambda llm: llm.rerank("Hi", ["you"], instruction="Find."), InvalidArgument, "None with method"),
+        (lambda llm: llm.complete("Hi", prompt_logprobs=-1), InvalidArgument, "prompt_logprobs must be"),
+        (lambda llm: llm.beam_search("Hi", num_beams=0), InvalidArgument, "num_beams must be"),
+        (lambda llm: llm.beam_search("Hi", max_new_tokens=0), InvalidArgument, "max_new_tokens must be"),
+        (lambda llm: llm.beam_search(""), InvalidArgument, "prompt"),
+        (lambda llm: llm.beam_search("Hi " * 9000), PromptTooLong, "length is 8192"),
     ],
 )
 def test_bad_input_is_refused(llm: LLM, call: Any, error: type[Exception] | None, message: str) -> None:
@@ -189,6 +292,8 @@ def test_a_model_without_a_device_scores_nothing() -> None:
             lambda: llm.logprobs("Hi"),
             lambda: llm.perplexity("Hi"),
             lambda: llm.embed("Hi"),
+            lambda: llm.rerank("Hi", ["you"]),
+            lambda: llm.beam_search("Hi"),
         ):
             with pytest.raises(NotDistributed):
                 call()

@@ -106,7 +106,8 @@ def test_a_chat_takes_the_options_of_generate_for_one_answer(function: Callable[
     assert say.keys() - generate.keys() == {"message"}
     left_out = {
         Chat.send: {"prompt", "n"},
-        Chat.stream: {"prompt", "stream", "return_as_token_ids", "logprobs", "top_logprobs", "n", "schema"},
+        Chat.stream: {"prompt", "stream", "return_as_token_ids", "n", "schema"}
+        | {"logprobs", "top_logprobs", "prompt_logprobs"},
         Chat.events: {"prompt", "stream", "return_as_token_ids", "n"},
         Chat.complete: {"prompt", "stream", "return_as_token_ids", "n"},
     }

@@ -144,9 +144,9 @@ Status new_sequence(litgpt_model* model, litgpt_sequence** sequence) {
 }
 
 Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                   const int32_t* counts, const int32_t* tokens, int32_t num_logits, const int32_t* logit_rows) {
+                   const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows) {
   const Program& program = model.program;
-  LITGPT_REQUIRE(num_sequences > 0 && num_logits >= 0, "The step is empty.");
+  LITGPT_REQUIRE(num_sequences > 0 && num_rows >= 0, "The step is empty.");
   int64_t total = 0;
   for (int32_t at = 0; at < num_sequences; ++at) {
     LITGPT_REQUIRE(sequences[at] != nullptr && sequences[at]->model == &model, "Sequence %d is of another model.", at);
@@ -163,16 +163,17 @@ Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequ
                    tokens[at]);
   }
   int64_t previous = -1;
-  for (int32_t at = 0; at < num_logits; ++at) {
-    LITGPT_REQUIRE(logit_rows[at] > previous && logit_rows[at] < total, "The logit rows are not ascending.");
-    previous = logit_rows[at];
+  for (int32_t at = 0; at < num_rows; ++at) {
+    LITGPT_REQUIRE(rows[at] > previous && rows[at] < total, "The rows of the output are not ascending.");
+    previous = rows[at];
   }
   return kOk;
 }
 
 Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences, const int32_t* counts,
-            const int32_t* tokens, int32_t num_logits, const int32_t* logit_rows, float* logits) {
-  LITGPT_TRY(check_batch(model, num_sequences, sequences, counts, tokens, num_logits, logit_rows));
+            const int32_t* tokens, int32_t num_rows, const int32_t* rows, Output output) {
+  LITGPT_TRY(check_batch(model, num_sequences, sequences, counts, tokens, num_rows, rows));
+  LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr, "There is no memory for the output.");
   const Kernels* kernels = nullptr;
   LITGPT_TRY(find_kernels(&kernels));
   Array<Sequence*> all;
@@ -183,13 +184,24 @@ Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* 
   }
   Batch& batch = model.batch;
   LITGPT_TRY(batch.fill(all.data(), num_sequences, counts, tokens));
-  batch.logits = num_logits;
-  batch.logit_rows = logit_rows;
+  batch.rows = num_rows;
+  batch.output_rows = rows;
+  const int64_t num_logits = output.logits == nullptr ? 0 : num_rows;
   LITGPT_TRY(model.workspace.reserve(model.program, batch.tokens, num_logits, batch.spans));
-  auto body = [&](Worker& worker) { run_step(model.program, *kernels, batch, model.workspace, logits, worker); };
+  auto body = [&](Worker& worker) { run_step(model.program, *kernels, batch, model.workspace, output, worker); };
   LITGPT_TRY(run_parallel(body));
   for (int32_t at = 0; at < num_sequences; ++at) all[at]->advance(counts[at]);
   return kOk;
+}
+
+// The same while no other thread computes a step.
+int32_t locked_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                    const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows,
+                    Output output) {
+  pthread_mutex_lock(&model->lock);
+  const Status status = step(*model, num_sequences, sequences, counts, tokens, num_rows, rows, output);
+  pthread_mutex_unlock(&model->lock);
+  return code(status);
 }
 
 }  // namespace
@@ -290,9 +302,15 @@ int64_t litgpt_cache_bytes(void) { return litgpt::cache_bytes(); }
 int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
                     const int32_t* counts, const int32_t* tokens, int32_t num_logits, const int32_t* logit_rows,
                     float* logits) {
-  pthread_mutex_lock(&model->lock);
-  const litgpt::Status status =
-      litgpt::step(*model, num_sequences, sequences, counts, tokens, num_logits, logit_rows, logits);
-  pthread_mutex_unlock(&model->lock);
-  return code(status);
+  return litgpt::locked_step(model, num_sequences, sequences, counts, tokens, num_logits, logit_rows,
+                             {logits, nullptr});
+}
+
+int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                           const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows,
+                           float* hidden, int64_t count) {
+  if (num_rows < 0 || count != num_rows * model->program.head().cols) {
+    return code(litgpt::fail("The hidden states have the wrong size."));
+  }
+  return litgpt::locked_step(model, num_sequences, sequences, counts, tokens, num_rows, rows, {nullptr, hidden});
 }

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 4 };
+enum { LITGPT_API_VERSION = 5 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {
@@ -116,6 +116,11 @@ LITGPT_API int64_t litgpt_cache_bytes(void);
 LITGPT_API int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
                                const int32_t* counts, const int32_t* tokens, int32_t num_logits,
                                const int32_t* logit_rows, float* logits);
+/* The same step without the head: writes the hidden states before it, after the final norm, of `num_rows` tokens.
+ * `count` is the number of values: num_rows x the hidden size. */
+LITGPT_API int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                                      const int32_t* counts, const int32_t* tokens, int32_t num_rows,
+                                      const int32_t* rows, float* hidden, int64_t count);
 
 #ifdef __cplusplus
 }

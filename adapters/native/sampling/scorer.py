@@ -1,20 +1,18 @@
 """Log-probabilities of given tokens with the native engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.sampling.candidates import Logits
-from litgpt.adapters.native.sampling.sampler import log_probabilities
+from litgpt.adapters.native.sampling.packed_steps import STEP_TOKENS
+from litgpt.adapters.native.sampling.sampler import log_probabilities, top_log_probabilities
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
 from litgpt.domain.scoring.prefix_groups import PrefixGroup, group_by_prefix
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
-
-_STEP_TOKENS = 512
-"""The tokens of a step: enough to be compute-bound."""
 
 _BLOCK = 16
 """The rows whose log-probabilities are computed together, so that their copies stay small."""
@@ -53,6 +51,7 @@ class Scorer:
     _stack: list[_Job] = attrs.field(factory=list, init=False)
     _logprobs: list[list[float]] = attrs.field(init=False)
     _is_greedy: list[list[bool]] = attrs.field(init=False)
+    _top_logprobs: list[list[Mapping[int, float]]] = attrs.field(init=False)
 
     def run(self) -> list[TokenScores]:
         """Return the scores in the order of the requests.
@@ -62,13 +61,16 @@ class Scorer:
         """
         self._logprobs = [[] for _ in self.requests]
         self._is_greedy = [[] for _ in self.requests]
+        self._top_logprobs = [[] for _ in self.requests]
         for group in group_by_prefix(self.requests, self.model.rope_values):
             self._add(group, None)
         while self._stack:
             self._step()
         return [
-            TokenScores(tuple(logprobs), tuple(is_greedy))
-            for logprobs, is_greedy in zip(self._logprobs, self._is_greedy, strict=True)
+            TokenScores(tuple(logprobs), tuple(is_greedy), tuple(top) if request.top_logprobs else None)
+            for request, logprobs, is_greedy, top in zip(
+                self.requests, self._logprobs, self._is_greedy, self._top_logprobs, strict=True
+            )
         ]
 
     def _add(self, group: PrefixGroup, sequence: NativeSequence | None) -> None:
@@ -79,7 +81,7 @@ class Scorer:
             self._stack.append(_Job(sequence, group.end, len(self.requests[index].ids) - 1, index))
 
     def _step(self) -> None:
-        budget = min(_STEP_TOKENS, max(1, LOGITS_CHUNK // self.model.architecture.vocab_size))
+        budget = min(STEP_TOKENS, max(1, LOGITS_CHUNK // self.model.architecture.vocab_size))
         step: list[tuple[_Job, NativeSequence, Sequence[int]]] = []
         while self._stack and budget:
             job = self._stack.pop()
@@ -130,3 +132,7 @@ class Scorer:
         for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):
             self._logprobs[owner].append(logprob)
             self._is_greedy[owner].append(bool(greedy))
+        counts = [self.requests[owner].top_logprobs for owner in owners]
+        for owner, top in zip(owners, top_log_probabilities(logits, counts), strict=True):
+            if top is not None:
+                self._top_logprobs[owner].append(top)

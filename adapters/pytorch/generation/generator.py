@@ -1,6 +1,7 @@
 """Generation with the torch engine: requests of all threads run in one batch."""
 
 import threading
+from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -8,18 +9,22 @@ from typing import Literal
 
 import attrs
 
-from litgpt.adapters.pytorch.generation.model_runner import TorchModelRunner, ropes
+from litgpt.adapters.pytorch.generation.model_runner import GENERATION, TorchModelRunner, ropes
 from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
-from litgpt.adapters.pytorch.generation.scorer import Scorer
+from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
+from litgpt.adapters.pytorch.generation.scoring.embedding import embed
+from litgpt.adapters.pytorch.generation.scoring.scorer import Scorer
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
-from litgpt.domain.generation.batching import checked_requests
+from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
+from litgpt.domain.beam_search.run import run_beam_search
+from litgpt.domain.generation.batching import check_prompt, checked_requests
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 
 @attrs.define(eq=False)
@@ -60,6 +65,19 @@ class TorchGenerator:
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
         with translate_out_of_memory("Scoring"), self.model.generation_context():
             return Scorer(self.model, requests, partial(ropes, self.model)).run()
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        check_fork()
+        check_sequences(sequences, self.context, self.model.architecture.vocab_size)
+        with translate_out_of_memory("Embedding"), self.model.generation_context():
+            return embed(self.model, sequences, pooling)
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        check_fork()
+        for request in requests:
+            check_prompt(request.prompt, self.context, self.model.architecture.vocab_size)
+        with translate_out_of_memory(GENERATION), self.model.generation_context():
+            return run_beam_search(TorchBeams(self.model), requests, self.context)
 
     def close(self) -> None:
         """End all requests and free the KV cache."""

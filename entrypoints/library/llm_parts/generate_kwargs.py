@@ -119,6 +119,21 @@ class NamedKwargs(TemplateKwargs, total=False):
     parse_special_tokens: bool | None
 
 
+class PromptLogprobsKwargs(TypedDict, total=False):
+    """The log-probabilities of the prompt.
+
+    Attributes:
+        prompt_logprobs: Return completions that include the log-probability of each token of the prompt, and
+            those of this many likeliest tokens at its place; 0: only the token's own; None: neither.
+    """
+
+    prompt_logprobs: int | None
+
+
+class NamedGenerateKwargs(NamedKwargs, PromptLogprobsKwargs, total=False):
+    """All options that `LLM.generate` takes by name only; with some of them, it returns completions."""
+
+
 class SamplingKwargs(NamedKwargs, total=False):
     """Options of the chat template and of sampling.
 
@@ -147,7 +162,7 @@ class GenerateKwargs(SamplingKwargs, total=False):
     sys_prompt: str | None
 
 
-class ChatKwargs(SamplingKwargs, total=False):
+class ChatKwargs(SamplingKwargs, PromptLogprobsKwargs, total=False):
     """Options of the chat template, of sampling and of the result.
 
     Attributes:
@@ -170,7 +185,9 @@ SHARED_OPTIONS = SharedOptions(
         for one in inspect.signature(make_prompt_renderer).parameters.values()
         if one.kind is one.KEYWORD_ONLY
     },
-    descriptions=describe_typed_dict(TemplateKwargs, NamedKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs),
+    descriptions=describe_typed_dict(
+        TemplateKwargs, NamedKwargs, PromptLogprobsKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs
+    ),
 )
 """The defaults and descriptions of the options."""
 

@@ -14,7 +14,7 @@ from litgpt.llm_parts.generate_kwargs import (
     SHARED_OPTIONS,
     ChatKwargs,
     GenerateKwargs,
-    NamedKwargs,
+    NamedGenerateKwargs,
     Prompt,
     Prompts,
     SamplingKwargs,
@@ -135,7 +135,7 @@ class GenerationMixin(BaseLLM):
         top_logprobs: int = 0,
         n: int | None = None,
         schema: Any = None,
-        **how: Unpack[NamedKwargs],
+        **how: Unpack[NamedGenerateKwargs],
     ) -> "Answers | Iterator[str | Tensor | CompletionChunk | tuple[int, str | Tensor]]":
         """Return the model's answer, without the prompt.
 
@@ -175,7 +175,7 @@ class GenerationMixin(BaseLLM):
             "schema": schema,
             **how,
         }
-        as_completion = logprobs or top_logprobs > 0
+        as_completion = logprobs or top_logprobs > 0 or how.get("prompt_logprobs") is not None
         prepared = self._prepare(prompt, sys_prompt, options, n, split_reasoning=as_completion)
         if as_completion:
             return self._complete(prepared, stream=stream)

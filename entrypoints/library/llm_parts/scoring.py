@@ -1,23 +1,22 @@
-"""`LLM.score`, `LLM.logprobs`, `LLM.perplexity` and `LLM.embed`: what the model makes of given texts."""
+"""`LLM.score`, `logprobs`, `perplexity`, `embed` and `rerank`: what the model makes of given texts."""
 
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from litgpt.application.scoring.parse_texts import parse_scored, parse_texts
 from litgpt.domain.errors import InvalidArgument, WrongType
-from litgpt.domain.progress import Notice
 from litgpt.domain.validation.call_signatures import public_function
-from litgpt.domain.validators import flag
+from litgpt.domain.validators import flag, integer
 from litgpt.llm_parts.base import BaseLLM
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from litgpt.adapters.pytorch.model.gpt import GPT
     from litgpt.application.scoring.score_text import ScoreText
-    from litgpt.domain.scoring.results import ContinuationScore, TextLogprobs
+    from litgpt.domain.scoring.results import ContinuationScore, RankedDocument, TextLogprobs
 
 
 class ScoringMixin(BaseLLM):
@@ -111,12 +110,10 @@ class ScoringMixin(BaseLLM):
         *,
         pooling: Literal["last", "mean"] = "last",
         normalize: bool = True,
-    ) -> "Tensor":
-        """Return an embedding of each text, (N, D), in float32 on the CPU.
+    ) -> "NDArray[np.float32]":
+        """Return an embedding of each text, a NumPy array (N, D) of float32.
 
-        It is the hidden state after the final norm, of the last token or the mean over all tokens. PyTorch
-        computes it. With the native engine, the first call reads the weights again for PyTorch, which
-        `distribute(engine="torch")` avoids.
+        It is the hidden state after the final norm, of the last token or the mean over all tokens.
 
         Args:
             texts: A text, or a list of N texts of any lengths, which are used unchanged.
@@ -134,17 +131,60 @@ class ScoringMixin(BaseLLM):
         if pooling not in ("last", "mean"):
             raise InvalidArgument("pooling", pooling, "'last' or 'mean'")
         flag("normalize", normalize)
-        from litgpt.domain.scoring.request import check_sequences
+        import numpy as np
 
-        sequences = [self._loaded.tokenizer.encode(text) for text in parsed]
-        check_sequences(sequences, self._generator().context, self._loaded.architecture.vocab_size)
-        from litgpt.adapters.pytorch.generation.embedding import embed
+        from litgpt.application.scoring.embed_texts import EmbedTexts
 
-        with self._lock.using():
-            self._require_full_model("Embedding with")
-            if self._uses_native_engine and self._network is None:
-                self._report(Notice("PyTorch computes embeddings. It reads the weights again."))
-            return embed(cast("GPT", self.model), sequences, pooling, normalize=normalize)
+        embed = EmbedTexts(self._loaded.tokenizer, self._generator())
+        rows = embed(parsed, pooling, normalize=normalize)
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self._loaded.architecture.hidden_size)
+
+    @public_function()
+    def rerank(
+        self,
+        query: str,
+        documents: list[str],
+        top_n: int | None = None,
+        *,
+        method: Literal["cosine", "yes_no"] = "cosine",
+        instruction: str | None = None,
+    ) -> list[RankedDocument]:
+        """Return documents by their relevance to a query, the most relevant first.
+
+        Args:
+            query: A text.
+            documents: A list of texts.
+            top_n: The largest number of documents that are returned; None: all.
+            method: `cosine`, for embedding models: the score is the cosine similarity of `embed` of the query
+                and the document, with the hidden state of the last token. `yes_no`, for Qwen3-Reranker and
+                other chat models: the score is the probability, from 0 to 1, that the model answers the
+                question whether the document meets the requirements with `yes` rather than `no`.
+            instruction: What the query asks for, with `yes_no`; None: passages that answer a web search.
+
+        Raises:
+            NotDistributed: The model is not on a device yet.
+            WrongType: An argument has another type.
+            InvalidArgument: A text is empty, or an argument is not valid.
+            TextTooLong: A text, or a prompt with it, is longer than the context.
+            UnsupportedPrompt: The model has no chat template for `yes_no`.
+        """
+        if not isinstance(query, str):
+            raise WrongType("query", query, "a text")
+        (question,), _ = parse_texts("query", query)
+        texts, is_list = parse_texts("documents", documents)
+        if not is_list:
+            raise WrongType("documents", documents, "a list of texts")
+        top_n = None if top_n is None else integer("top_n", top_n, 1, "a positive integer or None")
+        if method not in ("cosine", "yes_no"):
+            raise InvalidArgument("method", method, "'cosine' or 'yes_no'")
+        if instruction is not None and method == "cosine":
+            raise InvalidArgument("instruction", instruction, "None with method='cosine'")
+        from litgpt.application.scoring.rerank import Rerank
+
+        rerank = Rerank(self._loaded, self._generator())
+        if method == "cosine":
+            return rerank.by_cosine(question, texts)[:top_n]
+        return rerank.by_answer(question, texts, instruction)[:top_n]
 
     def _score_text(self) -> "ScoreText":
         from litgpt.application.scoring.score_text import ScoreText

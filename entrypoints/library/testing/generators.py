@@ -1,16 +1,20 @@
 """A fake Generator with scripted answers, without torch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import attrs
 
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
-from litgpt.domain.generation.batching import checked_requests
+from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
+from litgpt.domain.beam_search.run import run_beam_search
+from litgpt.domain.generation.batching import check_prompt, checked_requests
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.scheduler import StepLimits
-from litgpt.domain.scoring.request import ScoringRequest, TokenScores, check_sequences
+from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 VOCAB_SIZE = 2**20
 """Larger than that of the tokenizers of the tests."""
@@ -49,19 +53,59 @@ class ScriptedGenerator:
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         """Return -1 for the tokens of the script, as if each were the likeliest, and -2 for other tokens."""
         check_sequences([request.ids for request in requests], self.context, VOCAB_SIZE)
-        scored = [request.ids[request.start :] for request in requests]
-        return [
-            TokenScores(
-                tuple(-1.0 if token in self.script else -2.0 for token in tokens),
-                tuple(token in self.script for token in tokens),
-            )
-            for tokens in scored
-        ]
+        return [self._scores(request.ids[request.start :], request.top_logprobs) for request in requests]
+
+    def _scores(self, tokens: Sequence[int], top_logprobs: int) -> TokenScores:
+        likeliest = dict.fromkeys(self.script, -1.0)
+        top = dict(islice(likeliest.items(), top_logprobs))
+        return TokenScores(
+            tuple(likeliest.get(token, -2.0) for token in tokens),
+            tuple(token in likeliest for token in tokens),
+            (top,) * len(tokens) if top_logprobs else None,
+        )
+
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+        """Return the last token, or the mean of all tokens, and 1: embeddings of two values."""
+        check_sequences(sequences, self.context, VOCAB_SIZE)
+        pooled = [ids[-1] if pooling == "last" else sum(ids) / len(ids) for ids in sequences]
+        return [array("f", (value, 1.0)) for value in pooled]
+
+    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+        """Search with a log-probability of -1 for the next token of the script, and -2 for other tokens."""
+        for request in requests:
+            check_prompt(request.prompt, self.context, VOCAB_SIZE)
+        return run_beam_search(_ScriptedBeams(self.script), requests, self.context)
 
     def _record(self, request: GenerationRequest | None) -> GenerationRequest | None:
         if request is not None:
             self.requests.append(request)
         return request
+
+
+@attrs.define
+class _ScriptedBeams:
+    script: Sequence[int]
+    num_tokens: int = 0
+
+    def start(
+        self, prompts: Sequence[Sequence[int]], lengths: Sequence[int], count: int
+    ) -> list[Mapping[int, float]]:
+        del lengths
+        self.num_tokens = 0
+        return [self._likeliest(count)] * len(prompts)
+
+    def step(self, parents: Sequence[int], tokens: Sequence[int], count: int) -> list[Mapping[int, float]]:
+        del tokens
+        self.num_tokens += 1
+        return [self._likeliest(count)] * len(parents)
+
+    def close(self) -> None:
+        """Do nothing: there are no caches."""
+
+    def _likeliest(self, count: int) -> dict[int, float]:
+        others = (token for token in range(VOCAB_SIZE) if token not in self.script)
+        likeliest = self.script[self.num_tokens % len(self.script)]
+        return {likeliest: -1.0, **dict.fromkeys(islice(others, count - 1), -2.0)}
 
 
 @attrs.define(eq=False)

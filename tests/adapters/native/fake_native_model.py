@@ -72,6 +72,12 @@ class FakeModel:
         del length
         return self.opened([])
 
+    def hidden_states(
+        self, batch: Sequence[tuple[Any, Sequence[int]]], rows: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Append tokens; the hidden states are the first logits."""
+        return self.step(batch, rows)[:, : self.architecture.hidden_size]
+
     def step(
         self, batch: Sequence[tuple[Any, Sequence[int]]], logit_rows: Sequence[int] | None = None
     ) -> NDArray[np.float32]:

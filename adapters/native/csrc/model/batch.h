@@ -24,9 +24,9 @@ struct Batch {
   Array<int32_t> sequence_of;
   Array<int64_t> first_of;  // the first token of each sequence, and the number of tokens at the end
   Array<QueryBlock> blocks;
-  int64_t spans = 1;   // the spans of the longest sequence, if their attention is computed in parts
-  int64_t logits = 0;  // number of tokens whose logits are computed
-  const int32_t* logit_rows = nullptr;
+  int64_t spans = 1;  // the spans of the longest sequence, if their attention is computed in parts
+  int64_t rows = 0;   // number of tokens whose logits or hidden states are written
+  const int32_t* output_rows = nullptr;
 
   Status fill(Sequence* const* all, int32_t num_sequences, const int32_t* counts, const int32_t* token_ids);
 };

@@ -98,6 +98,7 @@ struct Program {
     const litgpt_tensor& it = tensors[tensor];
     return {static_cast<Format>(it.format), it.rows, it.cols, static_cast<const uint8_t*>(it.data)};
   }
+  Matrix head() const { return matrix(instructions[instructions.size() - 1].operands[1]); }
   int64_t rope_pairs(int64_t table) const {
     const litgpt_tensor& it = tensors[rope_tables[table].operands[0]];
     return it.rows * it.cols;

@@ -14,14 +14,14 @@ namespace {
 
 class Step {
  public:
-  Step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
+  Step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, Output output,
        Worker& worker)
       : executor_(kernels, workspace.prepared(), worker),
         kernels_(kernels),
         program_(program),
         batch_(batch),
         space_(workspace),
-        logits_(logits) {}
+        output_(output) {}
 
   void run() {
     int64_t table = 0;
@@ -217,19 +217,22 @@ class Step {
 
   void head(const int32_t* o, float scale, float softcap) {
     const Matrix weight = program_.matrix(o[1]);
-    const int64_t stride = space_.stride(o[0]);
-    executor_.per_token(batch_.logits, [&](int64_t at) {
-      memcpy(space_.head_input() + at * stride, space_.row(o[0], batch_.logit_rows[at]),
+    const bool is_hidden = output_.hidden != nullptr;
+    const int64_t stride = is_hidden ? weight.cols : space_.stride(o[0]);
+    float* rows = is_hidden ? output_.hidden : space_.head_input();
+    executor_.per_token(batch_.rows, [&](int64_t at) {
+      memcpy(rows + at * stride, space_.row(o[0], batch_.output_rows[at]),
              static_cast<size_t>(weight.cols) * sizeof(float));
     });
-    executor_.prepare(weight, space_.head_input(), stride, batch_.logits);
+    if (is_hidden) return;
+    executor_.prepare(weight, rows, stride, batch_.rows);
     const int64_t padded = round_up(program_.vocab_size, kTileRows);
-    float* y = padded == program_.vocab_size ? logits_ : space_.head_output();
-    executor_.multiply(weight, program_.vector(o[2]), batch_.logits, y, padded, false, 1.0f);
-    if (y == logits_ && scale == 1.0f && softcap == 0.0f) return;
-    executor_.per_token(batch_.logits, [&](int64_t at) {
+    float* y = padded == program_.vocab_size ? output_.logits : space_.head_output();
+    executor_.multiply(weight, program_.vector(o[2]), batch_.rows, y, padded, false, 1.0f);
+    if (y == output_.logits && scale == 1.0f && softcap == 0.0f) return;
+    executor_.per_token(batch_.rows, [&](int64_t at) {
       const float* x = y + at * padded;
-      float* out = logits_ + at * program_.vocab_size;
+      float* out = output_.logits + at * program_.vocab_size;
       for (int64_t id = 0; id < program_.vocab_size; ++id) {
         const float logit = x[id] * scale;
         out[id] = softcap == 0.0f ? logit : tanhf(logit / softcap) * softcap;
@@ -242,14 +245,14 @@ class Step {
   const Program& program_;
   const Batch& batch_;
   Workspace& space_;
-  float* logits_;
+  Output output_;
 };
 
 }  // namespace
 
-void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
+void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, Output output,
               Worker& worker) {
-  Step(program, kernels, batch, workspace, logits, worker).run();
+  Step(program, kernels, batch, workspace, output, worker).run();
 }
 
 }  // namespace litgpt

@@ -9,9 +9,15 @@
 
 namespace litgpt {
 
-// Computes the logits (batch.logits x vocab_size) and stores keys and values. The sequences must have reserved the
-// positions, and the workspace the memory. All workers of a region call it.
-void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, float* logits,
+// What a step writes: one of these, the other is null.
+struct Output {
+  float* logits;  // batch.rows x vocab_size
+  float* hidden;  // batch.rows x the columns of the head
+};
+
+// Computes the output and stores keys and values. The sequences must have reserved the positions, and the workspace
+// the memory. All workers of a region call it.
+void run_step(const Program& program, const Kernels& kernels, const Batch& batch, Workspace& workspace, Output output,
               Worker& worker);
 
 }  // namespace litgpt

@@ -1,6 +1,6 @@
 """Log-probabilities of given tokens with the torch engine."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import attrs
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
-from litgpt.adapters.pytorch.generation.sampler import log_probabilities
+from litgpt.adapters.pytorch.generation.sampler import log_probabilities, top_log_probabilities
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
@@ -32,6 +32,7 @@ class Scorer:
     sharing_key: Callable[[int], Hashable]
     _logprobs: list[list[float]] = attrs.field(init=False)
     _is_greedy: list[list[bool]] = attrs.field(init=False)
+    _top_logprobs: list[list[Mapping[int, float]]] = attrs.field(init=False)
 
     def run(self) -> list[TokenScores]:
         """Return the scores in the order of the requests.
@@ -41,11 +42,14 @@ class Scorer:
         """
         self._logprobs = [[] for _ in self.requests]
         self._is_greedy = [[] for _ in self.requests]
+        self._top_logprobs = [[] for _ in self.requests]
         for group in group_by_prefix(self.requests, self.sharing_key):
             self._score_group(group, None)
         return [
-            TokenScores(tuple(logprobs), tuple(is_greedy))
-            for logprobs, is_greedy in zip(self._logprobs, self._is_greedy, strict=True)
+            TokenScores(tuple(logprobs), tuple(is_greedy), tuple(top) if request.top_logprobs else None)
+            for request, logprobs, is_greedy, top in zip(
+                self.requests, self._logprobs, self._is_greedy, self._top_logprobs, strict=True
+            )
         ]
 
     def _score_group(self, group: PrefixGroup, parent: KVCache | None) -> None:
@@ -113,6 +117,10 @@ class Scorer:
         for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):
             self._logprobs[owner].append(logprob)
             self._is_greedy[owner].append(greedy)
+        counts = [self.requests[owner].top_logprobs for owner in owners]
+        for owner, top in zip(owners, top_log_probabilities(logits, counts), strict=True):
+            if top is not None:
+                self._top_logprobs[owner].append(top)
 
 
 def _selected_logits(model: GPT, block: Tensor, cache: KVCache, selected: Sequence[int]) -> Iterator[Tensor]:

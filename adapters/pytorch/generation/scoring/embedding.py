@@ -1,7 +1,7 @@
 """Embeddings of texts: pooled hidden states of the last layer."""
 
+from array import array
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,31 +9,18 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
-from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
-
-Pooling: TypeAlias = Literal["last", "mean"]
-"""The hidden state of the last token, or the mean over all tokens."""
+from litgpt.domain.scoring.request import Pooling
 
 
-def embed(model: GPT, sequences: Sequence[Sequence[int]], pooling: Pooling, *, normalize: bool) -> Tensor:
-    """Return pooled hidden states after the final norm, (N, D), in float32 on the CPU.
-
-    Args:
-        model: The network.
-        sequences: N lists of token ids, of any lengths.
-        pooling: See `Pooling`.
-        normalize: Whether to divide each embedding by its Euclidean norm.
-    """
-    check_fork()
+def embed(model: GPT, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+    """Return the pooled hidden states after the final norm of each sequence, (D,) in float32."""
     embeddings = torch.empty(len(sequences), model.architecture.hidden_size)
     lengths = [len(ids) for ids in sequences]
     order = sorted(range(len(sequences)), key=lambda index: -lengths[index])
-    with translate_out_of_memory("Embedding"), model.generation_context():
-        for batch in split_rows(order, lengths):
-            with inference(model, sum(lengths[index] for index in batch)):
-                embeddings[batch] = _pooled(model, [sequences[index] for index in batch], pooling)
-    return torch.nn.functional.normalize(embeddings, dim=-1) if normalize else embeddings
+    for batch in split_rows(order, lengths):
+        with inference(model, sum(lengths[index] for index in batch)):
+            embeddings[batch] = _pooled(model, [sequences[index] for index in batch], pooling)
+    return [array("f", row.tobytes()) for row in embeddings.numpy()]
 
 
 def _pooled(model: GPT, rows: Sequence[Sequence[int]], pooling: Pooling) -> Tensor:

@@ -1,0 +1,30 @@
+"""Embed texts, and normalize embeddings."""
+
+import math
+from array import array
+from collections.abc import Sequence
+
+import attrs
+
+from litgpt.domain.ports import Generator, Tokenizer
+from litgpt.domain.scoring.request import Pooling
+
+
+@attrs.frozen
+class EmbedTexts:
+    """Embeds texts with a generator."""
+
+    tokenizer: Tokenizer
+    generator: Generator
+
+    def __call__(
+        self, texts: Sequence[str], pooling: Pooling = "last", *, normalize: bool = True
+    ) -> "list[array[float]]":
+        """Return an embedding of each text, (D,) in float32, with a Euclidean norm of 1 if `normalize`."""
+        embeddings = self.generator.embed([self.tokenizer.encode(text) for text in texts], pooling)
+        return [_normalized(one) for one in embeddings] if normalize else embeddings
+
+
+def _normalized(embedding: "array[float]") -> "array[float]":
+    norm = math.hypot(*embedding) or 1.0
+    return array("f", [value / norm for value in embedding])

@@ -1,0 +1,67 @@
+"""Order documents by their relevance to a query."""
+
+import math
+from collections.abc import Sequence
+from operator import mul
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from litgpt.application.load_model import LoadedModel
+from litgpt.application.prepare_requests import make_prompt_renderer
+from litgpt.application.scoring.embed_texts import EmbedTexts
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.ports import Generator
+from litgpt.domain.scoring.request import ScoringRequest
+from litgpt.domain.scoring.results import RankedDocument
+
+RerankMethod: TypeAlias = Literal["cosine", "yes_no"]
+
+# The prompt that Qwen3-Reranker was trained with; it is a part of the model.
+SYSTEM_MESSAGE = (
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".'
+)
+_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+
+
+@attrs.frozen
+class Rerank:
+    """Orders documents with a model."""
+
+    loaded: LoadedModel[Any]
+    generator: Generator
+
+    def by_cosine(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
+        """Return documents by the cosine similarity of their embeddings to that of the query."""
+        query_embedding, *others = EmbedTexts(self.loaded.tokenizer, self.generator)([query, *documents])
+        return _ranked([math.fsum(map(mul, query_embedding, other)) for other in others])
+
+    def by_answer(
+        self, query: str, documents: Sequence[str], instruction: str | None = None
+    ) -> list[RankedDocument]:
+        """Return documents by the probability that the model answers `yes` rather than `no`."""
+        encode = self.loaded.tokenizer.encode
+        answers = [encode(answer, bos=False) for answer in ("yes", "no")]
+        prompts = [self._prompt(query, document, instruction or _INSTRUCTION) for document in documents]
+        scores = self.generator.score(
+            [ScoringRequest(ids=prompt + ids, start=len(prompt)) for prompt in prompts for ids in answers]
+        )
+        sums = [math.fsum(one.logprobs) for one in scores]
+        return _ranked([_sigmoid(yes - no) for yes, no in zip(sums[::2], sums[1::2], strict=True)])
+
+    def _prompt(self, query: str, document: str, instruction: str) -> list[int]:
+        renderer = make_prompt_renderer(self.loaded, chat_template_kwargs={"enable_thinking": False})
+        question = f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
+        messages = Message("system", SYSTEM_MESSAGE), Message("user", question)
+        return renderer.encode(renderer.render(messages))
+
+
+def _ranked(scores: Sequence[float]) -> list[RankedDocument]:
+    """Return documents by descending scores; among equal ones, the first comes first."""
+    ranked = [RankedDocument(index=index, score=score) for index, score in enumerate(scores)]
+    return sorted(ranked, key=lambda one: -one.score)
+
+
+def _sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > 0 else 1 - 1 / (1 + math.exp(value))

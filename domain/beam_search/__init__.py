@@ -1,0 +1,1 @@
+"""Beam search: requests and hypotheses, and the loop over the steps of an engine."""
