@@ -202,7 +202,8 @@ class DraftModel:
             return None
         budget = self.budget
         acceptance = computed.acceptance.probability(self._acceptance.probability(), _PRIOR_WEIGHT)
-        saved, least_confidence = budget.seconds_saved(acceptance), budget.least_confidence(acceptance)
+        saved = budget.seconds_saved(acceptance)
+        least_confidence = budget.least_confidence(acceptance) if saved > 0 else 1.0
         remaining = min(
             sequence.max_length - len(sequence.tokens),
             max(_EXPECTED_TOKENS, len(sequence.tokens) - len(sequence.request.prompt)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from litgpt import LLM
+from litgpt.adapters.native.runner import NativeRunner
 from litgpt.domain.scheduling.draft_length import DraftBudget
 from litgpt.errors import InvalidArgument, TokenizerMismatch, UnsupportedOperation
 from tests.adapters.tiny_models import tiny_folder
@@ -93,6 +94,16 @@ def test_a_draft_model_with_logits_that_are_not_finite_proposes_nothing(plain: L
         answer = llm.complete("Hello", max_new_tokens=30, seed=1)
         assert answer == plain.complete("Hello", max_new_tokens=30, seed=1)
         assert answer.draft_tokens == 0
+
+
+def test_the_kv_cache_of_the_draft_model_counts_into_the_bound() -> None:
+    folder = tiny_folder("llama")
+    with LLM.load(folder, draft=folder, quiet=True) as llm:
+        placed: Any = llm._placed
+        runner = NativeRunner(placed.model, lambda: 0, 10**8)
+        both = NativeRunner(placed.model, lambda: 0, 10**8, placed.draft.model)
+        assert both.num_pages == runner.num_pages // 2
+        assert placed.nbytes == 2 * placed.model.weight_bytes
 
 
 def test_another_vocabulary_is_refused_although_it_has_as_many_tokens(tmp_path: Path) -> None:
