@@ -213,7 +213,7 @@ class EngineStream(Iterator[TokenEvent]):
         self._requests = iter(())
         for number in list(self._mailbox.unfinished):
             self._engine.cancel(self._mailbox, number)
-        self._mailbox.events.clear()
+        self._mailbox = _Mailbox()  # the step that another thread computes delivers its events to the old one
         self._engine.flush()
         if self._prefix is not None:
             self._prefix.in_use = False  # available for the next generation
