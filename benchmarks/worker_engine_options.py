@@ -123,8 +123,9 @@ def other(llm: LLM, texts: list[str], rounds: int) -> dict[str, Any]:
 
 def _lookup(llm: LLM, prompts: list[str], count: int, rounds: int, **sampling: Any) -> dict[str, Any]:
     def answer(limit: int | None) -> list[tuple[int, ...]]:
-        options = {"max_new_tokens": count, "ignore_eos": True, "prompt_lookup_num_tokens": limit}
-        return [llm.complete(it, **options, **sampling).token_ids for it in prompts]  # type: ignore[arg-type]
+        options: dict[str, Any] = {"max_new_tokens": count, "prompt_lookup_num_tokens": limit}
+        plain: dict[str, Any] = {"apply_chat_template": False, "ignore_eos": True}
+        return [llm.complete(it, **options, **plain, **sampling).token_ids for it in prompts]
 
     if answer(None) != answer(0):
         raise SystemExit("Drafts change an answer.")
