@@ -181,7 +181,11 @@ def test_the_server_is_compiled_again_when_its_version_changes(
     assert capsys.readouterr().err.count("Compiling llama-server") == 2
 
 
-class _Server(BaseHTTPRequestHandler):
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # all clients connect at once
+
+
+class _Handler(BaseHTTPRequestHandler):
     """Answers as llama.cpp's server does."""
 
     def do_GET(self) -> None:
@@ -206,7 +210,7 @@ def test_the_clients_of_the_server_send_all_requests(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     worker = import_module("worker_llama_server")
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+    with _Server(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         monkeypatch.setattr(worker, "running", lambda *_: nullcontext(server.server_port))
