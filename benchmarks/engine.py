@@ -38,6 +38,7 @@ def measure(threads: int) -> dict[str, Any]:
     print("Engine …", file=sys.stderr)
     file = gguf_files()[FORMAT]
     return {
+        "format": FORMAT,
         **run_worker(sys.executable, "engine", file, threads=threads),
         **measure_options(file, threads),
         **measure_peers(file, threads),
@@ -53,7 +54,13 @@ def measure_options(file: Path, threads: int) -> dict[str, Any]:
 
 def measure_peers(file: Path, threads: int) -> dict[str, Any]:
     """Let this library and its peers take turns; a peer that is unavailable is named with the reason."""
-    folder, rows = prepare_folder(), hellaswag(ROWS)
+    unavailable: dict[str, dict[str, str]] = {}
+    folder = prepare_folder()
+    # Before the rounds, which do not wait for a compiler.
+    server = attempt(LLAMA_SERVER, lambda: {"program": llama_server()}, unavailable)
+    texts = attempt(LM_EVAL, lambda: {"rows": hellaswag(ROWS)}, unavailable)
+    if LM_EVAL in unavailable:  # there are no rows
+        unavailable[SCORING] = unavailable[LM_EVAL]
     dtype = "bfloat16" if has_bf16_products() else "float32"
     in_dtype = ("--dtype", dtype)
 
@@ -62,7 +69,6 @@ def measure_peers(file: Path, threads: int) -> dict[str, Any]:
         options = ("--part", str(part.start), str(part.stop), *arguments)
         return run_worker(python, name, model, *options, threads=threads)
 
-    unavailable: dict[str, dict[str, str]] = {}
     rounds = []
     for at, (every, some, scored) in enumerate(
         zip(*map(parts, (REQUESTS, SLOW_REQUESTS, ROWS)), strict=True)
@@ -71,12 +77,16 @@ def measure_peers(file: Path, threads: int) -> dict[str, Any]:
         slow = range(every.start, every.start + len(some))
         contestants: dict[str, Callable[[], dict[str, Any]]] = {
             NATIVE: partial(worker, "engine", file, every),
-            LLAMA_SERVER: lambda every=every: worker("llama_server", file, every, "--server", llama_server()),
+            LLAMA_SERVER: lambda every=every: worker(
+                "llama_server", file, every, "--server", server["program"]
+            ),
             TRANSFORMERS: partial(
                 worker, "continuous_batching", folder, slow, *in_dtype, peer="transformers"
             ),
-            SCORING: partial(worker, "scoring", folder, scored, "--rows", rows),
-            LM_EVAL: partial(worker, "lm_eval", folder, scored, "--rows", rows, *in_dtype, peer="lm-eval"),
+            SCORING: lambda scored=scored: worker("scoring", folder, scored, "--rows", texts["rows"]),
+            LM_EVAL: lambda scored=scored: worker(
+                "lm_eval", folder, scored, "--rows", texts["rows"], *in_dtype, peer="lm-eval"
+            ),
         }
         rounds.append({name: attempt(name, run, unavailable) for name, run in contestants.items()})
     return {

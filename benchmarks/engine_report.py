@@ -22,9 +22,9 @@ def report(results: dict[str, Any]) -> list[str]:
     rows = [*own(results), *options(results), *peers(results)]
     return [
         (
-            "Q4_1, greedy. Tokens are those of prompts and answers. Peers take turns with this library in "
-            f"{len(results['rounds'])} rounds, each with its own part of the prompts and rows; each "
-            "measurement is a process of its own, without the time to load."
+            f"{results['format']}, greedy. Tokens are those of prompts and answers. Peers take turns with "
+            f"this library in {len(results['rounds'])} rounds, each with its own part of the prompts and rows; "
+            "each measurement is a process of its own, without the time to load."
         ),
         "",
         "| native engine | goal | measured | reached |",

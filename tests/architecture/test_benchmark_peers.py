@@ -150,6 +150,25 @@ def test_the_requests_that_take_turns_are_the_same_for_a_slow_peer(monkeypatch: 
     assert [it["lm-eval"] for it in found["rounds"]] == [{"unavailable": "no wheel"}] * 2
 
 
+def test_the_engine_is_measured_without_texts_to_score_and_without_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, environments = import_module("engine"), import_module("environments")
+
+    def missing(*_: object) -> Path:
+        raise environments.Unavailable("no CMake")
+
+    for name in ("prepare_folder", "python_of"):
+        monkeypatch.setattr(engine, name, lambda *_: Path("there"))
+    for name in ("hellaswag", "llama_server"):
+        monkeypatch.setattr(engine, name, missing)
+    monkeypatch.setattr(engine, "run_worker", lambda *_, **__: {"tokens_per_s": 1.0})
+    reason = {"unavailable": "no CMake"}
+    peers = {"llama.cpp's server": reason, "scoring": reason, "lm-eval": reason}
+    own = {"native": {"tokens_per_s": 1.0}, "transformers": {"tokens_per_s": 1.0}}
+    assert engine.measure_peers(Path("model.gguf"), 2)["rounds"] == [own | peers] * 2
+
+
 def test_the_server_is_compiled_again_when_its_version_changes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
