@@ -23,8 +23,8 @@ def report(results: dict[str, Any]) -> list[str]:
     return [
         (
             f"{results['format']}, greedy. Tokens are those of prompts and answers. Peers take turns with "
-            f"this library in {len(results['rounds'])} rounds, each with its own part of the prompts and rows; "
-            "each measurement is a process of its own, without the time to load."
+            f"this library in {len(results['rounds'])} rounds, each with its own part of the prompts and "
+            "rows; each measurement is a process of its own, without the time to load."
         ),
         "",
         "| native engine | goal | measured | reached |",
