@@ -54,7 +54,7 @@ def made_from() -> str:
 def _compile(folder: Path) -> Path:
     """Return the build folder of CMake, in a folder for temporary files."""
     download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
-    from_source = ["--no-binary", ":all:", "-r", HERE / "requirements-llama-cpp.txt", "-d", folder]
+    from_source = ["--no-binary", "llama-cpp-python", "-r", HERE / "requirements-llama-cpp.txt", "-d", folder]
     checked("downloading llama.cpp", [*download, *from_source])
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
