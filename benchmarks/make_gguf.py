@@ -5,6 +5,7 @@ embedding of this width, the embedding of a 4-bit file gets 8 bits.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,33 @@ FORMATS = {
     "F32": LlamaFileType.ALL_F32,
 }
 
-RANDOM_LAYERS = (4, 16)
-"""The layers of the models with random weights; 16 as in Llama 3.2 1B, whose widths they all have."""
 
-WIDTH, HIDDEN, HEADS, KV_HEADS = 2048, 8192, 32, 8
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a model with random weights."""
+
+    layers: int
+    width: int = 2048
+    hidden: int = 8192
+    heads: int = 32
+    kv_heads: int = 8
+    vocab_size: int | None = None
+
+
+RANDOM = {
+    "random-4": Sizes(4),  # of the 16 layers of Llama 3.2 1B
+    "random-16": Sizes(16),
+    "random-150k": Sizes(24, 896, 4864, 14, 2, vocab_size=151_936),  # Qwen2.5 0.5B
+}
+"""The models with random weights, and whose sizes they have; without a vocabulary, it is that of the file."""
+
+UNUSED = 5
+"""How GGUF marks a token that has no text (llama.cpp, `LLAMA_TOKEN_TYPE_UNUSED`)."""
 
 WRITTEN_BY_GGUF = ("GGUF.", "general.architecture", "general.file_type", "general.quantization_version")
 
 
-def copy_fields(reader: Any, writer: Any, replaced: dict[str, int] | None = None) -> None:
+def copy_fields(reader: Any, writer: Any, replaced: dict[str, Any] | None = None) -> None:
     """Copy the key-value pairs, some with other values."""
     for name, field in reader.fields.items():
         if name.startswith(WRITTEN_BY_GGUF):
@@ -73,35 +92,53 @@ def convert(reader: Any, file: Path, file_format: str) -> None:
     save(writer)
 
 
-def shapes(vocab_size: int, layers: int) -> dict[str, tuple[int, ...]]:
+def shapes(sizes: Sizes, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the tensors of a Llama model with a tied embedding."""
+    width, hidden = sizes.width, sizes.hidden
+    kv_width = width * sizes.kv_heads // sizes.heads
     widths = {
-        "attn_norm": (WIDTH,),
-        "attn_q": (WIDTH, WIDTH),
-        "attn_k": (WIDTH * KV_HEADS // HEADS, WIDTH),
-        "attn_v": (WIDTH * KV_HEADS // HEADS, WIDTH),
-        "attn_output": (WIDTH, WIDTH),
-        "ffn_norm": (WIDTH,),
-        "ffn_gate": (HIDDEN, WIDTH),
-        "ffn_up": (HIDDEN, WIDTH),
-        "ffn_down": (WIDTH, HIDDEN),
+        "attn_norm": (width,),
+        "attn_q": (width, width),
+        "attn_k": (kv_width, width),
+        "attn_v": (kv_width, width),
+        "attn_output": (width, width),
+        "ffn_norm": (width,),
+        "ffn_gate": (hidden, width),
+        "ffn_up": (hidden, width),
+        "ffn_down": (width, hidden),
     }
-    blocks = {f"blk.{at}.{name}.weight": shape for at in range(layers) for name, shape in widths.items()}
-    return {"token_embd.weight": (vocab_size, WIDTH), **blocks, "output_norm.weight": (WIDTH,)}
+    blocks = {
+        f"blk.{at}.{name}.weight": shape for at in range(sizes.layers) for name, shape in widths.items()
+    }
+    return {"token_embd.weight": (vocab_size, width), **blocks, "output_norm.weight": (width,)}
 
 
-def make_random(reader: Any, file: Path, layers: int) -> None:
+def with_more_tokens(reader: Any, vocab_size: int) -> dict[str, Any]:
+    """Return the fields of a vocabulary that unused tokens fill up."""
+    tokens, types = (reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type"))
+    unused = range(len(tokens), vocab_size)
+    return {
+        "llama.vocab_size": vocab_size,
+        "tokenizer.ggml.tokens": [*tokens, *(f"<|unused_{at}|>" for at in unused)],
+        "tokenizer.ggml.token_type": [*types, *(UNUSED for _ in unused)],
+    }
+
+
+def make_random(reader: Any, file: Path, sizes: Sizes) -> None:
     """Write a model in 4 bits with random weights and the vocabulary of another."""
-    replaced = {
-        "llama.block_count": layers,
-        "llama.embedding_length": WIDTH,
-        "llama.feed_forward_length": HIDDEN,
-        "llama.attention.head_count": HEADS,
-        "llama.attention.head_count_kv": KV_HEADS,
+    replaced: dict[str, Any] = {
+        "llama.block_count": sizes.layers,
+        "llama.embedding_length": sizes.width,
+        "llama.feed_forward_length": sizes.hidden,
+        "llama.attention.head_count": sizes.heads,
+        "llama.attention.head_count_kv": sizes.kv_heads,
     }
+    vocab_size = sizes.vocab_size or reader.fields["llama.vocab_size"].contents()
+    if sizes.vocab_size is not None:
+        replaced |= with_more_tokens(reader, vocab_size)
     writer, generator = new_writer(file, "Q4_0"), np.random.default_rng(0)
     copy_fields(reader, writer, replaced)
-    for name, shape in shapes(reader.fields["llama.vocab_size"].contents(), layers).items():
+    for name, shape in shapes(sizes, vocab_size).items():
         kind = format_of(name, "Q4_0")
         if kind == Type.F32:
             writer.add_tensor(name, np.ones(shape, dtype=np.float32))
@@ -122,8 +159,8 @@ def main(source: Path, folder: Path) -> None:
     reader = GGUFReader(source)
     for file_format in FORMATS:
         convert(reader, folder / f"smollm2-{file_format}.gguf", file_format)
-    for layers in RANDOM_LAYERS:
-        make_random(reader, folder / f"random-{layers}.gguf", layers)
+    for name, sizes in RANDOM.items():
+        make_random(reader, folder / f"{name}.gguf", sizes)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Measure the engine: batches that requests join and leave, shared prefixes, threads, and long prompts."""
 
 import json
-import random
 import statistics
 import sys
 import time
@@ -10,11 +9,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from workload import REQUESTS, mixed_requests, token_ids
+
 from litgpt import LLM
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
 
-REQUESTS = 256
 THREADS = 16
 GREEDY = SamplingParams(temperature=0)
 
@@ -25,8 +25,14 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=["mixed", "threads", "long_prompt", "prefix"])
+    parser.add_argument("--part", type=int, nargs=2, help="only compute this part of the mixed requests")
     arguments = parser.parse_args()
     llm = LLM.load(arguments.model, quiet=True)
+    if arguments.part:
+        rate(llm, [request(token_ids(8, -1), 8)])  # warm
+        chosen = [request(*it) for it in mixed_requests(*arguments.part)]
+        print(json.dumps({"tokens_per_s": rate(llm, chosen)}))
+        return
     parts = {"mixed": mixed, "threads": threads, "long_prompt": long_prompt, "prefix": prefix}
     found = {}
     for name in arguments.only:
@@ -42,11 +48,6 @@ def request(prompt: Sequence[int], count: int) -> GenerationRequest:
     )
 
 
-def ids(count: int, seed: int) -> list[int]:
-    """Return random token ids, so that no two prompts have a common prefix by chance."""
-    return random.Random(seed).choices(range(1000, 40_000), k=count)
-
-
 def rate(llm: LLM, requests: Sequence[GenerationRequest]) -> float:
     """Return the tokens per second of prompts and answers."""
     total = sum(len(it.prompt) + it.max_new_tokens for it in requests)
@@ -58,11 +59,11 @@ def rate(llm: LLM, requests: Sequence[GenerationRequest]) -> float:
 
 def mixed(llm: LLM) -> dict[str, Any]:
     """Return the rates of prompts of many lengths and of equal ones of their mean length."""
-    sizes = random.Random(0)
-    lengths = [(sizes.randint(8, 400), sizes.randint(8, 200)) for _ in range(REQUESTS)]
-    of_all = [request(ids(length, at), count) for at, (length, count) in enumerate(lengths)]
+    pairs = mixed_requests()
+    of_all = [request(prompt, count) for prompt, count in pairs]
+    lengths = [(len(prompt), count) for prompt, count in pairs]
     mean = [round(statistics.fmean(values)) for values in zip(*lengths, strict=True)]
-    equal = [request(ids(mean[0], 1000 + at), mean[1]) for at in range(REQUESTS)]
+    equal = [request(token_ids(mean[0], 1000 + at), mean[1]) for at in range(REQUESTS)]
     return {
         "mixed": rate(llm, of_all),
         "equal": rate(llm, equal),
@@ -72,7 +73,7 @@ def mixed(llm: LLM) -> dict[str, Any]:
 
 def threads(llm: LLM) -> dict[str, Any]:
     """Return the seconds of a list of prompts, and of as many threads with one prompt each."""
-    requests = [request(ids(40, 2000 + at), 64) for at in range(THREADS)]
+    requests = [request(token_ids(40, 2000 + at), 64) for at in range(THREADS)]
     generator = llm._generator()
 
     def answer(it: GenerationRequest) -> list[int]:
@@ -91,12 +92,12 @@ def threads(llm: LLM) -> dict[str, Any]:
 def long_prompt(llm: LLM) -> dict[str, Any]:
     """Return the seconds between tokens of an answer, alone and while a prompt of 4,000 tokens comes in."""
     generator = llm._generator()
-    running = generator.generate([request(ids(40, 3000), 2000)])
+    running = generator.generate([request(token_ids(40, 3000), 2000)])
     next(running)
     alone = [_gap(running) for _ in range(100)]
     with ThreadPoolExecutor(1) as pool:
         start = time.perf_counter()
-        first = pool.submit(next, generator.generate([request(ids(4000, 3001), 1)]))
+        first = pool.submit(next, generator.generate([request(token_ids(4000, 3001), 1)]))
         during = []
         while not first.done():
             during.append(_gap(running))
@@ -107,8 +108,8 @@ def long_prompt(llm: LLM) -> dict[str, Any]:
 
 def prefix(llm: LLM) -> dict[str, Any]:
     """Return the seconds of 64 prompts of 1,000 tokens and some more, with a common beginning and without."""
-    system = ids(1000, 4000)
-    shared = [request([*system, *ids(8, 4001 + at)], 4) for at in range(64)]
+    system = token_ids(1000, 4000)
+    shared = [request([*system, *token_ids(8, 4001 + at)], 4) for at in range(64)]
     other = [request([at + 1, *it.prompt[1:]], 4) for at, it in enumerate(shared)]
     seconds = []
     for requests in (shared, other):

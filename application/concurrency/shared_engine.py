@@ -203,7 +203,7 @@ class EngineStream(Iterator[TokenEvent]):
         self._requests = iter(())
         for number in list(self._mailbox.unfinished):
             self._engine.cancel(self._mailbox, number)
-        self._mailbox.events.clear()
+        self._mailbox = _Mailbox()  # the step that another thread computes delivers its events to the old one
         self._engine.flush()
 
     def __del__(self) -> None:

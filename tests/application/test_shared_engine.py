@@ -89,6 +89,28 @@ def test_streams_that_are_closed_dropped_or_cancelled_free_their_memory_and_hold
     assert runner.num_open == 0
 
 
+def test_a_stream_that_is_closed_during_the_step_of_another_thread_has_no_more_events() -> None:
+    class StoppedRunner(ScriptedRunner):
+        in_step, may_go_on = threading.Event(), threading.Event()
+
+        def step(self, *arguments: Any) -> list[int]:
+            if len(self.steps) > 0:  # the first answers of both streams have begun
+                self.in_step.set()
+                assert self.may_go_on.wait(TIMEOUT)
+            return super().step(*arguments)
+
+    engine = SharedEngine(Engine(StoppedRunner(), CONTEXT))
+    closed, it = stream(engine, request(1), request(2)), GenerationRequest(prompt=[1], max_new_tokens=9)
+    next(closed)
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(answer, engine, it)
+        assert StoppedRunner.in_step.wait(TIMEOUT)
+        closed.close()
+        StoppedRunner.may_go_on.set()
+        assert list(closed) == []
+        assert other.result(TIMEOUT) == expected_answer(it, CONTEXT)
+
+
 def test_a_stream_that_is_not_read_holds_up_no_other() -> None:
     engine = SharedEngine(Engine(ScriptedRunner(), CONTEXT))
     unread, it = stream(engine, request(1, 50)), request(2, 100)

@@ -53,20 +53,70 @@ def rows(lines: list[str]) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
-def test_the_report_of_the_engine_compares_with_its_goals() -> None:
-    results = {
+def engine_results() -> dict[str, Any]:
+    """Return results of which every ratio is a round number."""
+    taken = {"on": [2.0, 2.2], "off": [2.0, 2.0]}
+    first = {
+        "native": {"tokens_per_s": 1200.0},
+        "llama.cpp's server": {"tokens_per_s": 400.0},
+        "transformers": {"tokens_per_s": 400.0},
+        "scoring": {"seconds": 10.0, "logprobs": [[-1.0, -2.0], [-3.0, -2.0]], "labels": [0, 0]},
+        "lm-eval": {"seconds": 40.0, "logprobs": [[-1.1, -2.0], [-3.0, -2.1]]},
+    }
+    return {
+        "format": "Q4_1",
         "mixed": {"mixed": 900.0, "equal": 1000.0, "answer_share": 0.3},
         "threads": {"list_s": 1.0, "threads_s": 1.2, "tokens": 1024},
         "long_prompt": {"alone_s": [0.004, 0.005, 0.009], "during_s": [0.014, 0.5, 0.01], "prompt_s": 5.0},
         "prefix": {"shared_s": 2.0, "other_s": 30.0, "events": 256},
+        "schema": taken,
+        "repeated": {"on": [1.0, 1.0], "off": [2.0, 2.0]},
+        "other": {"on": [1.0, 1.0], "off": [0.9, 0.9]},
+        "samplers": {"on": [2.0, 2.0], "off": [1.9, 1.9], "steps": 10, "vocab_size": 151_936},
+        "rounds": [first, first],
+        "dtype": "bfloat16",
+        "requests": 256,
+        "slow_requests": 64,
+        "rows": 4,
     }
-    table = rows(import_module("engine").report(results))[2:]
+
+
+def test_the_report_of_the_engine_compares_with_its_goals() -> None:
+    table = rows(import_module("engine_report").report(engine_results()))[2:]
     assert [row[2:] for row in table] == [
         ["90% (900 / 1000)", "yes"],
         ["83%", "**no**"],
         ["2.8 (14 / 5 ms)", "yes"],
         ["15.0", "yes"],
+        ["1.05", "yes"],
+        ["2.00", "yes"],
+        ["0.90", "**no**"],
+        ["5% (of 200 ms)", "yes"],
+        ["3.00 (1200 / 400)", "yes"],
+        ["3.00 (1200 / 400)", "**no**"],
+        ["4.00", "yes"],
+        ["50.0% / 50.0%", "yes"],
     ]
+
+
+def test_the_report_of_the_engine_names_a_peer_that_is_unavailable() -> None:
+    results = engine_results()
+    missing = {"unavailable": "there is no CMake"}
+    results["rounds"] = [it | {"llama.cpp's server": missing, "lm-eval": missing} for it in results["rounds"]]
+    table = rows(import_module("engine_report").report(results))[2:]
+    assert [row[2:] for row in table[8:]] == [
+        ["unavailable: there is no CMake", ""],
+        ["3.00 (1200 / 400)", "**no**"],
+        ["unavailable: there is no CMake", ""],
+        ["unavailable: there is no CMake", ""],
+    ]
+
+
+def test_accuracies_that_differ_are_not_the_same() -> None:
+    results = engine_results()
+    other = {"seconds": 40.0, "logprobs": [[-3.0, -2.0], [-3.0, -2.1]]}
+    results["rounds"] = [it | {"lm-eval": other} for it in results["rounds"]]
+    assert rows(import_module("engine_report").report(results))[-1][2:] == ["50.0% / 0.0%", "**no**"]
 
 
 def test_a_row_per_engine_and_format_has_medians_and_the_share_of_the_bandwidth() -> None:
