@@ -68,6 +68,8 @@ def explain(problem: str) -> str:
     """Return the message of llguidance about a schema in terms of what the caller can change."""
     if "coerce_one_of" in problem:
         return "oneOf is only supported if no value can match two of its schemas. Use anyOf instead"
+    if "intersection" in problem:
+        return f"{problem}: fewer of allOf, and of keywords beside $ref, are needed"
     if "regex is empty" in problem:
         return "the patterns and lengths of one string are too complex together: pattern"
     return problem
