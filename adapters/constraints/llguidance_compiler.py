@@ -2,23 +2,21 @@
 
 import json
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from litgpt.adapters.constraints.json_schema import explain, prepare_schema
+from litgpt.adapters.constraints.llguidance_constraint import LlguidanceConstraint, MaskThread
 from litgpt.domain.constraints.spec import ConstraintSpec
-from litgpt.domain.constraints.token_constraint import allow, exclude
 from litgpt.domain.errors import InvalidArgument, NotInstalled
-from litgpt.domain.generation.errors import ConstraintFailed
 from litgpt.domain.ports import Tokenizer
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLTokenizer
+    from llguidance import LLTokenizer
 
 # What JSON writers put between values. More would let a model write white space up to the maximum length.
 _WHITESPACE = r" ?|\n {0,32}"
-_FINISHED = ("NoExtension", "EndOfSentence")
 
 
 @attrs.frozen
@@ -28,6 +26,7 @@ class LlguidanceCompiler:
     _tokenizers: "dict[int, tuple[weakref.ref[Tokenizer], LLTokenizer]]" = attrs.field(
         factory=dict, init=False, repr=False
     )
+    _masks: MaskThread = attrs.field(factory=MaskThread, init=False, repr=False)
 
     def compile(
         self,
@@ -41,9 +40,8 @@ class LlguidanceCompiler:
         vocabulary = self._vocabulary(tokenizer)
         grammar = _grammar(spec, leading_spaces=tokenizer.leading_spaces if begins_text else 0)
         _validate(spec, matcher.validate_grammar(grammar, vocabulary))
-        return LlguidanceConstraint(
-            matcher(vocabulary, grammar, log_level=0), tokenizer.vocab_size, stop_token_ids
-        )
+        compiled = matcher(vocabulary, grammar, log_level=0)
+        return LlguidanceConstraint(compiled, tokenizer.vocab_size, stop_token_ids, self._masks)
 
     def check(self, spec: ConstraintSpec) -> None:
         _validate(spec, _matcher_class(spec).validate_grammar(_grammar(spec, leading_spaces=0)))
@@ -59,42 +57,6 @@ class LlguidanceCompiler:
         forget = weakref.ref(tokenizer, lambda _: self._tokenizers.pop(key, None))
         self._tokenizers[key] = forget, vocabulary
         return vocabulary
-
-
-@attrs.define
-class LlguidanceConstraint:
-    """Implements `TokenConstraint`.
-
-    Attributes:
-        end_id: An id beyond the vocabulary, which stands for all stop tokens.
-    """
-
-    _matcher: "LLMatcher" = attrs.field(repr=False)
-    end_id: int
-    stop_token_ids: frozenset[int]
-
-    @property
-    def is_finished(self) -> bool:
-        return self._matcher.stop_reason() in _FINISHED
-
-    def mask(self) -> bytes:
-        mask: bytes = self._matcher.compute_bitmask()
-        if self._matcher.is_error():
-            raise ConstraintFailed(self._matcher.get_error().partition("\n")[0])
-        if mask[self.end_id >> 3] >> (self.end_id & 7) & 1:
-            return allow(exclude(mask, (self.end_id,)), self.stop_token_ids)
-        return mask
-
-    def forced(self) -> Sequence[int]:
-        tokens: list[int] = self._matcher.compute_ff_tokens()
-        return tokens
-
-    def advance(self, token: int) -> None:
-        if token not in self.stop_token_ids:
-            self._matcher.consume_token(token)
-
-    def copy(self) -> Self:
-        return attrs.evolve(self, matcher=self._matcher.deep_copy())
 
 
 class _Vocabulary:
@@ -149,7 +111,7 @@ def _matcher_class(spec: ConstraintSpec) -> "type[LLMatcher]":
 
 def _validate(spec: ConstraintSpec, problem: str) -> None:
     if problem:
-        message = " ".join(problem.split())
+        message = explain(" ".join(problem.split()))
         raise InvalidArgument(spec.kind, spec.source, f"one that llguidance supports ({message})")
 
 
@@ -160,7 +122,7 @@ def _grammar(spec: ConstraintSpec, *, leading_spaces: int) -> str:
     source: Any = spec.source
     if spec.kind == "schema":
         grammar: str = LLMatcher.grammar_from_json_schema(
-            source, overrides={"whitespace_pattern": _WHITESPACE}
+            prepare_schema(source), overrides={"whitespace_pattern": _WHITESPACE}
         )
     elif spec.kind == "grammar":
         grammar = LLMatcher.grammar_from_lark(source)

@@ -5,7 +5,7 @@ from typing import Self
 
 import attrs
 
-from litgpt.domain.constraints.token_constraint import TokenConstraint, allow, exclude
+from litgpt.domain.constraints.token_constraint import TokenConstraint, allow
 
 _LONGEST_CHARACTER = 4
 """The bytes of the longest character in UTF-8, each of which may be a token."""
@@ -25,7 +25,7 @@ class ReasoningConstraint:
         begin_id: The token that begins reasoning, with which an answer with `constraint` may begin; None if
             it may not.
         in_reasoning: Whether the next token belongs to the reasoning.
-        vocab_size: The number of tokens that the reasoning may have.
+        vocab_size: The number of tokens of the vocabulary.
         stop_token_ids: Tokens that would end the answer, which the reasoning does not have if there is a
             `constraint`.
         decoder: Returns a function from the tokens of a text, one after the other, to pieces of the text.
@@ -55,15 +55,15 @@ class ReasoningConstraint:
     def is_finished(self) -> bool:
         return not self.in_reasoning and self.constraint is not None and self.constraint.is_finished
 
-    def mask(self) -> bytes | None:
+    def mask(self) -> bytes | frozenset[int]:
+        if self.in_reasoning and (ends := self.forced()):
+            return allow(bytes(self.vocab_size + 7 >> 3), ends[:1])
+        if self.constraint is None:
+            return frozenset()
         if self.in_reasoning:
-            if ends := self.forced():
-                return allow(bytes(self.vocab_size + 7 >> 3), ends[:1])
-            if self.constraint is None:
-                return None
-            return exclude(b"\xff" * (self.vocab_size + 7 >> 3), self.stop_token_ids)
-        mask = None if self.constraint is None else self.constraint.mask()
-        return mask if mask is None or self.begin_id is None else allow(mask, (self.begin_id,))
+            return self.stop_token_ids
+        mask = self.constraint.mask()
+        return mask if self.begin_id is None else _allow_also(mask, self.begin_id)
 
     def forced(self) -> Sequence[int]:
         if self.in_reasoning:
@@ -119,3 +119,7 @@ class ReasoningConstraint:
         if self._tail.startswith(begin):
             self.in_reasoning, self._in_character = True, False
             self._tail = self._tail.removeprefix(begin)
+
+
+def _allow_also(mask: bytes | frozenset[int], token: int) -> bytes | frozenset[int]:
+    return allow(mask, (token,)) if isinstance(mask, bytes) else mask - {token}

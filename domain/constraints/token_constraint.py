@@ -12,10 +12,11 @@ class TokenConstraint(Protocol):
         """Whether the answer is complete and cannot be continued."""
         ...
 
-    def mask(self) -> bytes | None:
+    def mask(self) -> bytes | frozenset[int]:
         """Return a bit for each token id, the lowest bit of a byte first; tokens without one are excluded.
 
-        None allows all tokens. Stop tokens are allowed where the answer is complete.
+        Where the text is free, it returns the few tokens that are excluded instead. Stop tokens are allowed
+        where the answer is complete.
 
         Raises:
             ConstraintFailed: The constraint cannot be followed any further.

@@ -37,7 +37,8 @@ class LogitEdits:
         bias: `logit_bias`, added.
         allowed: `allowed_token_ids` by row; all other tokens are excluded.
         masks: The masks of constraints by row (see `TokenConstraint.mask`), applied with `allowed`.
-        bad_words: Added; -inf excludes a token.
+        excluded: `bad_words`, and the tokens that constraints exclude without a mask. Added; -inf excludes a
+            token.
         repetition: `repetition_penalty` of tokens of the prompt and the answer, which divides positive logits
             and multiplies negative ones.
         penalties: The frequency and presence penalties and DRY, in this order; added.
@@ -48,7 +49,7 @@ class LogitEdits:
     bias: LogitEntries = attrs.field(factory=LogitEntries)
     allowed: dict[int, "array[int]"] = attrs.field(factory=dict)
     masks: dict[int, bytes] = attrs.field(factory=dict)
-    bad_words: LogitEntries = attrs.field(factory=LogitEntries)
+    excluded: LogitEntries = attrs.field(factory=LogitEntries)
     repetition: LogitEntries = attrs.field(factory=LogitEntries)
     penalties: tuple[LogitEntries, LogitEntries] = attrs.field(
         factory=lambda: (LogitEntries(), LogitEntries())
@@ -61,14 +62,21 @@ class LogitEdits:
         """Return the changes of all rows, or None if there are none."""
         edits = None
         for row, state in enumerate(states):
-            mask = None if state.constraint is None else state.constraint.mask()
-            if mask is not None:
+            mask = frozenset[int]() if state.constraint is None else state.constraint.mask()
+            if mask:
                 edits = edits or cls()
-                edits.masks[row] = mask
+                edits.add_mask(row, mask, vocab_size)
             if state.history is not None:
                 edits = edits or cls()
                 edits.add(row, state, state.history, vocab_size)
         return edits
+
+    def add_mask(self, row: int, mask: bytes | frozenset[int], vocab_size: int) -> None:
+        """Add what the constraint of one row excludes."""
+        if isinstance(mask, bytes):
+            self.masks[row] = mask
+        else:
+            _exclude(self.excluded, row, [token for token in mask if token < vocab_size])
 
     def add(self, row: int, state: SamplerState, history: TokenHistory, vocab_size: int) -> None:
         """Add the changes of one row."""
@@ -77,7 +85,7 @@ class LogitEdits:
         if params.allowed_token_ids is not None:
             self.allowed[row] = history.allowed
         if params.bad_words:
-            _exclude(self.bad_words, row, history.excluded())
+            _exclude(self.excluded, row, history.excluded())
         if params.repetition_penalty != 1:
             penalty = array("f", [params.repetition_penalty]) * len(history.seen)
             self.repetition.add(row, history.seen, penalty)

@@ -1,5 +1,6 @@
 """Tests of the compiler of constraints, and of both samplers with masks."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from litgpt.adapters.tokenization.factory import open_tokenizer
 from litgpt.application.structured_output import CompileConstraint
 from litgpt.domain.constraints.spec import ConstraintSpec
 from litgpt.domain.constraints.token_constraint import TokenConstraint
-from litgpt.domain.errors import NotInstalled, UnsupportedOperation
+from litgpt.domain.errors import InvalidArgument, NotInstalled, UnsupportedOperation
 from litgpt.domain.generation.errors import AllTokensExcluded, ConstraintFailed
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
@@ -46,7 +47,8 @@ def compiled(
 
 def allowed(constraint: TokenConstraint) -> list[int]:
     mask = constraint.mask()
-    assert mask is not None
+    if isinstance(mask, frozenset):
+        return sorted({*range(BYTES.vocab_size)} - mask)
     bits = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
     ids: list[int] = bits.nonzero()[0].tolist()
     return ids
@@ -205,6 +207,68 @@ def test_a_constraint_begins_after_the_reasoning(prompt: str, answer: str) -> No
         assert allowed(constraint) == [letter]
         constraint.advance(letter)
     assert constraint.is_finished
+
+
+@pytest.mark.parametrize(
+    ("schema", "allowed_first"),
+    [
+        ({"type": "string", "format": "path"}, b'"'),
+        ({"type": "integer", "minimum": 1, "maximum": 9, "format": "int64"}, b"123456789"),
+        ({"$defs": {"a": {"enum": [7], "format": "x"}}, "anyOf": [{"$ref": "#/$defs/a"}]}, b"7"),
+        ({"items": {"type": "null", "format": "x"}, "type": "array"}, b"["),
+    ],
+)
+def test_formats_that_json_schema_does_not_define_are_annotations(
+    schema: dict[str, object], allowed_first: bytes
+) -> None:
+    constraint = compiled(ConstraintSpec("schema", json.dumps(schema)))
+    assert bytes(allowed(constraint)) == allowed_first
+
+
+def test_a_property_with_the_name_of_a_keyword_stays() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"format": {"const": {"format": "path"}}},
+        "required": ["format"],
+        "additionalProperties": False,
+    }
+    constraint = compiled(ConstraintSpec("schema", json.dumps(schema)))
+    assert bytes(constraint.forced()) == b"{"
+    for letter in b'{"format":{"format":"path"}}':
+        assert letter in allowed(constraint)
+        constraint.advance(letter)
+    assert constraint.is_finished
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "string", "format": "iri"}, "Unknown format: iri"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "Use anyOf instead"),
+        ({"not": {"type": "null"}}, 'Unimplemented keys: ["not"]'),
+    ],
+)
+def test_schemas_that_cannot_be_enforced_are_refused_with_the_keyword(
+    schema: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(message)):
+        compiled(ConstraintSpec("schema", json.dumps(schema)))
+
+
+def test_masks_are_computed_by_another_thread_and_are_the_same() -> None:
+    spec = ConstraintSpec("regex", "(ab|[x-z]{1,9})*")
+    first, *others = [compiled(spec) for _ in range(20)]
+    text = b"abxyzab"
+    expected = []
+    for letter in text:
+        expected.append(first.mask())
+        first.advance(letter)
+    for mask, letter in zip(expected, text, strict=True):
+        for it in others:
+            it.forced()  # the mask is computed from here on, unless a token is forced
+        for it in others:
+            assert it.mask() == mask
+            it.advance(letter)
 
 
 def test_templates_with_channels_are_refused() -> None:

@@ -18,7 +18,7 @@ ABC = (
 
 def allowed(constraint: TokenConstraint) -> set[int]:
     mask = constraint.mask()
-    assert mask is not None
+    assert isinstance(mask, bytes)
     return {token for token in range(8 * len(mask)) if mask[token >> 3] >> (token & 7) & 1}
 
 

@@ -157,8 +157,8 @@ class ScriptedRunner:
         return [self._constrained(logits[row], state) for row, state in zip(rows, states, strict=True)]
 
     def _constrained(self, token: int, state: SamplerState) -> int:
-        mask = None if state.constraint is None else state.constraint.mask()
-        mask = mask or b"\xff"
+        mask = b"\xff" if state.constraint is None else state.constraint.mask()
+        assert isinstance(mask, bytes)
         return token if mask[0] >> token & 1 else (mask[0] & -mask[0]).bit_length() - 1
 
     def log_probabilities(self, logits: list[int], rows: Sequence[int], tokens: Sequence[int]) -> list[float]:

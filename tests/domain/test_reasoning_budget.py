@@ -30,12 +30,12 @@ def answer(limited: ReasoningConstraint, proposed: Iterable[int]) -> bytes:
     for token in proposed:
         for forced in iter(lambda: list(limited.forced()), []):
             mask = limited.mask()
-            assert mask is not None
+            assert isinstance(mask, bytes)
             assert [at for at in range(8 * len(mask)) if mask[at >> 3] >> (at & 7) & 1] == forced[:1]
             for it in forced:
                 limited.advance(it)
             text += bytes(forced)
-        assert limited.mask() is None
+        assert limited.mask() == frozenset()
         limited.advance(token)
         text.append(token)
     return bytes(text)

@@ -26,7 +26,7 @@ def test_only_rows_with_such_parameters_are_changed() -> None:
     assert edits is not None
     assert set(edits.repetition.rows) == {1}
     assert sorted(edits.repetition.ids) == [5, 6]
-    assert len(edits.bias) == len(edits.bad_words) == len(edits.min_tokens) == 0
+    assert len(edits.bias) == len(edits.excluded) == len(edits.min_tokens) == 0
 
 
 def test_penalties_count_the_answer() -> None:

@@ -5,6 +5,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class _Editor:
         self.allowed = {row: np.frombuffer(ids, np.int64) for row, ids in edits.allowed.items()}
         for row, mask in edits.masks.items():
             self._mask(row, mask)
-        self._add(edits.bad_words)
+        self._add(edits.excluded)
         self._apply_repetition(edits.repetition)
         for penalties in edits.penalties:
             self._add(penalties)
@@ -64,14 +65,13 @@ class _Editor:
     def _mask(self, row: int, mask: bytes) -> None:
         """Exclude tokens: by the ids of the others if these are few, or by logits of -inf."""
         size = self._logits.shape[-1]
-        packed = np.frombuffer(mask, np.uint8)
-        bits = np.unpackbits(packed, count=size, bitorder="little").view(np.bool_)
+        ids, are_allowed = _minority(mask, size)
         if row in self.allowed:
-            self.allowed[row] = self.allowed[row][bits[self.allowed[row]]]
-        elif 2 * np.count_nonzero(bits) <= size:
-            self.allowed[row] = bits.nonzero()[0]
+            self.allowed[row] = self.allowed[row][_bits(mask, size)[self.allowed[row]]]
+        elif are_allowed:
+            self.allowed[row] = ids
         else:
-            where = row * size + (~bits).nonzero()[0]
+            where = row * size + ids
             self._saved.append((self._flat, where, self._flat.take(where)))
             self._flat[where] = -np.inf
         if row in self.allowed and not self.allowed[row].size:
@@ -99,6 +99,20 @@ class _Editor:
         values = self._flat.take(where)
         self._saved.append((self._flat, where, values))
         return where, values
+
+
+def _bits(mask: bytes, size: int) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(mask, np.uint8), count=size, bitorder="little").view(np.bool_)
+
+
+@lru_cache(maxsize=16)  # most tokens of a string, in all answers, have the same mask
+def _minority(mask: bytes, size: int) -> tuple[NDArray[np.int64], bool]:
+    """Return the token ids that a mask allows, and True; or those that it excludes, if they are fewer."""
+    bits = _bits(mask, size)
+    are_allowed = bool(2 * np.count_nonzero(bits) <= size)
+    ids = (bits if are_allowed else ~bits).nonzero()[0]
+    ids.flags.writeable = False
+    return ids, are_allowed
 
 
 def _only(logits: Logits, allowed: NDArray[np.int64]) -> Logits:

@@ -30,7 +30,7 @@ def edit(logits: Tensor, states: Sequence[SamplerState]) -> Tensor | None:
         logits[row] = torch.full_like(logits[row], -torch.inf).index_copy(0, allowed, logits[row, allowed])
     for row, mask in edits.masks.items():
         logits[row].masked_fill_(~_bits(mask, logits), -torch.inf)
-    _add(logits, edits.bad_words)
+    _add(logits, edits.excluded)
     _apply_repetition(logits, edits.repetition)
     for penalties in edits.penalties:
         _add(logits, penalties)
