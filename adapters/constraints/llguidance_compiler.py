@@ -13,7 +13,7 @@ from litgpt.domain.errors import InvalidArgument, NotInstalled
 from litgpt.domain.ports import Tokenizer
 
 if TYPE_CHECKING:
-    from llguidance import LLTokenizer
+    from llguidance import LLMatcher, LLTokenizer
 
 # What JSON writers put between values. More would let a model write white space up to the maximum length.
 _WHITESPACE = r" ?|\n {0,32}"

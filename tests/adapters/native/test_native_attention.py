@@ -78,7 +78,7 @@ class Case:
         return max(0, position - self.window + 1) if self.window else 0
 
     def rounds_products(self, instruction_set: str) -> bool:
-        """Whether queries and weights are rounded to bfloat16, in tile registers (`fits_tiles`)."""
+        """Whether queries and weights are rounded to bfloat16: see `fits_tiles` of kernels.h."""
         fits = self.k.shape[1] % 32 == 0 and self.v.shape[1] % 16 == 0
         return instruction_set == "amx" and self.element == BFLOAT16 and fits
 

@@ -66,8 +66,8 @@ struct Attention {
   int32_t heads;  // query heads of this key-value head
   int32_t k_dim;
   int32_t v_dim;
-  const uint8_t* const* k_pages;  // keys of this head in each page, element [k_dim][kPagePositions]
-  const uint8_t* const* v_pages;  // values, element [kPagePositions][v_dim]
+  const uint8_t* const* k_pages;  // keys of this head in each page, element [k_dim][kPagePositions], or `fits_tiles`
+  const uint8_t* const* v_pages;  // values, element [kPagePositions][v_dim], or `fits_tiles`
   Format element;                 // kF32, kBF16 or kQ8: see `kv_bytes`
   float scale;
   float softcap;       // 0: none
