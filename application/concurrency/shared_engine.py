@@ -11,7 +11,8 @@ import attrs
 from litgpt.domain.generation.batching import count_requests, numbered_requests
 from litgpt.domain.generation.errors import ModelBusy, NonFiniteLogits
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
-from litgpt.domain.scheduling.engine import Engine, EngineEvent, FailedRequest
+from litgpt.domain.scheduling.engine import Engine
+from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 
 _MAX_QUEUED = 64
 """The requests that a stream has in the engine besides the running ones, so that none of them has to wait."""

@@ -4,30 +4,17 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.drafter import Drafter
+from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
 from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
-
-
-@attrs.frozen
-class FailedRequest:
-    """A request that ended with an error, which concerns no other request; `tokens` are those so far."""
-
-    index: int
-    error: BaseException
-    tokens: Sequence[int] = attrs.field(repr=False)
-
-
-EngineEvent = TokenEvent | FailedRequest
 
 
 class Engine:

@@ -13,7 +13,8 @@ from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.draft_model import DraftModel
-from litgpt.domain.scheduling.engine import Engine, FailedRequest
+from litgpt.domain.scheduling.engine import Engine
+from litgpt.domain.scheduling.events import FailedRequest
 from litgpt.domain.scheduling.page_table import Pages, PageTable
 from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.scheduler import StepLimits
