@@ -85,7 +85,7 @@ class Generator(Protocol):
         """
         ...
 
-    def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
+    def embed(self, sequences: Sequence[Sequence[int]], pooling: "Pooling") -> "list[array[float]]":
         """Return the pooled hidden states after the final norm of each sequence, (D,) in float32.
 
         Sequences are computed in batches, which does not change the result.
@@ -96,7 +96,7 @@ class Generator(Protocol):
         """
         ...
 
-    def beam_search(self, requests: Sequence[BeamSearchRequest]) -> list[list[Beam]]:
+    def beam_search(self, requests: "Sequence[BeamSearchRequest]") -> "list[list[Beam]]":
         """Return the best sequences after each prompt, the best first.
 
         The sequences of all prompts are computed in one batch, which does not change the result. Among equal

@@ -148,7 +148,7 @@ class ScoringMixin(BaseLLM):
         *,
         method: Literal["cosine", "yes_no"] = "cosine",
         instruction: str | None = None,
-    ) -> list[RankedDocument]:
+    ) -> "list[RankedDocument]":
         """Return documents by their relevance to a query, the most relevant first.
 
         Args:
