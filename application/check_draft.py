@@ -50,8 +50,8 @@ def check_draft(
     requested = f"Drafting for {name} with {draft_name}"
     if placement.engine != "native":
         reason = (
-            f"only the native engine does, and {name} is computed with torch. Use engine='native' in "
-            "distribute(), after LLM.load(..., distribute=None), or leave out the draft model."
+            f"only the native engine does, and {name} is computed with torch. Use the native engine "
+            "(engine='native' in distribute(), --engine native), or leave out the draft model."
         )
         raise UnsupportedOperation(requested, reason)
     if missing_part is not None:

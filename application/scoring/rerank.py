@@ -11,6 +11,7 @@ from litgpt.application.load_model import LoadedModel
 from litgpt.application.prepare_requests import make_prompt_renderer
 from litgpt.application.scoring.embed_texts import EmbedTexts
 from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import UnsupportedPrompt
 from litgpt.domain.ports import Generator
 from litgpt.domain.scoring.request import ScoringRequest
 from litgpt.domain.scoring.results import RankedDocument
@@ -40,10 +41,19 @@ class Rerank:
     def by_answer(
         self, query: str, documents: Sequence[str], instruction: str | None = None
     ) -> list[RankedDocument]:
-        """Return documents by the probability that the model answers `yes` rather than `no`."""
+        """Return documents by the probability that the model answers `yes` rather than `no`.
+
+        Raises:
+            UnsupportedPrompt: The model has no chat template.
+        """
         encode = self.loaded.tokenizer.encode
         answers = [encode(answer, bos=False) for answer in ("yes", "no")]
-        prompts = [self._prompt(query, document, instruction or _INSTRUCTION) for document in documents]
+        instruction = _INSTRUCTION if instruction is None else instruction
+        try:
+            prompts = [self._prompt(query, document, instruction) for document in documents]
+        except UnsupportedPrompt as error:
+            reason = "method='yes_no' needs a chat template. Use method='cosine'."
+            raise UnsupportedPrompt(error.style, reason) from error
         scores = self.generator.score(
             [ScoringRequest(ids=prompt + ids, start=len(prompt)) for prompt in prompts for ids in answers]
         )
@@ -64,4 +74,7 @@ def _ranked(scores: Sequence[float]) -> list[RankedDocument]:
 
 
 def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > 0 else 1 - 1 / (1 + math.exp(value))
+    if value > 0:
+        return 1 / (1 + math.exp(-value))
+    odds = math.exp(value)  # precise near 0, where 1 - 1 / (1 + odds) would cancel
+    return odds / (1 + odds)

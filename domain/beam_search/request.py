@@ -1,6 +1,5 @@
 """Requests of a Generator for beam search, and their results."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -12,15 +11,19 @@ from litgpt.domain.validators import integer_field, real_field
 
 EarlyStopping: TypeAlias = bool | Literal["never"]
 
+MAX_BEAMS = 256
+"""The beams of a prompt, which a step computes together."""
+_MAX_PENALTY = 10.0
+
 
 @attrs.frozen(kw_only=True)
 class BeamSearchParams:
     """Parameters of beam search, as in transformers.
 
     Attributes:
-        num_beams: The number of unfinished sequences that each step continues.
+        num_beams: The number of unfinished sequences that each step continues, from 1 to 256.
         length_penalty: The score of a sequence is the sum of the log-probabilities of its tokens, divided by
-            its length to this power. Positive values favor long sequences.
+            its length to this power, from -10 to 10. Positive values favor long sequences.
         early_stopping: Whether to stop as soon as there are `num_beams` finished sequences. With False, the
             search goes on while a running sequence would score better if it ended now; with `never`, while
             it can score better at any length.
@@ -28,7 +31,7 @@ class BeamSearchParams:
     """
 
     num_beams: int = integer_field(4, 1)
-    length_penalty: float = real_field(1.0, least=-math.inf)
+    length_penalty: float = real_field(1.0, _MAX_PENALTY, least=-_MAX_PENALTY)
     early_stopping: EarlyStopping = attrs.field(default=False)
     num_return_sequences: int = integer_field(1, 1)
 
@@ -38,6 +41,8 @@ class BeamSearchParams:
             raise InvalidArgument(field.name, value, "True, False or 'never'")
 
     def __attrs_post_init__(self) -> None:
+        if self.num_beams > MAX_BEAMS:
+            raise InvalidArgument("num_beams", self.num_beams, f"an integer from 1 to {MAX_BEAMS}")
         if self.num_return_sequences > self.num_beams:
             expected = f"at most num_beams ({self.num_beams})"
             raise InvalidArgument("num_return_sequences", self.num_return_sequences, expected)

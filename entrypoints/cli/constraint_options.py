@@ -51,9 +51,12 @@ def _choices(text: str) -> Any:
 
 
 def _read(name: str) -> str:
+    from litgpt.domain.errors import InvalidArgument
     from litgpt.domain.validation.untrusted_files import translate_read_errors
     from litgpt.domain.validators import local_path
 
     path = local_path("--grammar", name)
+    if path.is_dir():
+        raise InvalidArgument("--grammar", name, "the path of a file with a grammar, not of a folder")
     with translate_read_errors(path, missing="Pass the path of a file with a grammar."):
         return path.read_text(encoding="utf-8")

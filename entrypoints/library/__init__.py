@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from litgpt.domain.generation.request import Completion as Completion
     from litgpt.domain.generation.request import CompletionChunk as CompletionChunk
     from litgpt.domain.scoring.results import ContinuationScore as ContinuationScore
+    from litgpt.domain.scoring.results import RankedDocument as RankedDocument
     from litgpt.domain.scoring.results import TextLogprobs as TextLogprobs
     from litgpt.domain.training.config import TrainConfig as TrainConfig
     from litgpt.llm import LLM as LLM
@@ -29,6 +30,7 @@ _HOMES = {
     "CompletionChunk": "litgpt.domain.generation.request",
     "Config": "litgpt.config",
     "ContinuationScore": "litgpt.domain.scoring.results",
+    "RankedDocument": "litgpt.domain.scoring.results",
     "LitGPTError": "litgpt.domain.errors",
     "PromptStyle": "litgpt.domain.chat.styles.prompt_style",
     "TextLogprobs": "litgpt.domain.scoring.results",
@@ -47,6 +49,7 @@ __all__ = [
     "ContinuationScore",
     "LitGPTError",
     "PromptStyle",
+    "RankedDocument",
     "TextLogprobs",
     "Tokenizer",
     "TrainConfig",

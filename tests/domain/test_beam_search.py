@@ -30,7 +30,7 @@ class Table:
     closed: bool = False
 
     def start(self, prompts: Sequence[Sequence[int]], lengths: Sequence[int], count: int) -> Any:
-        assert [len(prompt) < length for prompt, length in zip(prompts, lengths, strict=True)]
+        assert all(len(prompt) < length for prompt, length in zip(prompts, lengths, strict=True))
         return self.step(range(len(prompts)), [prompt[-1] for prompt in prompts], count)
 
     def step(self, parents: Sequence[int], tokens: Sequence[int], count: int) -> Any:

@@ -177,6 +177,10 @@ class ScoringMixin(BaseLLM):
         top_n = None if top_n is None else integer("top_n", top_n, 1, "a positive integer or None")
         if method not in ("cosine", "yes_no"):
             raise InvalidArgument("method", method, "'cosine' or 'yes_no'")
+        if instruction is not None and not isinstance(instruction, str):
+            raise WrongType("instruction", instruction, "a text or None")
+        if instruction == "":
+            raise InvalidArgument("instruction", instruction, "a non-empty text or None")
         if instruction is not None and method == "cosine":
             raise InvalidArgument("instruction", instruction, "None with method='cosine'")
         from litgpt.application.scoring.rerank import Rerank
