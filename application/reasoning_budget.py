@@ -28,14 +28,14 @@ def limit_reasoning(
     if budget is None:
         return request
     syntax = renderer.reasoning_syntax(rendered)
-    reasoning = None if syntax is None else syntax.format.reasoning
-    if syntax is None or reasoning is None:
+    requested = f"reasoning_budget={budget}"
+    if syntax is None:
         reason = "the chat template of the model has no marks of reasoning, such as <think> and </think>."
-        if syntax is not None:
-            reason = (
-                "the chat template of the model has channels; only reasoning between two marks can be ended."
-            )
-        raise UnsupportedOperation(f"reasoning_budget={budget}", reason)
+        raise UnsupportedOperation(requested, reason)
+    reasoning = syntax.format.reasoning
+    if reasoning is None:
+        reason = "the chat template of the model has channels; only reasoning between two marks can be ended."
+        raise UnsupportedOperation(requested, reason)
     constraint = reasoning_constraint(syntax, reasoning, renderer.tokenizer, request.stop_token_ids)
     return attrs.evolve(request, constraint=attrs.evolve(constraint, budget=budget))
 

@@ -1,10 +1,13 @@
 """The state of a constraint of llguidance; another thread computes its masks while a step is computed."""
 
+import atexit
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 import attrs
 
@@ -28,7 +31,9 @@ class MaskThread:
     It may be late, or end with a fork of the process: who needs a mask that is not begun computes it.
     """
 
-    _queue: "SimpleQueue[LlguidanceConstraint]" = attrs.field(factory=SimpleQueue, init=False, repr=False)
+    _queue: "SimpleQueue[LlguidanceConstraint | None]" = attrs.field(
+        factory=SimpleQueue, init=False, repr=False
+    )
     _thread: Thread | None = attrs.field(default=None, init=False, repr=False)
 
     def compute(self, constraint: "LlguidanceConstraint") -> None:
@@ -37,14 +42,31 @@ class MaskThread:
         if self._thread is None or not self._thread.is_alive():
             self._thread = Thread(target=_compute_masks, args=(self._queue,), daemon=True, name="masks")
             self._thread.start()
+            _started.add(self)
+
+    def stop(self) -> None:
+        """End the thread, after the mask that it computes."""
+        while not self._queue.empty():
+            self._queue.get()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
 
 
-def _compute_masks(queue: "SimpleQueue[LlguidanceConstraint]") -> None:
-    try:
-        while True:
-            queue.get(timeout=_IDLE_SECONDS).prepare()
-    except Empty:
-        return
+_started: WeakSet[MaskThread] = WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """End all threads: one that returns from llguidance while the interpreter ends would crash it."""
+    for masks in list(_started):
+        masks.stop()
+
+
+def _compute_masks(queue: "SimpleQueue[LlguidanceConstraint | None]") -> None:
+    with suppress(Empty):
+        while (constraint := queue.get(timeout=_IDLE_SECONDS)) is not None:
+            constraint.prepare()
 
 
 @attrs.define(eq=False)

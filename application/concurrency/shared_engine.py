@@ -90,14 +90,14 @@ class SharedEngine:
         if self._inbox:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self, *, keeps_prefixes: bool = True) -> None:
         """Free the memory of cancelled requests, unless a step is being computed, which does it."""
         with self._state:
             if self._is_busy:
                 return
             self._begin()
         try:
-            self._read_inbox()
+            self._read_inbox(keeps_prefixes=keeps_prefixes)
         finally:
             self._release()
 
@@ -137,14 +137,14 @@ class SharedEngine:
             self._is_busy = False
             self._state.notify_all()
 
-    def _read_inbox(self) -> None:
+    def _read_inbox(self, *, keeps_prefixes: bool = True) -> None:
         while self._inbox:
             mailbox, number, added = self._inbox[0]
             if added is not None:
                 if number not in mailbox.indices:
                     self._add(mailbox, number, added)
             elif (index := mailbox.indices.get(number, -1)) in self._owners:
-                self._engine.cancel(index)
+                self._engine.cancel(index, keeps_prefix=keeps_prefixes)
                 self._finish(index)
             self._inbox.popleft()
 
@@ -201,14 +201,17 @@ class EngineStream(Iterator[TokenEvent]):
         self._engine.cancel(self._mailbox, index)
 
     def close(self) -> None:
+        self._end()
+
+    def __del__(self) -> None:
+        self._end(keeps_prefixes=False)  # the garbage collector may run within another computation
+
+    def _end(self, *, keeps_prefixes: bool = True) -> None:
         self._requests = iter(())
         for number in list(self._mailbox.unfinished):
             self._engine.cancel(self._mailbox, number)
         self._mailbox = _Mailbox()  # the step that another thread computes delivers its events to the old one
-        self._engine.flush()
-
-    def __del__(self) -> None:
-        self.close()
+        self._engine.flush(keeps_prefixes=keeps_prefixes)
 
     def locate_non_finite(self, tokens: Sequence[int]) -> str | None:  # noqa: ARG002 - of subclasses
         """Return where the first NaN or infinite value of a sequence arises; None: unknown."""

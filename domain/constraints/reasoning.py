@@ -91,7 +91,8 @@ class ReasoningConstraint:
         if self.budget is None:
             return False
         excess = self._num_reasoning - self.budget
-        return excess >= _LONGEST_CHARACTER - 1 or (excess >= 0 and not self._in_character)
+        in_character = self._in_character and self._num_end_ids == 0  # a part of the mark may be invisible
+        return excess >= _LONGEST_CHARACTER - 1 or (excess >= 0 and not in_character)
 
     def _reason(self, token: int) -> None:
         self._num_reasoning += 1

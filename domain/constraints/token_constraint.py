@@ -36,7 +36,7 @@ class TokenConstraint(Protocol):
         ...
 
     def copy(self) -> Self:
-        """Return an independent copy."""
+        """Return an independent copy of a constraint that has no tokens yet."""
         ...
 
 

@@ -63,11 +63,16 @@ class Engine:
         self.scheduler.add(sequence)
         return index
 
-    def cancel(self, index: int) -> None:
-        """End a request, which gets no more events."""
+    def cancel(self, index: int, *, keeps_prefix: bool = True) -> None:
+        """End a request, which gets no more events.
+
+        Args:
+            index: The number of the request.
+            keeps_prefix: Whether its tokens may be kept as a cached prefix, which can take a computation.
+        """
         sequence = self._sequences.get(index)
         if sequence is not None:
-            self._finish(sequence)
+            self._finish(sequence, keeps_prefix=keeps_prefix)
         self._events = deque(event for event in self._events if event.index != index)
 
     def step(self) -> list[EngineEvent]:
@@ -94,8 +99,11 @@ class Engine:
         self._events.clear()
 
     def _step(self) -> None:
-        for sequence in self.scheduler.admit():
+        admitted = self.scheduler.admit()
+        for sequence in admitted:
             self._start(sequence)
+        for sequence in admitted:  # one that ends may release what another one has been forked from
+            self._append_forced(sequence)
         self.scheduler.propose()
         batch, preempted = self.scheduler.schedule()
         for sequence in preempted:
@@ -158,14 +166,13 @@ class Engine:
             sequence.num_computed = sequence.fork_length
             sequence.num_cached = min(sequence.fork_length, len(sequence.request.prompt))
             sequence.parent = None
-        self._append_forced(sequence)
 
     def _sample(self, logits: Any, rows: Sequence[int], sequences: Sequence[ScheduledSequence]) -> None:
         """Append a token to each sequence whose tokens are all computed; its logits are in `rows`."""
         runner = self._runner
         try:
             tokens = runner.sample(logits, rows, [it.sampler_state for it in sequences])
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InsufficientSpace):
             raise
         except BaseException as error:  # noqa: BLE001 - of one request, perhaps of a function that it has
             if len(sequences) == 1:

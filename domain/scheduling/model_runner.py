@@ -8,7 +8,7 @@ from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.scheduler import StepLimits
 
 LogitsT = TypeVar("LogitsT")
-"""The logits of a step, (B, V), on the device of the model runner."""
+"""The logits of a step, (R, V), on the device of the model runner."""
 
 
 class ModelRunner(Protocol[LogitsT]):

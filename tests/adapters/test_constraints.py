@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -277,3 +278,26 @@ def test_templates_with_channels_are_refused() -> None:
     syntax = answer_syntax("<|channel|><|message|><|start|>", "", None)
     with pytest.raises(UnsupportedOperation, match="channels"):
         compiler(request, syntax, spec)
+
+
+def test_a_program_ends_while_masks_are_computed() -> None:
+    code = """
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from litgpt.adapters.constraints.llguidance_constraint import LlguidanceConstraint, MaskThread
+
+class Vocabulary:
+    bos_token_id, eos_token_id, special_token_ids = None, 20000, [20000]
+    tokens = [bytes([value]) for value in range(256)]
+    tokens += [b"x%d" % number for number in range(20000 - 256)] + [b"<end>"]
+
+    def __call__(self, text):
+        return []
+
+grammar = LLMatcher.grammar_from_regex("([a-z0-9]{3,9} ?){1,400}[a-z]+")
+matcher = LLMatcher(LLTokenizer(TokenizerWrapper(Vocabulary())), grammar, log_level=0)
+masks = MaskThread()
+constraint = LlguidanceConstraint(matcher, 20000, frozenset({5}), masks)
+for _ in range(400):
+    masks.compute(constraint.copy())
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

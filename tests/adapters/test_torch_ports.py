@@ -93,3 +93,23 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
         with pytest.raises(RuntimeError, match="not enough memory"):
             ask([*ids, 40, 41])
     assert ask([*ids, 42, 43]) == ask([*ids, 42, 43], cache_prompt=False)
+
+
+def test_weights_that_were_written_take_no_prefix_of_the_earlier_ones() -> None:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true", engine="torch")
+    prompt = list(range(5, 45))
+
+    def cached_tokens() -> int:
+        request = GenerationRequest(prompt=prompt, max_new_tokens=2)
+        return max(event.cached_tokens for event in llm._generator().generate([request]))
+
+    assert [cached_tokens(), cached_tokens()] == [0, 39]
+    assert llm.model is not None
+    weight = llm.model.get_parameter("lm_head.weight")
+    with torch.no_grad():
+        weight += 1
+    assert cached_tokens() == 0
+    llm.model.load_state_dict(llm.model.state_dict())
+    assert cached_tokens() == 0
+    assert cached_tokens() == 39

@@ -129,6 +129,23 @@ def test_sequences_join_and_leave_with_the_logits_that_they_get_alone(
 
 
 @torch.inference_mode()
+def test_a_sequence_is_truncated_after_a_longer_one_has_left_its_batch(model: GPT) -> None:
+    if not TorchModelRunner(model, capacity=0).can_truncate:
+        pytest.skip("sequences are not truncated")
+    scheduler = Scheduler(model, SequenceBatches(model))
+    scheduler.step([3, 2 * WINDOW])
+    scheduler.step([1, 1])
+    scheduler.step([1, -1])
+    answer = scheduler.slots[0]
+    assert answer is not None
+    while len(answer.ids) < answer.max_length - 2:  # the KV cache is reallocated, without its first slots
+        scheduler.step([1])
+    scheduler.runner.truncate(answer.sequence, len(answer.ids) - 3)
+    del answer.ids[-3:]
+    scheduler.step([1])
+
+
+@torch.inference_mode()
 def test_a_batch_whose_sequences_are_replaced_for_long_does_not_grow(model: GPT) -> None:
     runner = SequenceBatches(model)
     scheduler = Scheduler(model, runner)

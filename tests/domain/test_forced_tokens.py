@@ -72,3 +72,23 @@ def test_a_long_run_of_forced_tokens_does_not_hold_up_others() -> None:
     assert tokens(drain(engine)[index]) == expected_answer(it, CONTEXT)
     assert 4 < max(map(sum, runner.steps)) <= 17
     assert len(runner.steps) < 100
+
+
+def test_an_answer_that_ends_at_once_releases_no_prefix_that_another_one_needs() -> None:
+    runner = ScriptedRunner(max_cached_pages=22)
+    engine = Engine(runner, CONTEXT)
+    first, other = [1] * 40, [2] * 40
+    for prompt in (first, other):
+        engine.add(GenerationRequest(prompt=prompt, max_new_tokens=5))
+        drain(engine)
+    prompts = [([*first, 3], LongRun()), ([*first, 4], LongRun()), ([*other, 5], None)]
+    requests = [
+        GenerationRequest(prompt=prompt, max_new_tokens=3, constraint=constraint)
+        for prompt, constraint in prompts
+    ]
+    indices = [engine.add(it) for it in requests]
+    answers = drain(engine)
+    for index, it in zip(indices, requests, strict=True):
+        assert tokens(answers[index]) == expected_answer(it, CONTEXT)
+    engine.close()
+    assert runner.num_open == 0

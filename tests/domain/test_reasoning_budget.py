@@ -87,3 +87,22 @@ def test_a_copy_has_no_tokens() -> None:
     copy = limited.copy()
     answer(limited, b"abcd")
     assert answer(copy, b"abcd") == b"abc" + END + b"d"
+
+
+def test_a_mark_with_an_invisible_token_is_forced_to_its_end() -> None:
+    pieces = {10: "</", 11: "", 12: "think>"}
+    constraint = ReasoningConstraint(
+        begin="<think>",
+        end="</think>",
+        end_ids=(10, 11, 12),
+        in_reasoning=True,
+        vocab_size=16,
+        stop_token_ids=frozenset({0}),
+        decoder=lambda: lambda token: pieces.get(token, "a"),
+        budget=2,
+    )
+    for token in (1, 1, 10):
+        constraint.advance(token)
+    assert constraint.forced() == (11, 12)
+    constraint.advance(11)
+    assert constraint.forced() == (12,)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.events import FailedRequest
@@ -424,3 +425,21 @@ def test_the_common_length_is_that_of_a_loop(first: list[int], other: list[int],
             break
         expected += 1
     assert common_prefix_length(first, other, start) == expected
+
+
+def test_sampling_that_runs_out_of_memory_is_tried_again_without_cached_prefixes() -> None:
+    class Failing(ScriptedRunner):
+        failures_of_sample = 1
+
+        def sample(self, logits: list[int], rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
+            if engine.prefixes and self.failures_of_sample:
+                self.failures_of_sample = 0
+                raise InsufficientSpace("Generating", "no memory is left.")
+            return super().sample(logits, rows, states)
+
+    engine = Engine(Failing(), CONTEXT)
+    engine.add(request(*[1] * 40))
+    drain(engine)
+    it = request(*[2] * 40)
+    index = engine.add(it)
+    assert tokens(drain(engine)[index]) == expected_answer(it, CONTEXT)

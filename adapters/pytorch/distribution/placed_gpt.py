@@ -1,5 +1,6 @@
 """A model in this process."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,6 +13,8 @@ from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.weights.mapping import ParameterSource
 
+_creating = threading.Lock()
+
 
 @attrs.define(eq=False)
 class PlacedGPT:
@@ -22,9 +25,10 @@ class PlacedGPT:
     _generator: TorchGenerator | None = attrs.field(default=None, init=False, repr=False)
 
     def generator(self) -> TorchGenerator:
-        if self._generator is None or self._generator.model is not self.network:
-            self._generator = TorchGenerator(self.network, self.placement.kv_cache_size)
-        return self._generator
+        with _creating:
+            if self._generator is None or self._generator.model is not self.network:
+                self._generator = TorchGenerator(self.network, self.placement.kv_cache_size)
+            return self._generator
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[ModelExporter | None]:
         check_fork()

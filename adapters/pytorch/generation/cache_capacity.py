@@ -29,4 +29,4 @@ def cache_capacity(model: GPT) -> int:
         free = free_device_memory(device.index or 0) if device.type == "cuda" else allocatable_memory()
         if free is not None and nbytes > 0:
             capacities.append(free // 2 // nbytes)
-    return model.rank0_value(min(capacities))
+    return model.least_value(min(capacities))

@@ -15,7 +15,7 @@ from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
 from litgpt.adapters.pytorch.generation.scoring.embedding import embed
 from litgpt.adapters.pytorch.generation.scoring.scorer import Scorer
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
+from litgpt.adapters.pytorch.ops.tensor_versions import written_versions
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
@@ -87,7 +87,8 @@ class TorchGenerator:
             engine.close()
 
     def _current_engine(self) -> SharedEngine:
-        weights = self.model.adapter, weights_version(self.model)
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        weights = self.model.adapter, written_versions(tensors)
         with self._opening:
             if self._engine is None or weights != self._weights:
                 self._engine, self._weights = SharedEngine(self.open()), weights
@@ -110,8 +111,8 @@ class TorchStream(EngineStream):
             self._contexts.enter_context(self._model.generation_context())
         return super().__next__()
 
-    def close(self) -> None:
-        super().close()
+    def _end(self, *, keeps_prefixes: bool = True) -> None:
+        super()._end(keeps_prefixes=keeps_prefixes)
         if self._contexts is not None:
             self._contexts.close()
 

@@ -1,6 +1,7 @@
 """The model runner of the torch engine: its sequences, steps and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 from torch import Tensor
@@ -12,6 +13,7 @@ from litgpt.adapters.pytorch.generation.sequence_batches import SequenceBatches
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
+from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
@@ -91,33 +93,46 @@ class TorchModelRunner:
         return TorchSequence(length)
 
     def fork(self, sequence: TorchSequence, length: int, max_length: int) -> TorchSequence:
-        with translate_out_of_memory(GENERATION):
+        with self._memory_errors():
             return self.batches.fork(sequence, length, max_length)
 
     def step(
         self, batch: Sequence[tuple[TorchSequence, Sequence[int]]], positions: Sequence[range] | None = None
     ) -> Tensor:
-        with translate_out_of_memory(GENERATION):
+        with self._memory_errors():
             return self.batches.step(batch, positions)
 
     def truncate(self, sequence: TorchSequence, length: int) -> None:
-        with translate_out_of_memory(GENERATION):
+        with self._memory_errors():
             self.batches.truncate(sequence, length)
 
     def sample(self, logits: Tensor, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
-        with translate_out_of_memory(GENERATION):
+        with self._memory_errors():
             return sample(_select(logits, rows), states)
 
     def log_probabilities(self, logits: Tensor, rows: Sequence[int], tokens: Sequence[int]) -> list[float]:
-        return log_probabilities(_select(logits, rows), tokens)
+        with self._memory_errors():
+            return log_probabilities(_select(logits, rows), tokens)
 
     def top_log_probabilities(
         self, logits: Tensor, rows: Sequence[int], counts: Sequence[int]
     ) -> list[dict[int, float] | None]:
-        return top_log_probabilities(_select(logits, rows), counts)
+        with self._memory_errors():
+            return top_log_probabilities(_select(logits, rows), counts)
 
     def release(self, sequence: TorchSequence) -> None:
         self.batches.release(sequence)
+
+    @contextmanager
+    def _memory_errors(self) -> Iterator[None]:
+        """Translate errors of allocations; an engine recovers from them unless other ranks would not."""
+        try:
+            with translate_out_of_memory(GENERATION):
+                yield
+        except InsufficientSpace as error:
+            if self.model.runs_on_each_rank:
+                raise UnsupportedOperation(error.requested, error.reason) from error.__cause__
+            raise
 
 
 def _select(logits: Tensor, rows: Sequence[int]) -> Tensor:

@@ -35,11 +35,13 @@ class RunningBatch:
 
     Attributes:
         sequences: One for each row; None where the sequence has left, until `compact`.
+        is_fixed: Whether the KV cache was allocated with its largest size.
     """
 
     model: GPT
     cache: KVCache
     sequences: list[TorchSequence | None]
+    is_fixed: bool = False
 
     @classmethod
     def empty(cls, model: GPT) -> "RunningBatch":

@@ -19,8 +19,8 @@ class SequenceBatches:
     they are first given one token. Under torchrun, all ranks make the same calls in the same order.
 
     Attributes:
-        fixed_length: The number of slots with which the KV cache of the decode batch is allocated; None: it
-            grows on demand.
+        fixed_length: The number of slots with which the KV cache of the first prompts is allocated, which
+            becomes that of the decode batch; None: it grows on demand.
     """
 
     model: GPT
@@ -81,7 +81,8 @@ class SequenceBatches:
             part = part.split([sequence])
             self._assign(part)
         part.compact()
-        part.cache.truncate(part.cache.row_offsets[0] + length)
+        is_truncated = part.cache.truncate(part.cache.row_offsets[0] + length)
+        assert is_truncated  # noqa: S101 - no layer has a sliding window or a recurrent state
 
     def release(self, sequence: TorchSequence) -> None:
         """Free the row of a sequence, which may be in use by the next sequence that joins."""
@@ -147,14 +148,13 @@ class SequenceBatches:
         lengths = [sequence.max_length for sequence in rows]
         # No token attends to the last token of an answer, so it needs no slot.
         max_length = max(offset + length for offset, length in zip(offsets, lengths, strict=True)) - 1
-        is_first = self._decode is None
+        is_fixed = self.fixed_length is not None and not any(part.is_fixed for part in self.batches)
+        if is_fixed and self.fixed_length is not None:  # padding may take more
+            max_length = max(max_length, self.fixed_length)
         cache = self.model.empty_cache(
-            max_length=self.fixed_length if self.fixed_length is not None and is_first else max_length,
-            row_offsets=offsets,
-            lengths=lengths,
-            fixed=self.fixed_length is not None and is_first,
+            max_length=max_length, row_offsets=offsets, lengths=lengths, fixed=is_fixed
         )
-        batch = RunningBatch(self.model, cache, list(rows))
+        batch = RunningBatch(self.model, cache, list(rows), is_fixed)
         self._assign(batch)
         return batch
 

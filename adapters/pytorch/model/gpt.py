@@ -107,8 +107,15 @@ class GPT(nn.Module):
             fixed=fixed,
         )
 
+    runs_on_each_rank = False
+    """Whether each rank runs the whole program, so that all ranks must fail together."""
+
     def rank0_value(self, number: int) -> int:
         """Return rank 0's value of a number that is less than 2**63 and may differ between ranks."""
+        return number
+
+    def least_value(self, number: int) -> int:
+        """Return the least value of such a number on all ranks."""
         return number
 
     def generation_context(self) -> AbstractContextManager[object]:

@@ -128,7 +128,7 @@ class LayerCache:
     def can_truncate_to(self, length: int, written: int) -> bool:
         """Return whether slot `length` can still attend to all slots of its window."""
         del written
-        return self.oldest_slot <= max(0, length + 1 - (self.sliding_window or length + 1))
+        return self.sliding_window is None or self.oldest_slot <= max(0, length + 1 - self.sliding_window)
 
     def copy(self, length: int) -> "LayerCache":
         """Return a copy of the first `length` slots, without spare capacity."""

@@ -1,5 +1,8 @@
 """Version counters of tensors, which invalidate values cached from them."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 
 
@@ -11,3 +14,11 @@ def version(tensor: Tensor) -> int:
 def weights_version(model: nn.Module) -> int:
     """Return the sum of the version counters of all weights that require gradients."""
     return sum(version(weight) for weight in model.parameters() if weight.requires_grad)
+
+
+def written_versions(tensors: Iterable[Tensor]) -> list[tuple[int, int, torch.dtype, torch.device]]:
+    """Return values that change when tensors are written, replaced, converted or moved.
+
+    Writes to their `.data` are not counted.
+    """
+    return [(version(it), it.data_ptr(), it.dtype, it.device) for it in tensors]

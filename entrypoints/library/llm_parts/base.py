@@ -207,8 +207,7 @@ def is_native(placed: PlacedModel[Any] | None) -> bool:
 
 def built_version(network: "nn.Module") -> object:
     """Return a value that changes when weights are written, converted or moved; adapters do not count."""
-    from litgpt.adapters.pytorch.ops.tensor_versions import version
+    from litgpt.adapters.pytorch.ops.tensor_versions import written_versions
 
     named = (*network.named_parameters(), *network.named_buffers())
-    weights = [weight for name, weight in named if ".lora." not in name]
-    return [(version(weight), weight.data_ptr(), weight.dtype, weight.device) for weight in weights]
+    return written_versions(weight for name, weight in named if ".lora." not in name)

@@ -33,6 +33,14 @@ _DONE, _FAILED = -1, -2
 class TorchrunGPT(TensorParallelGPT):
     """The shard of one rank that torchrun has started."""
 
+    runs_on_each_rank = True
+
+    def least_value(self, number: int) -> int:
+        """Return the least number of all ranks."""
+        with translate_errors():
+            numbers = self.communicator.all_gather(torch.tensor([number]), [1] * self.communicator.world_size)
+        return int(numbers.min().item())
+
     def rank0_value(self, number: int) -> int:
         """Return the number of rank 0."""
         own = torch.tensor([number if self.communicator.rank == 0 else 0])
