@@ -104,6 +104,9 @@ def test_errors_are_in_the_output_and_in_the_exit_status(tmp_path: Path, tiny: s
     assert sorted(results) == ["a", "b", "line-3"]
     assert (results["b"]["type"], results["b"]["line"]) == ("PromptTooLong", 5)
     assert "of which 2 are of an earlier run" in batch(tmp_path, *arguments, status=1)
+    with start(tmp_path, "in.jsonl", "-", "--model", tiny) as process:
+        _, notes = process.communicate(timeout=PATIENCE)
+    assert "error: 2 lines could not be answered.\n" in notes
 
 
 def test_stdin_is_read_and_overwrite_starts_anew(tmp_path: Path, tiny: str) -> None:
@@ -137,6 +140,11 @@ def test_a_file_that_is_not_an_output_is_refused_unchanged(tmp_path: Path, tiny:
         ),
         (("in.jsonl", "out.jsonl", "--shard", "3/3"), 1, "--shard must be RANK/WORLD"),
         (("in.jsonl", "out.jsonl", "--temperature", "-1"), 1, "--temperature must be"),
+        (("in.jsonl", "out.jsonl", "--devices", "0"), 1, "--devices must be a positive integer, not 0."),
+        (("in.jsonl", "--merge", "out.jsonl"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--overwrite"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--shard", "0/2"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--model", "smollm2"), 2, "--merge takes no options but --quiet: litgpt"),
         (
             ("--merge", "out.jsonl"),
             1,
