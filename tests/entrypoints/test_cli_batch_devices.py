@@ -26,6 +26,8 @@ from tests.entrypoints.batch_runs import (
 
 LONG = 1 << 20
 """A number of tokens that takes hours."""
+COUNT = 700
+"""A number of lines, more than the processes take at once."""
 DEVICES = ("--devices", "2", "--accelerator", "cpu")
 
 
@@ -43,6 +45,13 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in listed.stdout.split()]
+
+
+def give(process: subprocess.Popen[str], count: int) -> None:
+    """Write lines to stdin, and leave it open, so that the process does not end by itself."""
+    assert process.stdin is not None
+    process.stdin.writelines(f"{json.dumps(it)}\n" for it in numbered(count))
+    process.stdin.flush()
 
 
 def is_running(pid: int) -> bool:
@@ -75,36 +84,38 @@ def test_two_processes_give_the_answers_of_one(tmp_path: Path, tiny: str) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_both_after_their_lines(tmp_path: Path, tiny: str, number: signal.Signals) -> None:
-    write(tmp_path / "in.jsonl", numbered(6000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments, *DEVICES) as process:
+        give(process, COUNT)
         wait_for_lines(process, out, 10)
-        process.send_signal(number)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, notes
+        process.send_signal(number)  # while it waits for more lines
+        assert process.wait(PATIENCE) == 130
+        _, notes = process.communicate()
     assert "Stopping: running requests are finished." in notes
     answered = ids(out)
-    assert 10 <= len(answered) < 6000
+    assert 10 <= len(answered) <= COUNT
     assert sorted(answered) == every_id(len(answered))
-    batch(tmp_path, *arguments)
-    assert sorted(ids(out)) == every_id(6000)
+    lines = "".join(f"{json.dumps(it)}\n" for it in numbered(COUNT + 10))
+    batch(tmp_path, *arguments, stdin=lines)
+    assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
 @needs_proc
 def test_the_end_of_one_process_is_an_error_and_the_run_can_be_continued(tmp_path: Path, tiny: str) -> None:
-    write(tmp_path / "in.jsonl", numbered(6000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments, *DEVICES) as process:
+        give(process, COUNT)
         wait_for_lines(process, out, 10)
-        os.kill(workers(process)[0], signal.SIGKILL)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, notes
+        os.kill(workers(process)[0], signal.SIGKILL)  # while it has or waits for lines
+        assert process.wait(PATIENCE) == 1
+        _, notes = process.communicate()
     assert "is gone: it was ended by SIGKILL, possibly because memory ran out. Run the same command" in notes
     assert "Traceback" not in notes
-    batch(tmp_path, *arguments, *DEVICES)
-    assert sorted(ids(out)) == every_id(6000)
+    lines = "".join(f"{json.dumps(it)}\n" for it in numbered(COUNT + 10))
+    batch(tmp_path, *arguments, *DEVICES, stdin=lines)
+    assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
 @needs_proc

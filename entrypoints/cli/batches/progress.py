@@ -103,7 +103,9 @@ class BatchDisplay:
             earlier = f", of which {earlier_errors:,} are of an earlier run" if earlier_errors else ""
             advice = "."
             if path != STDOUT:  # which cannot be continued
-                advice = f': see "error" in {path}. Remove their lines from that file and run the same command'
+                advice = (
+                    f': see "error" in {path}. Remove their lines from that file and run the same command'
+                )
                 advice += " again to try them again."
             console.error(f"{format_count(errors, 'line')} could not be answered{earlier}{advice}")
 
