@@ -12,7 +12,9 @@ from tests.entrypoints.batch_runs import (
     PATIENCE,
     batch,
     every_id,
+    give,
     ids,
+    jsonl,
     numbered,
     read,
     start,
@@ -62,21 +64,21 @@ def test_a_killed_run_is_continued_and_each_line_is_answered_once(tmp_path: Path
 def test_a_signal_ends_a_run_after_the_running_requests(
     tmp_path: Path, tiny: str, number: signal.Signals
 ) -> None:
-    write(tmp_path / "in.jsonl", numbered(3000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments) as process:
+        give(process, 400)
         wait_for_lines(process, out, 10)
-        process.send_signal(number)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, notes
+        process.send_signal(number)  # while it waits for more lines
+        assert process.wait(PATIENCE) == 130
+        _, notes = process.communicate()
     assert "Stopping: running requests are finished." in notes
     assert "Run the same command again to continue." in notes
     answered = ids(out)
-    assert 10 <= len(answered) < 3000
+    assert 10 <= len(answered) <= 400
     assert sorted(answered) == every_id(len(answered))  # all that were started
-    batch(tmp_path, *arguments)
-    assert sorted(ids(out)) == every_id(3000)
+    batch(tmp_path, *arguments, stdin=jsonl(numbered(410)))
+    assert sorted(ids(out)) == every_id(410)
 
 
 def test_shards_have_together_the_answers_of_one_run(tmp_path: Path, tiny: str) -> None:

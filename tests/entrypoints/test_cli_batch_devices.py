@@ -16,7 +16,9 @@ from tests.entrypoints.batch_runs import (
     PATIENCE,
     batch,
     every_id,
+    give,
     ids,
+    jsonl,
     numbered,
     read,
     start,
@@ -45,13 +47,6 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in listed.stdout.split()]
-
-
-def give(process: subprocess.Popen[str], count: int) -> None:
-    """Write lines to stdin, and leave it open, so that the process does not end by itself."""
-    assert process.stdin is not None
-    process.stdin.writelines(f"{json.dumps(it)}\n" for it in numbered(count))
-    process.stdin.flush()
 
 
 def is_running(pid: int) -> bool:
@@ -96,8 +91,7 @@ def test_a_signal_ends_both_after_their_lines(tmp_path: Path, tiny: str, number:
     answered = ids(out)
     assert 10 <= len(answered) <= COUNT
     assert sorted(answered) == every_id(len(answered))
-    lines = "".join(f"{json.dumps(it)}\n" for it in numbered(COUNT + 10))
-    batch(tmp_path, *arguments, stdin=lines)
+    batch(tmp_path, *arguments, stdin=jsonl(numbered(COUNT + 10)))
     assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
@@ -113,8 +107,7 @@ def test_the_end_of_one_process_is_an_error_and_the_run_can_be_continued(tmp_pat
         _, notes = process.communicate()
     assert "is gone: it was ended by SIGKILL, possibly because memory ran out. Run the same command" in notes
     assert "Traceback" not in notes
-    lines = "".join(f"{json.dumps(it)}\n" for it in numbered(COUNT + 10))
-    batch(tmp_path, *arguments, *DEVICES, stdin=lines)
+    batch(tmp_path, *arguments, *DEVICES, stdin=jsonl(numbered(COUNT + 10)))
     assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
