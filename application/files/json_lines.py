@@ -1,7 +1,6 @@
 """Files of JSON lines: read lazily, appended to line by line, continued after an interruption, and merged."""
 
 import gzip
-import io
 import json
 import os
 import stat
@@ -45,8 +44,10 @@ def open_input(path: Path | None) -> AbstractContextManager[BinaryIO]:
         UnsupportedOperation: It cannot be read.
     """
     if path is None:
-        file: Any = sys.stdin.buffer
-        return nullcontext(gzip.open(file) if _is_compressed(file) else file)
+        stdin = sys.stdin.buffer
+        if _is_compressed(stdin):
+            return gzip.open(stdin)  # type: ignore[return-value]
+        return nullcontext(stdin)
     with translated_errors(f"Reading {path}"):
         file = path.open("rb")
         if not _is_compressed(file):
@@ -55,8 +56,8 @@ def open_input(path: Path | None) -> AbstractContextManager[BinaryIO]:
         return gzip.open(path)  # type: ignore[return-value]
 
 
-def _is_compressed(file: io.BufferedReader) -> bool:
-    return is_regular(file.fileno()) and file.peek(2)[:2] == GZIP
+def _is_compressed(file: Any) -> bool:
+    return is_regular(file.fileno()) and bool(file.peek(2)[:2] == GZIP)
 
 
 def is_regular(descriptor: int) -> bool:
