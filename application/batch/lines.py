@@ -26,7 +26,8 @@ TEMPLATE_OPTIONS = _TEMPLATE
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - {"logits_processor", "prompt_logprobs"}
+_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs"})
+_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
@@ -203,6 +204,9 @@ def _token_id(text: str) -> int:
 def _check_names(fields: Mapping[str, Any], names: "frozenset[str] | set[str]") -> None:
     for name in fields:
         if name not in names:
-            similar = suggest_name(name, names)
-            advice = f" Did you mean {similar}?" if similar else " Remove it."
+            if name in _PYTHON_ONLY:
+                advice = " Remove it, or call LLM.complete in Python, which has this option."
+            else:
+                similar = suggest_name(name, names)
+                advice = f" Did you mean {similar}?" if similar else " Remove it."
             raise InvalidBatchLine(f"The field {short_repr(name)} is not supported.{advice}")

@@ -31,7 +31,8 @@ class SkippedLines:
     counts: BatchCounts
     _seen: IdSet = attrs.field(factory=IdSet, init=False)
 
-    def __contains__(self, line: BatchLine) -> bool:
+    def skips(self, line: BatchLine) -> bool:
+        """Return whether a line is to be skipped, which also makes its id a known one."""
         if not self._seen.add(line.id):
             self.counts.repeated += 1
             return True

@@ -143,7 +143,7 @@ class RunBatch:
             if line is None:
                 yield None
                 continue
-            if line in self._skipped:
+            if self._skipped.skips(line):
                 continue
             try:
                 entries = self._prepare(line)

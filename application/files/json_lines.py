@@ -4,9 +4,10 @@ import gzip
 import json
 import os
 import stat
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -21,7 +22,8 @@ STDOUT = Path("/dev/stdout")
 """The path of the standard output, which is only written to: nothing in it is continued or discarded."""
 
 _BLOCK = 1 << 20
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
+"""The first bytes of a file that is compressed with gzip."""
 
 
 @contextmanager
@@ -35,14 +37,27 @@ def translated_errors(operation: str) -> Iterator[None]:
         raise UnsupportedOperation(operation, f"{error_message(error).removesuffix('.')}.") from error
 
 
-def open_input(path: Path) -> BinaryIO:
-    """Open a file, which may be compressed with gzip; raise UnsupportedOperation if that fails."""
+def open_input(path: Path | None) -> AbstractContextManager[BinaryIO]:
+    """Open a file, or stdin; it may be compressed with gzip, unless it is a pipe.
+
+    Raises:
+        UnsupportedOperation: It cannot be read.
+    """
+    if path is None:
+        stdin = sys.stdin.buffer
+        if _is_compressed(stdin):
+            return gzip.open(stdin)  # type: ignore[return-value]
+        return nullcontext(stdin)
     with translated_errors(f"Reading {path}"):
         file = path.open("rb")
-        if not is_regular(file.fileno()) or file.peek(2)[:2] != _GZIP:
+        if not _is_compressed(file):
             return file
         file.close()
         return gzip.open(path)  # type: ignore[return-value]
+
+
+def _is_compressed(file: Any) -> bool:
+    return is_regular(file.fileno()) and bool(file.peek(2)[:2] == GZIP)
 
 
 def is_regular(descriptor: int) -> bool:
@@ -51,13 +66,13 @@ def is_regular(descriptor: int) -> bool:
 
 
 def count_lines(file: BinaryIO) -> int | None:
-    """Return the number of lines of a file at its beginning; None if it cannot be read twice, as a pipe."""
+    """Return the number of lines that are left in a file; None if it cannot be read twice, as a pipe."""
     if not is_regular(file.fileno()):
         return None
-    count, last = 0, b"\n"
+    start, count, last = file.tell(), 0, b"\n"
     while block := file.read(_BLOCK):
         count, last = count + block.count(b"\n"), block[-1:]
-    file.seek(0)
+    file.seek(start)
     return count + (last != b"\n")
 
 

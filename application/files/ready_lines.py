@@ -5,7 +5,8 @@ import select
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from litgpt.application.files.json_lines import is_regular
+from litgpt.application.files.json_lines import GZIP, is_regular
+from litgpt.domain.errors import UnsupportedOperation
 
 _BLOCK = 1 << 16
 _SECONDS = 0.1
@@ -18,16 +19,24 @@ def ready_lines(file: BinaryIO, may_wait: Callable[[], bool]) -> Iterator[bytes 
     Args:
         file: A file, of which nothing has been read.
         may_wait: Whether the caller has nothing else to do.
+
+    Raises:
+        UnsupportedOperation: It is a pipe of data that are compressed with gzip.
     """
     if os.name != "posix" or is_regular(file.fileno()):
         yield from file  # of which all lines are ready; Windows has no way to ask
         return
     begun: list[bytes] = []  # parts of a line
+    is_first = True
     while True:
         if not select.select([file], [], [], _SECONDS if may_wait() else 0)[0]:
             yield None
             continue
         block = os.read(file.fileno(), _BLOCK)
+        if is_first and block.startswith(GZIP):
+            reason = "the pipe is compressed with gzip. Decompress it first, for example with gunzip -c."
+            raise UnsupportedOperation("Reading the input", reason)
+        is_first = False
         *lines, rest = block.split(b"\n")
         for line in lines:
             yield b"".join((*begun, line, b"\n"))

@@ -25,6 +25,7 @@ INTERRUPTED = 130
 
 
 def batch(  # noqa: PLR0913 - one per option
+    context: typer.Context,
     input_file: Annotated[
         str | None,
         typer.Argument(
@@ -107,8 +108,10 @@ def batch(  # noqa: PLR0913 - one per option
     The options of a line take precedence over those of the command.
     """
     if merge is not None:
-        if input_file is not None:
-            raise UsageError("--merge takes no other arguments: litgpt batch --merge OUTPUT")
+        for name in context.params.keys() - {"merge", "quiet"}:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise UsageError("--merge takes no options but --quiet: litgpt batch --merge OUTPUT")
         return _merge(Path(merge), quiet=quiet)
     if input_file is None or output is None:
         raise UsageError("Missing files: litgpt batch INPUT OUTPUT")
@@ -119,6 +122,8 @@ def batch(  # noqa: PLR0913 - one per option
     from litgpt.domain.errors import InvalidArgument
     from litgpt.domain.reference import ModelReference
 
+    if devices is not None and devices < 1:
+        raise InvalidArgument("devices", devices, "a positive integer")
     part = Shard.parse(shard)
     defaults: dict[str, Any] = options.sampling_kwargs(
         temperature,

@@ -118,7 +118,15 @@ def test_openai_completions_are_not_rendered_and_have_their_own_defaults(loaded:
         (b"[1]", "The line must be a JSON object, not [1]."),
         (b"\xff{}", "The line is not valid JSON"),
         ({"prompt": "a", "temprature": 1}, "'temprature' is not supported. Did you mean temperature?"),
-        ({"prompt": "a", "logits_processor": 1}, "'logits_processor' is not supported"),
+        (
+            {"prompt": "a", "logits_processor": 1},
+            "'logits_processor' is not supported. Remove it, or call LLM.complete in Python",
+        ),
+        (
+            {"prompt": "a", "prompt_logprobs": 1},
+            "'prompt_logprobs' is not supported. Remove it, or call LLM.complete in Python",
+        ),
+        (openai(**body(prompt_logprobs=1)), "'prompt_logprobs' is not supported. Remove it, or call"),
         ({"id": "it"}, "must have either a prompt or messages"),
         ({"prompt": "a", "messages": []}, "must have either a prompt or messages"),
         ({"prompt": ["a"]}, "prompt must be a string, not list"),

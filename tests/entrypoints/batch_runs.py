@@ -34,8 +34,19 @@ def batch(folder: Path, *arguments: str, status: int = 0, stdin: str = "", **env
     return notes
 
 
+def jsonl(values: Iterable[object]) -> str:
+    return "".join(f"{json.dumps(value)}\n" for value in values)
+
+
 def write(path: Path, values: Iterable[object]) -> None:
-    path.write_text("".join(f"{json.dumps(value)}\n" for value in values), encoding="utf-8")
+    path.write_text(jsonl(values), encoding="utf-8")
+
+
+def give(process: subprocess.Popen[str], count: int) -> None:
+    """Write lines to stdin, and leave it open, so that the process does not end by itself."""
+    assert process.stdin is not None
+    process.stdin.write(jsonl(numbered(count)))
+    process.stdin.flush()
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ from tests.entrypoints.batch_runs import (
     PATIENCE,
     batch,
     every_id,
+    give,
     ids,
+    jsonl,
     numbered,
     read,
     start,
@@ -62,21 +64,21 @@ def test_a_killed_run_is_continued_and_each_line_is_answered_once(tmp_path: Path
 def test_a_signal_ends_a_run_after_the_running_requests(
     tmp_path: Path, tiny: str, number: signal.Signals
 ) -> None:
-    write(tmp_path / "in.jsonl", numbered(3000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments) as process:
+        give(process, 400)
         wait_for_lines(process, out, 10)
-        process.send_signal(number)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, notes
+        process.send_signal(number)  # while it waits for more lines
+        assert process.wait(PATIENCE) == 130
+        _, notes = process.communicate()
     assert "Stopping: running requests are finished." in notes
     assert "Run the same command again to continue." in notes
     answered = ids(out)
-    assert 10 <= len(answered) < 3000
+    assert 10 <= len(answered) <= 400
     assert sorted(answered) == every_id(len(answered))  # all that were started
-    batch(tmp_path, *arguments)
-    assert sorted(ids(out)) == every_id(3000)
+    batch(tmp_path, *arguments, stdin=jsonl(numbered(410)))
+    assert sorted(ids(out)) == every_id(410)
 
 
 def test_shards_have_together_the_answers_of_one_run(tmp_path: Path, tiny: str) -> None:
@@ -104,6 +106,9 @@ def test_errors_are_in_the_output_and_in_the_exit_status(tmp_path: Path, tiny: s
     assert sorted(results) == ["a", "b", "line-3"]
     assert (results["b"]["type"], results["b"]["line"]) == ("PromptTooLong", 5)
     assert "of which 2 are of an earlier run" in batch(tmp_path, *arguments, status=1)
+    with start(tmp_path, "in.jsonl", "-", "--model", tiny) as process:
+        _, notes = process.communicate(timeout=PATIENCE)
+    assert "error: 2 lines could not be answered.\n" in notes
 
 
 def test_stdin_is_read_and_overwrite_starts_anew(tmp_path: Path, tiny: str) -> None:
@@ -137,6 +142,11 @@ def test_a_file_that_is_not_an_output_is_refused_unchanged(tmp_path: Path, tiny:
         ),
         (("in.jsonl", "out.jsonl", "--shard", "3/3"), 1, "--shard must be RANK/WORLD"),
         (("in.jsonl", "out.jsonl", "--temperature", "-1"), 1, "--temperature must be"),
+        (("in.jsonl", "out.jsonl", "--devices", "0"), 1, "--devices must be a positive integer, not 0."),
+        (("in.jsonl", "--merge", "out.jsonl"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--overwrite"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--shard", "0/2"), 2, "--merge takes no options but --quiet: litgpt batch"),
+        (("--merge", "out.jsonl", "--model", "smollm2"), 2, "--merge takes no options but --quiet: litgpt"),
         (
             ("--merge", "out.jsonl"),
             1,

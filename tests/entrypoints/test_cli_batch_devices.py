@@ -1,9 +1,12 @@
 """Tests of `litgpt batch --devices N`: a process per device, here the CPU."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from tests.entrypoints.batch_runs import (
     PATIENCE,
     batch,
     every_id,
+    give,
     ids,
+    jsonl,
     numbered,
     read,
     start,
@@ -21,6 +26,10 @@ from tests.entrypoints.batch_runs import (
     write,
 )
 
+LONG = 1 << 20
+"""A number of tokens that takes hours."""
+COUNT = 700
+"""A number of lines, more than the processes take at once."""
 DEVICES = ("--devices", "2", "--accelerator", "cpu")
 
 
@@ -38,6 +47,13 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in listed.stdout.split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_two_processes_give_the_answers_of_one(tmp_path: Path, tiny: str) -> None:
@@ -63,50 +79,68 @@ def test_two_processes_give_the_answers_of_one(tmp_path: Path, tiny: str) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_both_after_their_lines(tmp_path: Path, tiny: str, number: signal.Signals) -> None:
-    write(tmp_path / "in.jsonl", numbered(6000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments, *DEVICES) as process:
+        give(process, COUNT)
         wait_for_lines(process, out, 10)
-        process.send_signal(number)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130, notes
+        process.send_signal(number)  # while it waits for more lines
+        assert process.wait(PATIENCE) == 130
+        _, notes = process.communicate()
     assert "Stopping: running requests are finished." in notes
     answered = ids(out)
-    assert 10 <= len(answered) < 6000
+    assert 10 <= len(answered) <= COUNT
     assert sorted(answered) == every_id(len(answered))
-    batch(tmp_path, *arguments)
-    assert sorted(ids(out)) == every_id(6000)
+    batch(tmp_path, *arguments, stdin=jsonl(numbered(COUNT + 10)))
+    assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
 @needs_proc
 def test_the_end_of_one_process_is_an_error_and_the_run_can_be_continued(tmp_path: Path, tiny: str) -> None:
-    write(tmp_path / "in.jsonl", numbered(6000, longest=20))
-    arguments = ("in.jsonl", "out.jsonl", "--model", tiny)
+    arguments = ("-", "out.jsonl", "--model", tiny)
     out = tmp_path / "out.jsonl"
     with start(tmp_path, *arguments, *DEVICES) as process:
+        give(process, COUNT)
         wait_for_lines(process, out, 10)
-        os.kill(workers(process)[0], signal.SIGKILL)
-        _, notes = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, notes
+        os.kill(workers(process)[0], signal.SIGKILL)  # while it has or waits for lines
+        assert process.wait(PATIENCE) == 1
+        _, notes = process.communicate()
     assert "is gone: it was ended by SIGKILL, possibly because memory ran out. Run the same command" in notes
     assert "Traceback" not in notes
-    batch(tmp_path, *arguments, *DEVICES)
-    assert sorted(ids(out)) == every_id(6000)
+    batch(tmp_path, *arguments, *DEVICES, stdin=jsonl(numbered(COUNT + 10)))
+    assert sorted(ids(out)) == every_id(COUNT + 10)
 
 
 @needs_proc
-def test_processes_end_with_the_one_that_started_them(tmp_path: Path, tiny: str) -> None:
-    write(tmp_path / "in.jsonl", numbered(6000, longest=20))
-    with start(tmp_path, "in.jsonl", "out.jsonl", "--model", tiny, *DEVICES) as process:
-        wait_for_lines(process, tmp_path / "out.jsonl", 10)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_the_one_that_started_them(
+    tmp_path: Path, tiny: str, number: signal.Signals
+) -> None:
+    config = json.loads(shutil.copytree(tiny, tmp_path / "tiny").joinpath("config.json").read_text())
+    config["max_position_embeddings"] = LONG
+    (tmp_path / "tiny" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    lines = [{"prompt": "x", "ignore_eos": True, "max_tokens": 1 if at < 2 else LONG - 64} for at in range(4)]
+    write(tmp_path / "in.jsonl", lines)
+    with start(tmp_path, "in.jsonl", "out.jsonl", "--model", "tiny", *DEVICES) as process:
+        wait_for_lines(process, tmp_path / "out.jsonl", 2)  # and the two others take hours
         started = workers(process)
-        assert started
-        process.kill()
-    deadline = time.monotonic() + PATIENCE
-    while any(Path(f"/proc/{pid}").exists() for pid in started):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        assert len(started) == 2
+        try:
+            if number == signal.SIGTERM:  # the second one ends the run at once
+                assert process.stderr is not None
+                process.send_signal(number)
+                while "Stopping" not in process.stderr.readline():
+                    assert process.poll() is None
+            process.send_signal(number)
+            assert process.wait(PATIENCE) == (143 if number == signal.SIGTERM else -number)
+            deadline = time.monotonic() + PATIENCE
+            while any(map(is_running, started)):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            for pid in started:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_an_error_of_the_model_is_shown_once(tmp_path: Path) -> None:

@@ -52,6 +52,35 @@ def test_compressed_files_are_read(tmp_path: Path, tiny: str) -> None:
     assert "native engine" not in notes
 
 
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_stdin_may_be_a_file(tmp_path: Path, tiny: str, is_compressed: bool) -> None:  # noqa: FBT001
+    raw = b"".join(f"{json.dumps(it)}\n".encode() for it in numbered(4))
+    (tmp_path / "in").write_bytes(gzip.compress(raw) if is_compressed else raw)
+    with (tmp_path / "in").open("rb", buffering=0) as file:
+        if not is_compressed:
+            file.seek(raw.index(b"\n") + 1)  # another program has read the first line
+        command = [sys.executable, "-m", "litgpt.cli", "batch", "-", "out.jsonl", "--model", tiny]
+        subprocess.run(command, cwd=tmp_path, stdin=file, check=True, timeout=PATIENCE)
+    assert sorted(ids(tmp_path / "out.jsonl")) == every_id(4 if is_compressed else 3)
+
+
+@pytest.mark.parametrize("name", ["-", "fifo"])
+def test_compressed_pipes_are_refused(tmp_path: Path, tiny: str, name: str) -> None:
+    raw = gzip.compress(b'{"prompt": "x"}\n' * 100)
+    os.mkfifo(tmp_path / "fifo")
+    with start(tmp_path, name, "out.jsonl", "--model", tiny) as process:
+        assert process.stdin is not None
+        if name == "-":
+            process.stdin.buffer.write(raw)  # type: ignore[attr-defined]
+        else:
+            (tmp_path / name).write_bytes(raw)
+        _, notes = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "error: Reading the input is not possible: the pipe is compressed with gzip." in notes
+    assert notes.count("error:") == 1
+    assert not (tmp_path / "out.jsonl").read_bytes()
+
+
 def test_stdout_is_not_continued(tmp_path: Path, tiny: str) -> None:
     write(tmp_path / "in.jsonl", numbered(2))
     with (tmp_path / "all.txt").open("w", encoding="utf-8") as file:

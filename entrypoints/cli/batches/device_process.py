@@ -27,13 +27,19 @@ class DeviceProcess:
 
     def __init__(self, job: Mapping[str, Any], rank: int, world: int, inbox: Inbox) -> None:
         self.rank, self.num_running, self.device = rank, 0, ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "litgpt.cli.batches.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,  # Ctrl-C reaches the caller only
-            env=_environment(rank, world),
-        )
+        # It is open for as long as this process exists, however that ends.
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - of this package
+                [sys.executable, "-P", "-m", "litgpt.cli.batches.worker", str(lifeline)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                process_group=0,  # Ctrl-C reaches the caller only
+                env=_environment(rank, world),
+                pass_fds=[lifeline],
+            )
+        finally:
+            os.close(lifeline)
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         for work in (self._write, self._read):
             threading.Thread(target=work, args=(inbox,), daemon=True).start()
@@ -56,8 +62,10 @@ class DeviceProcess:
         return f"it ended with status {code}" if code >= 0 else f"it was ended by signal {-code}"
 
     def kill(self) -> None:
+        """End the process, once; also needed after it has ended by itself."""
         self._process.kill()
         self._process.wait()
+        os.close(self._lifeline)
 
     def _send(self, value: Mapping[str, Any], before: bytes = b"") -> None:
         self._outbox.put(before + json.dumps(value).encode() + b"\n")

@@ -50,6 +50,7 @@ class DeviceProcesses:
         self._inbox: Inbox = SimpleQueue()
         self._processes: list[DeviceProcess] = []
         self._tokens: dict[int, Mapping[str, int]] = {}
+        self._kind = ""  # the type of all devices, when the first one is ready
         self._failure: LitGPTError | None = None
         self._has_ended = False
 
@@ -118,7 +119,7 @@ class DeviceProcesses:
                 return
             if line is None:
                 return
-            if line in self._skipped:
+            if self._skipped.skips(line):
                 continue
             if line.error is not None:
                 self._finish(error_result(line, line.error))
@@ -134,8 +135,9 @@ class DeviceProcesses:
             self._fail(process, LitGPTError(message["error"]))
         elif "device" in message:
             process.device = message["device"]
-            if process.device != self._processes[0].device:
-                kinds = f"{process.device} and {self._processes[0].device}"
+            self._kind = self._kind or process.device
+            if process.device != self._kind:
+                kinds = f"{process.device} and {self._kind}"
                 reason = f"there are fewer of one kind: {kinds} were found."
                 error = HardwareUnavailable(f"devices={self._world}", reason)
                 for each in list(self._processes):

@@ -83,6 +83,7 @@ class BatchDisplay:
 
     def summarize(self, counts: "BatchCounts", path: Path, *, earlier_errors: int) -> None:
         """Show what the run has done; errors are shown in any case."""
+        from litgpt.application.files.json_lines import STDOUT
         from litgpt.domain.formatting.units import format_count, format_duration
 
         seconds = monotonic() - self._started
@@ -100,10 +101,13 @@ class BatchDisplay:
             console.error(f"{format_count(counts.repeated, 'line')} skipped: another line has the same id.")
         if errors:
             earlier = f", of which {earlier_errors:,} are of an earlier run" if earlier_errors else ""
-            console.error(
-                f'{format_count(errors, "line")} could not be answered{earlier}: see "error" in {path}. '
-                "Remove their lines from that file and run the same command again to try them again."
-            )
+            advice = "."
+            if path != STDOUT:  # which cannot be continued
+                advice = (
+                    f': see "error" in {path}. Remove their lines from that file and run the same command'
+                )
+                advice += " again to try them again."
+            console.error(f"{format_count(errors, 'line')} could not be answered{earlier}{advice}")
 
     def advise_to_continue(self) -> None:
         if not self._is_quiet:

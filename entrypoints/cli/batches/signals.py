@@ -21,18 +21,20 @@ class DrainOnSignal:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._on_signal)
+                self._before[number] = signal.signal(number, self._on_signal) or signal.SIG_DFL
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         # Only set a flag: the interrupted code may hold a lock.
         self.is_requested = True
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, _exit if handler == signal.SIG_DFL else handler)
 
-    def _restore(self) -> None:
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, handler or signal.SIG_DFL)
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    # The default action would leave out the ends of `with` blocks, which end other processes.
+    raise SystemExit(128 + number)

@@ -1,9 +1,8 @@
 """The lines of a batch, from a file or stdin."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, BinaryIO
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from litgpt.application.batch.lines import BatchLine
@@ -11,12 +10,12 @@ if TYPE_CHECKING:
     from litgpt.cli.batches.signals import DrainOnSignal
 
 
-def open_source(name: str) -> Any:
+def open_source(name: str) -> AbstractContextManager[BinaryIO]:
     """Return a context manager of the input; `-` is stdin."""
     from litgpt.application.files.json_lines import open_input
     from litgpt.domain.validators import local_path
 
-    return nullcontext(sys.stdin.buffer) if name == "-" else open_input(local_path("input_file", name))
+    return open_input(None if name == "-" else local_path("input_file", name))
 
 
 def read_lines(

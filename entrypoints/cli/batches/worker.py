@@ -1,13 +1,15 @@
 """`python -m litgpt.cli.batches.worker`: the process of one device, which `litgpt batch --devices N` starts.
 
 Its stdin has the job, and then the lines to be answered, each after its number. It writes messages in JSON to
-stdout: the type of its device when the model is loaded, each output with the counts so far, or an error.
+stdout: the type of its device when the model is loaded, each output with the counts so far, or an error. Its
+argument is the descriptor of a pipe that the parent process holds open: it ends with that process.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ def main() -> None:
     """Answer lines until stdin is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent process decides
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
     messages = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library may print
 
@@ -35,6 +38,11 @@ def main() -> None:
             _answer(send)
         except LitGPTError as error:
             send({"error": str(error)})
+
+
+def _end_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)  # nothing is written: it returns when the parent process is gone
+    os._exit(1)
 
 
 def _answer(send: Callable[[Mapping[str, Any]], None]) -> None:
