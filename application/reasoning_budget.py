@@ -1,14 +1,18 @@
 """A budget for reasoning: after so many tokens, the mark that ends the reasoning follows."""
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from litgpt.application.render_prompt import RenderPrompt
-from litgpt.domain.constraints.reasoning import ReasoningConstraint
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.formats import ReasoningFormat
+
+if TYPE_CHECKING:
+    from litgpt.domain.constraints.reasoning import ReasoningConstraint
 
 
 def limit_reasoning(
@@ -42,8 +46,10 @@ def limit_reasoning(
 
 def reasoning_constraint(
     syntax: AnswerSyntax, reasoning: ReasoningFormat, tokenizer: Tokenizer, stop_token_ids: frozenset[int]
-) -> ReasoningConstraint:
+) -> "ReasoningConstraint":
     """Return a constraint without a budget, at the beginning of an answer."""
+    from litgpt.domain.constraints.reasoning import ReasoningConstraint
+
     return ReasoningConstraint(
         begin=reasoning.begin,
         end=reasoning.end,

@@ -64,12 +64,7 @@ class Engine:
         return index
 
     def cancel(self, index: int, *, keeps_prefix: bool = True) -> None:
-        """End a request, which gets no more events.
-
-        Args:
-            index: The number of the request.
-            keeps_prefix: Whether its tokens may be kept as a cached prefix, which can take a computation.
-        """
+        """End a request, which gets no more events; keeping its prefix can take a computation."""
         sequence = self._sequences.get(index)
         if sequence is not None:
             self._finish(sequence, keeps_prefix=keeps_prefix)

@@ -109,8 +109,8 @@ def batch(  # noqa: PLR0913 - one per option
     """
     if merge is not None:
         for name in context.params.keys() - {"merge", "quiet"}:
-            source = context.get_parameter_source(name)
-            if source is not None and source.name == "COMMANDLINE":
+            origin = context.get_parameter_source(name)
+            if origin is not None and origin.name == "COMMANDLINE":
                 raise UsageError("--merge takes no options but --quiet: litgpt batch --merge OUTPUT")
         return _merge(Path(merge), quiet=quiet)
     if input_file is None or output is None:

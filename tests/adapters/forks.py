@@ -101,12 +101,12 @@ def batches(llm: LLM) -> list[int]:
 def main() -> None:
     torch.set_num_threads(2)
     llm = loaded()
-    pieces: Any = llm.generate("hello", stream=True, top_k=1, max_new_tokens=6, return_as_token_ids=True)
+    pieces: Any = llm.generate("hello", stream=True, top_k=1, max_new_tokens=60, return_as_token_ids=True)
     next(pieces)
     outcomes = {
         "parent": say(llm),
         "fork": in_fork(lambda: say(llm)),
-        "stream": in_fork(lambda: next(pieces)),
+        "stream": in_fork(lambda: list(pieces)),
         "loss": in_fork(lambda: llm.loss(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]]))),
         "another model": in_fork(loaded),
         "one thread": in_fork(lambda: with_one_thread(llm)),

@@ -108,7 +108,7 @@ def test_weights_that_were_written_take_no_prefix_of_the_earlier_ones() -> None:
     assert llm.model is not None
     weight = llm.model.get_parameter("lm_head.weight")
     with torch.no_grad():
-        weight += 1
+        weight.add_(1)
     assert cached_tokens() == 0
     llm.model.load_state_dict(llm.model.state_dict())
     assert cached_tokens() == 0

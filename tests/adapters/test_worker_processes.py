@@ -291,7 +291,7 @@ def test_ctrl_c_while_workers_start_is_the_callers_alone() -> None:
     with calling() as caller:
         until(lambda: psutil.Process(caller.pid).children())
         (worker,) = psutil.Process(caller.pid).children()
-        assert os.getpgid(worker.pid) != os.getpgid(caller.pid)
+        until(lambda: os.getpgid(worker.pid) != os.getpgid(caller.pid))
         os.killpg(caller.pid, signal.SIGINT)
         assert caller.wait(LONG) == -signal.SIGINT
         assert gone([worker.pid])

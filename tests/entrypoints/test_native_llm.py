@@ -118,9 +118,9 @@ def test_a_conversation_computes_only_its_new_tokens(monkeypatch: pytest.MonkeyP
 
     steps, step = [], NativeModel.step
 
-    def record(self: NativeModel, batch: Any) -> Any:
+    def record(self: NativeModel, batch: Any, *rows: Any) -> Any:
         steps.append(sum(len(tokens) for _, tokens in batch))
-        return step(self, batch)
+        return step(self, batch, *rows)
 
     monkeypatch.setattr(NativeModel, "step", record)
     settings: dict[str, Any] = {"top_k": 1, "max_new_tokens": 5}

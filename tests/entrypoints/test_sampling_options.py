@@ -194,6 +194,7 @@ def test_every_sampling_option_is_in_an_example() -> None:
     examples = "".join(re.findall(r"^```python\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
     elsewhere = {*TemplateKwargs.__annotations__, "sys_prompt", "top_p", "logprobs", "parse_special_tokens"}
     elsewhere |= {"cache_prompt", "prompt_lookup_num_tokens"}  # docs/engine.md
+    elsewhere |= {"prompt_logprobs", "reasoning_budget"}  # docs/scoring.md, docs/generation.md
     elsewhere |= {"schema", "regex", "grammar", "choices"}  # docs/structured-output.md
     assert {
         name for name in SHARED_OPTIONS.descriptions if not re.search(rf"\b{name}=", examples)

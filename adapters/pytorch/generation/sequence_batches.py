@@ -89,7 +89,8 @@ class SequenceBatches:
         part = self._batch_of.pop(sequence, None)
         if part is None:
             return
-        part.sequences[part.sequences.index(sequence)] = None
+        if sequence in part.sequences:  # it is not, if joining another batch has failed
+            part.sequences[part.sequences.index(sequence)] = None
         if part is self._decode and not part.running:
             self._decode = None
 
@@ -115,8 +116,8 @@ class SequenceBatches:
                 continue
             decode = decode or RunningBatch.empty(self.model)
             decode.join(part, sequences)
+            self._assign(decode)
         assert decode is not None  # noqa: S101 - there are decoding sequences
-        self._assign(decode)
         self._decode = decode
         return decode
 

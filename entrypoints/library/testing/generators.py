@@ -57,11 +57,14 @@ class ScriptedGenerator:
 
     def _scores(self, tokens: Sequence[int], top_logprobs: int) -> TokenScores:
         likeliest = dict.fromkeys(self.script, -1.0)
-        top = dict(islice(likeliest.items(), top_logprobs))
+        top = tuple(
+            dict(islice((({token: -1.0} if token in likeliest else {}) | likeliest).items(), top_logprobs))
+            for token in tokens
+        )
         return TokenScores(
             tuple(likeliest.get(token, -2.0) for token in tokens),
             tuple(token in likeliest for token in tokens),
-            (top,) * len(tokens) if top_logprobs else None,
+            top if top_logprobs else None,
         )
 
     def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
