@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
-from litgpt.domain.beam_search.request import Beam, BeamSearchParams, BeamSearchRequest
+from litgpt.domain.beam_search.request import MAX_BEAMS, Beam, BeamSearchParams, BeamSearchRequest
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 from tests.agreement.test_scoring import engines
 from tests.agreement.test_tensor_parallel import Meeting, on_all_ranks, rank_of
@@ -101,7 +101,7 @@ def test_all_beams_are_the_likeliest_of_all_sequences(tmp_path: Path) -> None:
     search = BeamSearchRequest(
         prompt=prompt,
         max_new_tokens=2,
-        params=BeamSearchParams(num_beams=vocab_size, num_return_sequences=5, length_penalty=0),
+        params=BeamSearchParams(num_beams=MAX_BEAMS, num_return_sequences=5, length_penalty=0),
     )
     for generator in engines(both):
         assert [beam.tokens for beam in generator.beam_search([search])[0]] == likeliest

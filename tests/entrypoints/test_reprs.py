@@ -183,7 +183,14 @@ def test_a_tokenizer(llm: LLM) -> None:
 
 def test_all_public_names_are_covered() -> None:
     classes = {"GPT", "LLM", "Chat", "Completion", "CompletionChunk", "Config", "LitGPTError", "PromptStyle"}
-    classes |= {"ContinuationScore", "TextLogprobs", "Tokenizer", "TrainConfig", "TrainResult"}
+    classes |= {
+        "ContinuationScore",
+        "RankedDocument",
+        "TextLogprobs",
+        "Tokenizer",
+        "TrainConfig",
+        "TrainResult",
+    }
     assert classes == set(litgpt.__all__)
 
 
