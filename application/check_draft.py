@@ -58,16 +58,9 @@ def check_draft(
         reason = f"the native engine does not have {missing_part} of {draft_name}. Use another draft model."
         raise UnsupportedOperation(requested, reason)
     for refused, architecture in (model, draft):
-        if not _can_truncate(architecture):
+        if not architecture.can_truncate_cache:
             reason = (
                 f"tokens that are rejected cannot be removed from the KV cache of {refused}, "
                 "which has sliding windows or recurrent states. Leave out the draft model."
             )
             raise UnsupportedOperation(requested, reason)
-
-
-def _can_truncate(architecture: Architecture) -> bool:
-    mixers = [layer.mixer for layer in architecture.layers]
-    return not any(
-        it.sliding_window or it.cache_spec.recurrent_state or it.cache_spec.conv_state for it in mixers
-    )

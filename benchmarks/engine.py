@@ -59,7 +59,7 @@ def measure_peers(file: Path, threads: int) -> dict[str, Any]:
     # Before the rounds, which do not wait for a compiler.
     server = attempt(LLAMA_SERVER, lambda: {"program": llama_server()}, unavailable)
     texts = attempt(LM_EVAL, lambda: {"rows": hellaswag(ROWS)}, unavailable)
-    if LM_EVAL in unavailable:  # there are no rows
+    if LM_EVAL in unavailable:  # its rows are not needed
         unavailable[SCORING] = unavailable[LM_EVAL]
     dtype = "bfloat16" if has_bf16_products() else "float32"
     in_dtype = ("--dtype", dtype)

@@ -26,7 +26,7 @@ def llama_server() -> Path:
     """Return the program `llama-server`, compiled with 2 jobs if it is not up to date, which takes minutes.
 
     Raises:
-        Unavailable: There is no CMake, or it could not be downloaded or compiled.
+        Unavailable: CMake is missing, or the server could not be downloaded or compiled.
     """
     folder = BENCH / "llama-server"
     program = folder / ("llama-server.exe" if sys.platform == "win32" else "llama-server")

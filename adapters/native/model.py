@@ -95,8 +95,8 @@ class NativeModel:
 
     @property
     def can_truncate(self) -> bool:
-        """Whether every sequence can be truncated to any length: no sliding windows, no recurrent states."""
-        return not self.program.states and not any(cache.window for cache in self.program.caches)
+        """Whether every sequence can be truncated to any length."""
+        return self.architecture.can_truncate_cache
 
     def rope_values(self, length: int) -> tuple[float, ...]:
         """Return `Program.rope_values` of a sequence of `length` tokens."""

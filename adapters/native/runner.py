@@ -11,6 +11,7 @@ from litgpt.adapters.native.sampling.candidates import Logits
 from litgpt.adapters.native.sampling.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.step_costs import StepCosts
 
@@ -18,7 +19,6 @@ _DEFAULT_CACHE_BYTES = 2**32
 _CONTEXT_SCALE = 0.4
 """The bytes of the KV cache, relative to those of the weights, with which attention takes as long as the
 matrix products of a token (SmolLM2-135M in 4 bits, AVX-512)."""
-_MAX_CACHED_BYTES = 2**30
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class NativeRunner:
     Attributes:
         random_seed: Returns the seed of a request without one.
         available_memory: The bytes that can still be allocated; None: unknown. Half of them is for the KV
-            cache, of which an eighth, at most 1 GiB, is for cached prefixes.
+            cache.
         draft: The draft model, whose KV cache has to fit as well.
         costs: The time of the steps, measured in the thread that waits for them: other processes and threads
             on the same cores do not change it.
@@ -54,7 +54,7 @@ class NativeRunner:
 
     @property
     def max_cached_pages(self) -> int:
-        return min(self._cache_bytes // 8, _MAX_CACHED_BYTES) // self.model.page_bytes
+        return max_cached_pages(self.num_pages, self.model.page_bytes)
 
     @property
     def can_truncate(self) -> bool:

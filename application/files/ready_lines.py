@@ -14,7 +14,7 @@ _SECONDS = 0.1
 
 
 def ready_lines(file: BinaryIO, may_wait: Callable[[], bool]) -> Iterator[bytes | None]:
-    """Yield the lines of a file; None if there is no line yet, after a short time if the caller may wait.
+    """Yield the lines of a file; None if the next is not ready, after a short time if the caller may wait.
 
     Args:
         file: A file, of which nothing has been read.

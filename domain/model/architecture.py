@@ -109,6 +109,15 @@ class Architecture:
     def num_streams(self) -> int:
         return next((layer.altup.num_streams for layer in self.layers if layer.altup is not None), 1)
 
+    @property
+    def can_truncate_cache(self) -> bool:
+        """Whether the last tokens of any sequence can be removed from the KV cache.
+
+        Layers with a sliding window drop earlier tokens, and a recurrent state cannot be reverted.
+        """
+        mixers = [layer.mixer for layer in self.layers]
+        return all(it.sliding_window is None and not it.cache_spec.recurrent_state for it in mixers)
+
     def parameters(self) -> Iterator[ParameterSpec]:
         """Yield every parameter once, in model order."""
         width, vocab = self.hidden_size, self.vocab_size

@@ -11,6 +11,13 @@ from litgpt.domain.scheduling.page_table import Pages, PageTable
 from litgpt.domain.scheduling.prefix_tree import PrefixTree
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 
+_MAX_BYTES = 2**30
+
+
+def max_cached_pages(num_pages: int, page_bytes: int) -> int:
+    """Return how many pages of a KV cache may be of cached prefixes: an eighth, but at most 1 GiB."""
+    return min(num_pages // 8, _MAX_BYTES // max(1, page_bytes))
+
 
 @attrs.define(eq=False)
 class CachedPrefix:

@@ -101,14 +101,14 @@ def test_the_report_of_the_engine_compares_with_its_goals() -> None:
 
 def test_the_report_of_the_engine_names_a_peer_that_is_unavailable() -> None:
     results = engine_results()
-    missing = {"unavailable": "there is no CMake"}
+    missing = {"unavailable": "CMake is missing"}
     results["rounds"] = [it | {"llama.cpp's server": missing, "lm-eval": missing} for it in results["rounds"]]
     table = rows(import_module("engine_report").report(results))[2:]
     assert [row[2:] for row in table[8:]] == [
-        ["unavailable: there is no CMake", ""],
+        ["unavailable: CMake is missing", ""],
         ["3.00 (1200 / 400)", "**no**"],
-        ["unavailable: there is no CMake", ""],
-        ["unavailable: there is no CMake", ""],
+        ["unavailable: CMake is missing", ""],
+        ["unavailable: CMake is missing", ""],
     ]
 
 

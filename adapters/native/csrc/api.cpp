@@ -173,7 +173,7 @@ Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequ
 Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences, const int32_t* counts,
             const int32_t* tokens, int32_t num_rows, const int32_t* rows, Output output) {
   LITGPT_TRY(check_batch(model, num_sequences, sequences, counts, tokens, num_rows, rows));
-  LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr, "There is no memory for the output.");
+  LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr, "The output is a null pointer.");
   const Kernels* kernels = nullptr;
   LITGPT_TRY(find_kernels(&kernels));
   Array<Sequence*> all;

@@ -1,6 +1,6 @@
 """Log-probabilities of given tokens with the native engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -11,6 +11,7 @@ from litgpt.adapters.native.sampling.packed_steps import STEP_TOKENS
 from litgpt.adapters.native.sampling.sampler import log_probabilities, top_log_probabilities
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
+from litgpt.domain.scoring.collected_scores import CollectedScores
 from litgpt.domain.scoring.prefix_groups import PrefixGroup, group_by_prefix
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
@@ -49,9 +50,7 @@ class Scorer:
     model: NativeModel
     requests: Sequence[ScoringRequest]
     _stack: list[_Job] = attrs.field(factory=list, init=False)
-    _logprobs: list[list[float]] = attrs.field(init=False)
-    _is_greedy: list[list[bool]] = attrs.field(init=False)
-    _top_logprobs: list[list[Mapping[int, float]]] = attrs.field(init=False)
+    _scores: CollectedScores = attrs.field(init=False)
 
     def run(self) -> list[TokenScores]:
         """Return the scores in the order of the requests.
@@ -59,19 +58,12 @@ class Scorer:
         Raises:
             NonFiniteLogits: The logits of a request are NaN or infinite.
         """
-        self._logprobs = [[] for _ in self.requests]
-        self._is_greedy = [[] for _ in self.requests]
-        self._top_logprobs = [[] for _ in self.requests]
+        self._scores = CollectedScores(self.requests)
         for group in group_by_prefix(self.requests, self.model.rope_values):
             self._add(group, None)
         while self._stack:
             self._step()
-        return [
-            TokenScores(tuple(logprobs), tuple(is_greedy), tuple(top) if request.top_logprobs else None)
-            for request, logprobs, is_greedy, top in zip(
-                self.requests, self._logprobs, self._is_greedy, self._top_logprobs, strict=True
-            )
-        ]
+        return self._scores.results()
 
     def _add(self, group: PrefixGroup, sequence: NativeSequence | None) -> None:
         """Add the jobs of a group whose prefix is computed; those added last are computed first."""
@@ -128,11 +120,6 @@ class Scorer:
         largest = logits.max(-1)
         if bad := sorted({owners[row] for row in np.flatnonzero(~np.isfinite(largest)).tolist()}):
             raise NonFiniteLogits(bad, len(self.requests))
-        is_greedy = logits[np.arange(len(targets)), list(targets)] >= largest
-        for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):
-            self._logprobs[owner].append(logprob)
-            self._is_greedy[owner].append(bool(greedy))
-        counts = [self.requests[owner].top_logprobs for owner in owners]
-        for owner, top in zip(owners, top_log_probabilities(logits, counts), strict=True):
-            if top is not None:
-                self._top_logprobs[owner].append(top)
+        is_greedy = (logits[np.arange(len(targets)), list(targets)] >= largest).tolist()
+        top = top_log_probabilities(logits, self._scores.top_counts(owners))
+        self._scores.add(owners, log_probabilities(logits, targets), is_greedy, top)

@@ -17,6 +17,7 @@ from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
+from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
 
 GENERATION = "Generating"
@@ -27,7 +28,6 @@ _LIMITS = StepLimits(
     # Rows of a batch end at the same slot, so that a draft of which less is accepted would have to be copied.
     max_drafting_sequences=1,
 )
-_MAX_CACHED_BYTES = 2**30
 
 
 def ropes(model: GPT, length: int) -> tuple[RopeSpec | None, ...]:
@@ -42,8 +42,7 @@ class TorchModelRunner:
 
     Attributes:
         fixed_length: See `SequenceBatches`.
-        capacity: The number of tokens for which there is memory in the KV cache, of which an eighth, at most
-            1 GiB, is for cached prefixes.
+        capacity: The number of tokens for which there is memory in the KV cache.
     """
 
     model: GPT
@@ -69,13 +68,12 @@ class TorchModelRunner:
 
     @property
     def max_cached_pages(self) -> int:
-        most = _MAX_CACHED_BYTES // max(1, bytes_per_token(self.model).total())
-        return min(self.capacity // 8, most) // self.page_size
+        page_bytes = self.page_size * bytes_per_token(self.model).total()
+        return max_cached_pages(self.num_pages, page_bytes)
 
     @property
     def can_truncate(self) -> bool:
-        mixers = [layer.mixer for layer in self.model.architecture.layers]
-        return all(it.sliding_window is None and not it.cache_spec.recurrent_state for it in mixers)
+        return self.model.architecture.can_truncate_cache
 
     def sharing_key(self, length: int) -> tuple[RopeSpec | None, ...]:
         return ropes(self.model, length)

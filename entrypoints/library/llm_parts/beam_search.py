@@ -62,10 +62,10 @@ class BeamSearchMixin(GenerationMixin):
             prompt: A text; or a conversation, as messages; or a list of texts or conversations, which are
                 searched in one batch.
             sys_prompt: The system message of the conversation; None: no system message.
-            num_beams: The number of unfinished answers that each step continues.
+            num_beams: The number of unfinished answers that each step continues, at most 256.
             max_new_tokens: The maximum number of tokens of an answer; None: limited by the context length
                 only.
-            length_penalty: Positive values favor long answers, negative ones short answers.
+            length_penalty: From -10 to 10. Positive values favor long answers, negative ones short answers.
             early_stopping: True: stop as soon as there are `num_beams` finished answers. False: go on while
                 an unfinished one would have a better score if it ended now. `never`: while it can get a
                 better score at any length.

@@ -103,7 +103,7 @@ class _ScriptedBeams:
         return [self._likeliest(count)] * len(parents)
 
     def close(self) -> None:
-        """Do nothing: there are no caches."""
+        """Do nothing: a fake caches nothing."""
 
     def _likeliest(self, count: int) -> dict[int, float]:
         others = (token for token in range(VOCAB_SIZE) if token not in self.script)
@@ -146,7 +146,7 @@ class ScriptedRunner:
     def step(
         self,
         batch: Sequence[tuple[list[int], Sequence[int]]],
-        positions: Sequence[range] | None = None,  # noqa: ARG002 - there are no drafts
+        positions: Sequence[range] | None = None,  # noqa: ARG002 - for drafts
     ) -> list[ScriptedLogits]:
         for sequence, tokens in batch:
             sequence.extend(tokens)

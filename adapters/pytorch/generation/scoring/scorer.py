@@ -1,6 +1,6 @@
 """Log-probabilities of given tokens with the torch engine."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
 import torch
@@ -13,6 +13,7 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
+from litgpt.domain.scoring.collected_scores import CollectedScores
 from litgpt.domain.scoring.prefix_groups import PrefixGroup, group_by_prefix
 from litgpt.domain.scoring.request import ScoringRequest, TokenScores
 
@@ -30,9 +31,7 @@ class Scorer:
     model: GPT
     requests: Sequence[ScoringRequest]
     sharing_key: Callable[[int], Hashable]
-    _logprobs: list[list[float]] = attrs.field(init=False)
-    _is_greedy: list[list[bool]] = attrs.field(init=False)
-    _top_logprobs: list[list[Mapping[int, float]]] = attrs.field(init=False)
+    _scores: CollectedScores = attrs.field(init=False)
 
     def run(self) -> list[TokenScores]:
         """Return the scores in the order of the requests.
@@ -40,17 +39,10 @@ class Scorer:
         Raises:
             NonFiniteLogits: The logits of a request are NaN or infinite.
         """
-        self._logprobs = [[] for _ in self.requests]
-        self._is_greedy = [[] for _ in self.requests]
-        self._top_logprobs = [[] for _ in self.requests]
+        self._scores = CollectedScores(self.requests)
         for group in group_by_prefix(self.requests, self.sharing_key):
             self._score_group(group, None)
-        return [
-            TokenScores(tuple(logprobs), tuple(is_greedy), tuple(top) if request.top_logprobs else None)
-            for request, logprobs, is_greedy, top in zip(
-                self.requests, self._logprobs, self._is_greedy, self._top_logprobs, strict=True
-            )
-        ]
+        return self._scores.results()
 
     def _score_group(self, group: PrefixGroup, parent: KVCache | None) -> None:
         prefix = self._prefix(group, parent) if group.end else None
@@ -114,13 +106,8 @@ class Scorer:
             raise NonFiniteLogits(bad, len(self.requests))
         index = torch.tensor(targets, device=logits.device)[:, None]
         is_greedy = (logits.gather(1, index)[:, 0] >= largest).tolist()
-        for owner, logprob, greedy in zip(owners, log_probabilities(logits, targets), is_greedy, strict=True):
-            self._logprobs[owner].append(logprob)
-            self._is_greedy[owner].append(greedy)
-        counts = [self.requests[owner].top_logprobs for owner in owners]
-        for owner, top in zip(owners, top_log_probabilities(logits, counts), strict=True):
-            if top is not None:
-                self._top_logprobs[owner].append(top)
+        top = top_log_probabilities(logits, self._scores.top_counts(owners))
+        self._scores.add(owners, log_probabilities(logits, targets), is_greedy, top)
 
 
 def _selected_logits(model: GPT, block: Tensor, cache: KVCache, selected: Sequence[int]) -> Iterator[Tensor]:
