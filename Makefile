@@ -99,7 +99,7 @@ wheel: .venv/.dev
 check-types: wheel
 	MYPYPATH="$(SITE)" $(PY) -m mypy -p litgpt -p native_build -p tests > .check/mypy.txt; status=$$?; \
 	sed -E -e 's,^\.check/site/litgpt/(adapters|application|domain)/,\1/,' \
-	    -e 's,^\.check/site/litgpt/cli/,entrypoints/cli/,' \
+	    -e 's,^\.check/site/litgpt/(cli|server)/,entrypoints/\1/,' \
 	    -e 's,^\.check/site/litgpt/,entrypoints/library/,' .check/mypy.txt; exit $$status
 
 check-imports: wheel

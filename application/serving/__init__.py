@@ -1,0 +1,1 @@
+"""Run requests of many clients in one engine, which a thread of its own drives."""

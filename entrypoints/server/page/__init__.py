@@ -1,0 +1,1 @@
+"""The page to chat with the model in a browser."""
