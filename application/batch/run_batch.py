@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 
+from litgpt.application.answer_builder import TextRequest
 from litgpt.application.batch.lines import TEMPLATE_OPTIONS, BatchLine
 from litgpt.application.batch.progress import BatchCounts, SkippedLines
 from litgpt.application.batch.results import error_result, result
 from litgpt.application.files.id_set import IdSet
-from litgpt.application.generate_text import GenerateText, TextRequest
+from litgpt.application.generate_text import GenerateText
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel
 from litgpt.application.prepare_requests import make_prompt_renderer, prepare_requests
