@@ -121,6 +121,8 @@ class AnswerBuilder:
 
     def completion(self, reason: FinishReason) -> Completion:
         answer = ParsedAnswer.from_deltas(self.deltas)
+        last = self.token_ids[-1] if self.token_ids else None
+        is_stopped = reason == "stop" and last in self.request.stop_token_ids and not self.has_stop_string
         completion = Completion(
             text=answer.text,
             token_ids=tuple(self.token_ids),
@@ -128,6 +130,7 @@ class AnswerBuilder:
             top_logprobs=tuple(self.top_logprobs) if self.request.top_logprobs else None,
             prompt_logprobs=self.prompt_logprobs,
             finish_reason="tool_calls" if answer.tool_calls and reason == "stop" else reason,
+            stop_token=last if is_stopped else None,
             prompt_tokens=len(self.request.prompt),
             cached_tokens=self.cached_tokens,
             draft_tokens=self.draft_tokens,
