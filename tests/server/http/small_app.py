@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from typing import Any
 
 import attrs
@@ -134,19 +135,16 @@ def connect(server: RunningServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port_of(server)), timeout=120)
 
 
-def send_raw(server: RunningServer, *parts: bytes) -> Reply:
-    """Send bytes to a server, and return the first response, which the server may end at any time."""
+def send_raw(server: RunningServer, raw: bytes) -> Reply:
+    """Send bytes to a server, and return the first response."""
     with connect(server) as connection:
-        for part in parts:
-            connection.sendall(part)
-        return read_reply(connection)
+        connection.sendall(raw)
+        return read_reply(connection, "HEAD" if raw.startswith(b"HEAD ") else "GET")
 
 
-def read_reply(connection: socket.socket) -> Reply:
+def read_reply(connection: socket.socket, method: str = "GET") -> Reply:
     """Read one response with a Content-Length or chunks, or up to the end of the connection."""
-    from http.client import HTTPResponse
-
-    response = HTTPResponse(connection)
+    response = HTTPResponse(connection, method=method)
     response.begin()
     return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
