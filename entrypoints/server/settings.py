@@ -130,7 +130,7 @@ class ServerSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.tls_key is not None and self.tls_cert is None:
-            expected = "omitted, or passed together with tls_cert"
+            expected = "omitted, or passed together with tls_cert=FILE"
             raise InvalidArgument("tls_key", str(self.tls_key), expected)
 
     @property
