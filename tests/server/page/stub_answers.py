@@ -76,8 +76,6 @@ def content(text: str, *, logprobs: bool = False) -> Iterator[Piece]:
 
 
 def markdown(body: dict[str, Any]) -> Iterator[Piece]:
-    if body.get("continue_final_message"):
-        return content(" And this is the rest of it.")
     text = "The moon, a pale coin." if body["model"].endswith("poet") else MARKDOWN
     return content(text, logprobs=bool(body.get("logprobs")))
 
@@ -114,5 +112,6 @@ ANSWERS: dict[str, Callable[[dict[str, Any]], Iterator[Piece]]] = {
     "break": broken,
     "attack": text_of(ATTACKS),
     "long": text_of("\n\n".join(f"Paragraph {number} of a long answer." for number in range(1, 80))),
+    "rest": text_of(" And this is the rest of it."),
     "length": text_of("This answer was cut off in the"),
 }

@@ -132,9 +132,9 @@ function AnswerFoot({ message, lane, siblings, asTokens, onTokens, onEdit, onCon
       )}
       <div class="actions">
         <BranchArrows message={message} lane={lane} siblings={siblings} />
-        <CopyButton text={message.content} />
+        {message.content && <CopyButton text={message.content} />}
         <IconButton icon="retry" label="Regenerate" onClick={() => regenerate(lane, message)} />
-        <IconButton icon="pencil" label="Edit" onClick={onEdit} />
+        {message.content && <IconButton icon="pencil" label="Edit" onClick={onEdit} />}
         {onContinue && !unfinished && <IconButton icon="forward" label="Continue" onClick={onContinue} />}
         {message.tokens && (
           <IconButton icon="tokens" label="Token probabilities" pressed={asTokens} onClick={onTokens} />
