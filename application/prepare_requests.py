@@ -1,5 +1,6 @@
 """Build requests for the generator from prompts and generation options."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -77,6 +78,14 @@ def make_prompt_renderer(
     return RenderPrompt(loaded.tokenizer, loaded.prompt_style, options, raw=raw, parse_special_tokens=parse)
 
 
+TEMPLATE_OPTIONS = (
+    frozenset(inspect.signature(make_prompt_renderer).parameters)
+    - {"loaded"}
+    - {field.name for field in attrs.fields(GenerationOptions)}
+)
+"""The options of the chat template; the others are those of `GenerationOptions`."""
+
+
 def prepare_requests(
     loaded: LoadedModel[TensorT],
     prompt: object,
@@ -119,12 +128,12 @@ def prepare_requests(
         )
         request = to_request(parser.encode(rendered))
         request = limit_reasoning(request, options.reasoning_budget, parser, rendered)
-        requests += _repeat(request, n or 1)
+        requests += repeat_request(request, n or 1)
         syntaxes += [syntax] * (n or 1)
     return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n, output)
 
 
-def _repeat(request: GenerationRequest, n: int) -> list[GenerationRequest]:
+def repeat_request(request: GenerationRequest, n: int) -> list[GenerationRequest]:
     """Return a request `n` times, with the seeds that follow its seed, as in vLLM."""
     params = request.sampling_params
     seeds = [None if params.seed is None else params.seed + number for number in range(n)]

@@ -70,6 +70,10 @@ class Engine:
             self._finish(sequence, keeps_prefix=keeps_prefix)
         self._events = deque(event for event in self._events if event.index != index)
 
+    def is_waiting(self, index: int) -> bool:
+        """Return whether a request has not been admitted yet, or was preempted."""
+        return index in self._sequences and not self._sequences[index].is_running
+
     def step(self) -> list[EngineEvent]:
         """Compute a step and return its events; an event with a finish reason is the last of its request.
 

@@ -30,6 +30,7 @@ from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
 from litgpt.llm_parts.lora import LoraMixin
 from litgpt.llm_parts.scoring import ScoringMixin
+from litgpt.llm_parts.serving import ServingMixin
 from litgpt.preprocessor import Preprocessor
 from litgpt.progress_report import default_reporter
 from litgpt.services import Services
@@ -39,7 +40,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LLM(AsyncGenerationMixin, BeamSearchMixin, ConversationMixin, BenchmarkMixin, ScoringMixin, LoraMixin):
+class LLM(
+    AsyncGenerationMixin,
+    BeamSearchMixin,
+    ConversationMixin,
+    BenchmarkMixin,
+    ScoringMixin,
+    LoraMixin,
+    ServingMixin,
+):
     """A language model.
 
         with LLM.load("smollm2") as llm:
