@@ -134,4 +134,13 @@ def test_a_request_is_logged_on_one_line_without_its_text(caplog: pytest.LogCapt
 def test_prompts_are_logged_on_request(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "litgpt.server"), serving(log_prompts=True) as server:
         request(server, "POST", "/v1/echo", {"prompt": "my\ndiary"})
-    assert r"'my\ndiary'" in caplog.records[-1].getMessage()
+    assert r'{"prompt": "my\\ndiary"}' in caplog.records[-1].getMessage()
+
+
+def test_a_client_that_leaves_is_logged_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "litgpt.server"), serving() as server:
+        with connect(server) as connection:
+            connection.sendall(post(b"{", length=100))
+        while "/v1/echo" not in caplog.text:
+            request(server, "GET", "/health")
+    assert "POST /v1/echo 499 " in caplog.text
