@@ -50,8 +50,8 @@ def report(results: dict[str, Any]) -> list[str]:
     return [
         (
             f"{results['format']}, greedy, 64 clients on the same cores that stream their answers; tokens "
-            f"are those of answers. The contestants take turns in {len(results['rounds'])} rounds, each with its "
-            "own part of the prompts; llama.cpp's server has 16 slots."
+            f"are those of answers. The contestants take turns in {len(results['rounds'])} rounds, each with "
+            "its own part of the prompts; llama.cpp's server has 16 slots."
         ),
         "",
         "| litgpt serve | goal | measured | reached |",
@@ -61,7 +61,7 @@ def report(results: dict[str, Any]) -> list[str]:
 
 
 def _rows(results: dict[str, Any]) -> list[Row]:
-    rounds, overload = results["rounds"], results["overload"]
+    rounds, overload = results['rounds'], results["overload"]
     cost = 1 - _ratio(rounds, LIBRARY, "tokens_per_s")
     rows: list[Row] = [
         ("tokens/s lost to HTTP, relative to the library", "≤ 5%", f"{cost:.1%}", cost <= 0.05),
