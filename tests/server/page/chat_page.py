@@ -55,5 +55,12 @@ class ChatPage:
         self.done()
         return self.answers.last.inner_text()
 
+    def ask_by_button(self, text: str) -> None:
+        """Send a prompt as on a phone, where Enter makes a new line."""
+        self.field.fill(text)
+        self.button("Send").tap()
+        self.prompts.filter(has_text=text).last.wait_for()
+        self.done()
+
     def done(self) -> None:
         self.button("Send").wait_for()

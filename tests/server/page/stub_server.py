@@ -82,7 +82,7 @@ class Stub:
         yield "data: [DONE]\n\n"
 
     async def pieces(self, body: dict[str, Any], name: str) -> AsyncIterator[Piece]:
-        if name == "hold":
+        if name == "hold" and not body.get("continue_final_message"):
             async for piece in self.held_pieces():
                 yield piece
             return
