@@ -51,7 +51,7 @@ ATTACKS = """<script>window.attacked = 1</script>
 <svg onload="window.attacked = 5"></svg> <style>body { display: none }</style>
 <form action="https://evil.example/"><input name="key"></form>
 
-[data](data:text/html,<script>window.attacked=6</script>) [x](<https://ok.example/" onclick="window.attacked=7>)
+[data](data:text/html,<script>window.attacked=6</script>) [x](<https://ok.io/" onclick="window.attacked=7>)
 
 ```html"><img src=x onerror=window.attacked=8>
 <script>window.attacked = 9</script>

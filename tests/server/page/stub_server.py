@@ -1,4 +1,4 @@
-"""A server with the wire format of `litgpt serve` and without a model, for states that a model gives rarely."""
+"""A server with the wire format of `litgpt serve`, for states that a model gives rarely."""
 
 import asyncio
 import json

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.server.page.chat_page import ChatPage
+from tests.server.page.chat_page import StubPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import expect
@@ -19,7 +19,7 @@ POSITION = "document.querySelector('.scroller').scrollTop"
 DISTANCE = "(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)"
 
 
-def test_keys(chat: ChatPage) -> None:
+def test_keys(chat: StubPage) -> None:
     chat.field.press_sequentially("think")
     chat.field.press("Shift+Enter")
     chat.field.press_sequentially("twice")
@@ -44,7 +44,7 @@ def test_keys(chat: ChatPage) -> None:
     expect(chat.page.get_by_role("dialog", name="Help")).to_be_hidden()
 
 
-def test_the_accessibility_tree(chat: ChatPage) -> None:
+def test_the_accessibility_tree(chat: StubPage) -> None:
     chat.ask("think")
     expect(chat.page.locator("body")).to_match_aria_snapshot("""
       - navigation "Chats":
@@ -75,7 +75,7 @@ def test_the_accessibility_tree(chat: ChatPage) -> None:
     assert unnamed == []
 
 
-def test_answers_are_read_to_screen_readers_by_sentence(chat: ChatPage) -> None:
+def test_answers_are_read_to_screen_readers_by_sentence(chat: StubPage) -> None:
     chat.begin("hold")
     chat.stub.write("The first sen")
     expect(chat.answers).to_contain_text("The first sen")
@@ -87,7 +87,7 @@ def test_answers_are_read_to_screen_readers_by_sentence(chat: ChatPage) -> None:
     expect(announcer).to_have_text("The second one")
 
 
-def test_the_page_follows_an_answer_only_while_the_reader_is_at_its_end(chat: ChatPage) -> None:
+def test_the_page_follows_an_answer_only_while_the_reader_is_at_its_end(chat: StubPage) -> None:
     scroller = chat.page.locator(".scroller")
     chat.begin("hold")
     chat.stub.write("\n\n".join(f"Paragraph {number}." for number in range(60)))
@@ -109,7 +109,7 @@ def test_the_page_follows_an_answer_only_while_the_reader_is_at_its_end(chat: Ch
 
 
 @pytest.mark.parametrize("context_options", [PHONE])
-def test_on_a_phone(chat: ChatPage, context_options: dict[str, Any]) -> None:
+def test_on_a_phone(chat: StubPage, context_options: dict[str, Any]) -> None:
     expect(chat.page.get_by_role("navigation", name="Chats")).to_be_hidden()
     chat.field.press_sequentially("think")
     chat.field.press("Enter")
@@ -128,7 +128,7 @@ def test_on_a_phone(chat: ChatPage, context_options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("context_options", [{"color_scheme": "dark", "reduced_motion": "reduce"}])
 def test_the_theme_is_that_of_the_system_until_it_is_chosen(
-    chat: ChatPage, context_options: dict[str, Any]
+    chat: StubPage, context_options: dict[str, Any]
 ) -> None:
     color = "getComputedStyle(document.documentElement).backgroundColor"
     assert context_options["color_scheme"] == "dark"
@@ -139,4 +139,7 @@ def test_the_theme_is_that_of_the_system_until_it_is_chosen(
     chat.page.reload()
     assert chat.page.evaluate(color) == light
     chat.begin("hold")
-    assert chat.page.locator(".pulse span").first.evaluate("one => getComputedStyle(one).animationName") == "none"
+    assert (
+        chat.page.locator(".pulse span").first.evaluate("one => getComputedStyle(one).animationName")
+        == "none"
+    )

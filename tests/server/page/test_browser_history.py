@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from litgpt.llm_parts.saved_chat import read_chat
-from tests.server.page.chat_page import ChatPage
+from tests.server.page.chat_page import StubPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import expect
@@ -25,14 +25,14 @@ STORED = """new Promise((resolve) => {
 })"""
 
 
-def test_a_reload_opens_the_same_chat(chat: ChatPage) -> None:
+def test_a_reload_opens_the_same_chat(chat: StubPage) -> None:
     chat.ask("think")
     chat.page.reload()
     expect(chat.answers).to_contain_text("The answer is 23.")
     expect(chat.page.get_by_label("626 of 2,048 tokens of context")).to_be_visible()
 
 
-def test_an_answer_that_a_reload_interrupted_can_be_continued(chat: ChatPage) -> None:
+def test_an_answer_that_a_reload_interrupted_can_be_continued(chat: StubPage) -> None:
     chat.begin("hold")
     chat.stub.write("Half of")
     expect(chat.answers).to_contain_text("Half of")
@@ -44,7 +44,7 @@ def test_an_answer_that_a_reload_interrupted_can_be_continued(chat: ChatPage) ->
     expect(chat.answers).to_contain_text("Half of And this is the rest")
 
 
-def test_chats_are_found_by_what_was_said(chat: ChatPage) -> None:
+def test_chats_are_found_by_what_was_said(chat: StubPage) -> None:
     chat.ask("think")
     chat.button("New chat").click()
     chat.ask("length")
@@ -58,7 +58,7 @@ def test_chats_are_found_by_what_was_said(chat: ChatPage) -> None:
     expect(chat.page.get_by_text("No chat has these words.")).to_be_visible()
 
 
-def test_a_deleted_chat_comes_back(chat: ChatPage) -> None:
+def test_a_deleted_chat_comes_back(chat: StubPage) -> None:
     chat.ask("think")
     chat.page.locator(".history li").hover()
     chat.button("Delete think").click()
@@ -67,7 +67,7 @@ def test_a_deleted_chat_comes_back(chat: ChatPage) -> None:
     expect(chat.answers).to_contain_text("The answer is 23.")
 
 
-def test_an_exported_chat_is_one_of_the_library(chat: ChatPage, tmp_path: Path) -> None:
+def test_an_exported_chat_is_one_of_the_library(chat: StubPage, tmp_path: Path) -> None:
     chat.button("Settings").click()
     chat.page.get_by_label("System prompt").fill("Be brief.")
     chat.ask("think")
@@ -84,7 +84,7 @@ def test_an_exported_chat_is_one_of_the_library(chat: ChatPage, tmp_path: Path) 
     assert messages[4].fields["tool_calls"][0]["function"]["name"] == "weather"
 
 
-def test_a_saved_chat_is_imported_and_exported_without_a_change(chat: ChatPage, tmp_path: Path) -> None:
+def test_a_saved_chat_is_imported_and_exported_without_a_change(chat: StubPage, tmp_path: Path) -> None:
     saved = {
         "messages": [
             {"role": "system", "content": "You know the weather."},
@@ -116,16 +116,20 @@ def test_a_saved_chat_is_imported_and_exported_without_a_change(chat: ChatPage, 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("no json", "not valid JSON"), ('{"a": 1}', "not a saved chat"), ('[{"content": "x"}]', "message 1 does not")],
+    [
+        ("no json", "not valid JSON"),
+        ('{"a": 1}', "not a saved chat"),
+        ('[{"content": "x"}]', "message 1 does not"),
+    ],
 )
-def test_a_file_that_is_not_a_chat_is_refused(chat: ChatPage, tmp_path: Path, text: str, reason: str) -> None:
+def test_a_file_that_is_not_a_chat_is_refused(chat: StubPage, tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     chat.page.get_by_label("Files of chats").set_input_files(path)
     expect(chat.page.get_by_text("other.json was not imported")).to_contain_text(reason)
 
 
-def test_the_history_can_be_read_while_the_server_is_away(chat: ChatPage) -> None:
+def test_the_history_can_be_read_while_the_server_is_away(chat: StubPage) -> None:
     chat.expected += ["ERR_INTERNET_DISCONNECTED", "Failed to fetch"]
     chat.ask("think")
     chat.button("New chat").click()
@@ -143,7 +147,7 @@ def test_the_history_can_be_read_while_the_server_is_away(chat: ChatPage) -> Non
     expect(chat.answers).to_have_count(1)
 
 
-def test_an_api_key_is_asked_for_and_kept_for_the_tab_only(chat: ChatPage) -> None:
+def test_an_api_key_is_asked_for_and_kept_for_the_tab_only(chat: StubPage) -> None:
     chat.expected.append("401")
     chat.stub.key = "secret"
     chat.page.reload()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.page.chat_page import ChatPage
+from tests.server.page.chat_page import StubPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import expect
@@ -14,7 +14,7 @@ else:
 pytestmark = pytest.mark.browser
 
 
-def test_attacks_in_markdown_are_shown_as_text(chat: ChatPage) -> None:
+def test_attacks_in_markdown_are_shown_as_text(chat: StubPage) -> None:
     addresses: list[str] = []
     chat.page.on("request", lambda request: addresses.append(request.url))
     chat.ask("attack")
@@ -33,13 +33,13 @@ def test_attacks_in_markdown_are_shown_as_text(chat: ChatPage) -> None:
     assert {address for address in addresses if not address.startswith(chat.stub.address)} == set()
 
 
-def test_an_image_is_a_link(chat: ChatPage) -> None:
+def test_an_image_is_a_link(chat: StubPage) -> None:
     chat.ask("attack")
     link = chat.answers.get_by_role("link", name="pixel ↗")
     expect(link).to_have_attribute("href", "https://evil.example/collect?q=secret")
 
 
-def test_the_policy_of_the_page_refuses_code_that_gets_in_anyway(chat: ChatPage) -> None:
+def test_the_policy_of_the_page_refuses_code_that_gets_in_anyway(chat: StubPage) -> None:
     chat.expected += ["Content Security Policy", "TrustedHTML"]
     refused = chat.page.evaluate(
         """async () => {

@@ -1,11 +1,9 @@
-"""The page as it is served: headers, the hashes of its policy, and that it was built from the sources beside it."""
+"""The page as it is served: its headers, the hashes of its policy, the sources that it was built from."""
 
 import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Iterator
-
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -17,8 +15,8 @@ HTML = (PAGE_SOURCES.parent / "index.html").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    yield TestClient(Starlette(routes=[page_route()]))
+def client() -> TestClient:
+    return TestClient(Starlette(routes=[page_route()]))
 
 
 def test_the_page_was_built_from_the_sources_beside_it() -> None:
