@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import re
+
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
