@@ -61,7 +61,7 @@ def report(results: dict[str, Any]) -> list[str]:
 
 
 def _rows(results: dict[str, Any]) -> list[Row]:
-    rounds, overload = results['rounds'], results["overload"]
+    rounds, overload = results["rounds"], results["overload"]
     cost = 1 - _ratio(rounds, LIBRARY, "tokens_per_s")
     rows: list[Row] = [
         ("tokens/s lost to HTTP, relative to the library", "≤ 5%", f"{cost:.1%}", cost <= 0.05),
