@@ -20,6 +20,10 @@ Updates: TypeAlias = Mapping[str, LowRankUpdate[NDArray[np.float32]]]
 class NativeAdapter:
     """The updates of an adapter in the engine, for the sequences of one model; owns its matrices.
 
+    Attributes:
+        layers: The layers that it updates.
+        key: What identifies it without referencing it.
+
     Args:
         library: The C++ library.
         model: The handle of the model.
@@ -31,7 +35,7 @@ class NativeAdapter:
         self, library: ctypes.CDLL, model: ctypes.c_void_p, program: Program, updates: Updates
     ) -> None:
         self._library = library
-        self.layers = frozenset(updates)
+        self.layers, self.key = frozenset(updates), object()
         numbers = updatable_layers(program)
         self._owned: list[Any] = []  # the engine reads them for as long as the adapter exists
         structures = (Update * len(updates))(

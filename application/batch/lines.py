@@ -26,7 +26,7 @@ TEMPLATE_OPTIONS = _TEMPLATE
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs"})
+_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs", "adapter"})
 _OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")

@@ -8,7 +8,7 @@ arXiv:2312.03732.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
@@ -210,6 +210,11 @@ def require_adapter(name: str, names: Sequence[str], argument: str = "name") -> 
             f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
         )
         raise InvalidArgument(argument, name, expected)
+
+
+def no_adapter(name: str) -> NoReturn:
+    """Raise the error for the adapter of a request to a model without any."""
+    raise InvalidArgument("adapter", name, "omitted, as the model has no adapters")
 
 
 def adapter_mismatch(name: str, unknown: Sequence[str], shape_mismatches: Sequence[str]) -> InvalidCheckpoint:

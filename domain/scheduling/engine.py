@@ -45,8 +45,14 @@ class Engine:
     def add(self, request: GenerationRequest) -> int:
         """Add a request for at least one token, and return its index, which its events have.
 
-        Its prompt has fewer tokens than the context.
+        Its prompt has fewer tokens than the context. Its adapter is used until its end, even if it is
+        deleted or replaced by another one of the same name.
+
+        Raises:
+            InvalidArgument: No adapter has the name of the request's.
+            UnsupportedOperation: The adapter cannot be used for single requests.
         """
+        adapter = self._runner.adapter(request.adapter)
         if not self._sequences:  # after an allocation had failed
             self.pages.capacity = self._runner.num_pages
         index, self._num_added = self._num_added, self._num_added + 1
@@ -57,7 +63,8 @@ class Engine:
             list(request.prompt),
             length,
             self._runner.sampler_state(request),
-            sharing_key=self._runner.sharing_key(length) if request.cache_prompt else None,
+            adapter=adapter,
+            sharing_key=self._runner.sharing_key(length, adapter) if request.cache_prompt else None,
         )
         self._sequences[index] = sequence
         self.scheduler.add(sequence)
@@ -108,7 +115,11 @@ class Engine:
             return
         drafting = [sequence for sequence, _ in batch if sequence.draft]
         rows = [_logit_positions(sequence, count) for sequence, count in batch] if drafting else None
-        logits = self._runner.step([(it.handle, it.next_tokens(count)) for it, count in batch], rows)
+        logits = self._runner.step(
+            [(it.handle, it.next_tokens(count)) for it, count in batch],
+            rows,
+            [sequence.adapter for sequence, _ in batch],
+        )
         complete: list[tuple[int, ScheduledSequence]] = []
         row = 0
         for sequence, count in batch:
