@@ -184,16 +184,15 @@ class NativeModel:
 
         Sequences are sorted by adapter.
         """
-        adapters = [self.adapter] * len(batch) if adapters is None else adapters
+        own = [self.adapter] * len(batch) if adapters is None else adapters
         counts = np.array([len(tokens) for _, tokens in batch], dtype=np.int32)
-        order = sorted(range(len(batch)), key=lambda at: id(adapters[at]))
-        if len(set(map(id, adapters))) > 1:
+        if len(set(map(id, own))) > 1:
+            order = sorted(range(len(batch)), key=lambda at: id(own[at]))
             rows = _moved(rows, counts, order)
-            batch, adapters = [batch[at] for at in order], [adapters[at] for at in order]
-            counts = counts[order]
+            batch, own, counts = [batch[at] for at in order], [own[at] for at in order], counts[order]
         tokens = np.fromiter((it for _, ids in batch for it in ids), dtype=np.int32, count=int(counts.sum()))
         handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
-        updates = (ctypes.c_void_p * len(batch))(*(None if it is None else it.handle for it in adapters))
+        updates = (ctypes.c_void_p * len(batch))(*(None if it is None else it.handle for it in own))
         return (self._handle, len(batch), handles, updates, _ints(counts), _ints(tokens)), rows
 
 

@@ -206,15 +206,18 @@ def validate_adapter_name(name: object) -> str:
 def require_adapter(name: str, names: Sequence[str], argument: str = "name") -> None:
     """Raise InvalidArgument, with the existing names, unless an adapter exists."""
     if name not in names:
-        expected = (
-            f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
-        )
-        raise InvalidArgument(argument, name, expected)
+        raise unknown_adapter(name, names, argument)
+
+
+def unknown_adapter(name: str, names: Sequence[str], argument: str) -> InvalidArgument:
+    """Return the error for the name of an adapter that does not exist, with the existing names."""
+    expected = f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
+    return InvalidArgument(argument, name, expected)
 
 
 def no_adapter(name: str) -> NoReturn:
     """Raise the error for the adapter of a request to a model without any."""
-    raise InvalidArgument("adapter", name, "omitted, as the model has no adapters")
+    raise unknown_adapter(name, (), "adapter")
 
 
 def adapter_mismatch(name: str, unknown: Sequence[str], shape_mismatches: Sequence[str]) -> InvalidCheckpoint:

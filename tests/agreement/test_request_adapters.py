@@ -1,6 +1,7 @@
 """Tests of requests that name their LoRA adapter: in one batch, and equal to those of the active adapter."""
 
 import gc
+import re
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.events import FailedRequest
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.test_native_lora import placed, save_random_adapter
+from tests.architecture.repository import ROOT
 
 ENGINES = ("native", "torch")
 NAMES = (None, "a", "b", "a", None, "c", "b")
@@ -29,11 +31,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "b": {"targets": ["q_proj", "o_proj"], "rank": 20, "lora_bias": True},
     "c": {"targets": ["v_proj", "down_proj"], "rank": 40},
 }
+GREEDY = SamplingParams(temperature=0)
 PROMPT = [(7 * at) % 60 + 1 for at in range(50)]
 
 
 def request(adapter: str | None, at: int = 0, **options: Any) -> GenerationRequest:
-    values = {"max_new_tokens": 12, "sampling_params": SamplingParams(temperature=0), "logprobs": True}
+    values: dict[str, Any] = {
+        "max_new_tokens": 12,
+        "sampling_params": SamplingParams(temperature=0),
+        "logprobs": True,
+    }
     return GenerationRequest(prompt=[*PROMPT, at + 1], adapter=adapter, **(values | options))
 
 
@@ -60,8 +67,8 @@ def drained(
 
 def assert_same(actual: list[TokenEvent], expected: list[TokenEvent], *, exact: bool) -> None:
     assert [it.token for it in actual] == [it.token for it in expected]
-    values = [[it.logprob for it in events] for events in (actual, expected)]
-    np.testing.assert_allclose(*values, rtol=0, atol=0 if exact else 1e-4)
+    values, others = ([it.logprob or 0.0 for it in events] for events in (actual, expected))
+    np.testing.assert_allclose(values, others, rtol=0, atol=0 if exact else 1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +95,18 @@ def is_exact(llm: LLM) -> bool:
     return isinstance(llm._current_generator(), NativeGenerator)
 
 
-def test_a_batch_of_several_adapters_gives_what_each_gives_when_it_is_active(llm: LLM) -> None:
+def check_mixed_batch(llm: LLM) -> list[list[TokenEvent]]:
+    """Check that requests get the answers of the active adapter, and return these."""
     mixed = answers(llm._generator(), *(request(name, at) for at, name in enumerate(NAMES)))
     for at, name in enumerate(NAMES):
         llm.set_adapter(name)
         (alone,) = answers(llm._generator(), request(None, at, cache_prompt=False))
         assert_same(mixed[at], alone, exact=is_exact(llm))
+    return mixed
+
+
+def test_a_batch_of_several_adapters_gives_what_each_gives_when_it_is_active(llm: LLM) -> None:
+    mixed = check_mixed_batch(llm)
     assert len({tuple(it.token for it in events) for events in mixed[:3]}) == 3
 
 
@@ -228,7 +241,8 @@ def test_requests_cannot_name_an_adapter_while_one_is_merged(folders: dict[str, 
     with pytest.raises(UnsupportedOperation, match=r"'a' is merged\. Call unmerge_adapter\(\)"):
         llm.generate("abc", adapter="b")
     llm.unmerge_adapter()
-    assert_same(*answers(llm._generator(), request("b")), before, exact=False)
+    (after,) = answers(llm._generator(), request("b"))
+    assert_same(after, before, exact=False)
 
 
 def test_adapters_on_quantized_weights_share_a_batch(folders: dict[str, Path]) -> None:
@@ -236,11 +250,7 @@ def test_adapters_on_quantized_weights_share_a_batch(folders: dict[str, Path]) -
     for name in OPTIONS:
         llm.load_adapter(folders[name], name)
     llm.set_adapter(None)
-    mixed = answers(llm._generator(), *(request(name, at) for at, name in enumerate(NAMES)))
-    for at, name in enumerate(NAMES):
-        llm.set_adapter(name)
-        (alone,) = answers(llm._generator(), request(None, at, cache_prompt=False))
-        assert_same(mixed[at], alone, exact=True)
+    check_mixed_batch(llm)
 
 
 def test_adapters_share_one_copy_of_their_matrices() -> None:
@@ -257,6 +267,23 @@ def test_adapters_share_one_copy_of_their_matrices() -> None:
     engines[-1].add(request("a"))
     adapters = {id(it.adapter) for engine in engines for it in engine._sequences.values()}
     assert len(adapters) == 1
+
+
+def test_the_documented_example_runs(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    example = re.search(r"^<!-- run -->\n```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    model = tiny_folder("llama")
+    for name, path in {"smollm2": model, "out/adapter": folders["a"], "other/adapter": folders["b"]}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"LLM": LLM}
+    exec(example[1].replace('"smollm2"', '"./smollm2"'), names)  # noqa: S102 - of this repository
+    assert names["llm"].adapters == ("mine", "other")
+    assert isinstance(names["chat"].send("Hello"), str)
 
 
 def test_requests_differ_in_their_adapters() -> None:

@@ -4,7 +4,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import cast
 
 import attrs
 import torch
@@ -21,7 +20,7 @@ from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
-from litgpt.domain.lora.config import require_adapter
+from litgpt.domain.lora.config import unknown_adapter
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
@@ -51,11 +50,11 @@ def find_adapter(model: GPT, name: str) -> RequestAdapter:
     """
     adapter: RequestAdapter | None = model.adapters.get(name)
     if adapter is None:
-        require_adapter(name, [*model.adapters], "adapter")
+        raise unknown_adapter(name, [*model.adapters], "adapter")
     if model.merged_adapter is not None:
         reason = f"{model.merged_adapter!r} is merged. Call unmerge_adapter() first."
         raise UnsupportedOperation("Using an adapter for single requests", reason)
-    return cast("RequestAdapter", adapter)
+    return adapter
 
 
 @attrs.frozen(eq=False)

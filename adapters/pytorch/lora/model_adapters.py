@@ -23,7 +23,13 @@ from litgpt.adapters.pytorch.lora.weight_changes import weight_changes
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.ops.tensor_versions import version
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
-from litgpt.domain.lora.config import LoraAdapter, LoraConfig, require_adapter, validate_adapter_name
+from litgpt.domain.lora.config import (
+    LoraAdapter,
+    LoraConfig,
+    require_adapter,
+    unknown_adapter,
+    validate_adapter_name,
+)
 from litgpt.domain.lora.weight_changes import WeightChanges
 from litgpt.domain.weights.mapping import ParameterSource
 
@@ -86,8 +92,9 @@ class ModelAdapters:
         Raises:
             InvalidArgument: No adapter has this name.
         """
-        adapter = self.model.adapters.get(name)
-        require_adapter(name, self.names if adapter is None else (name,), "adapter")
+        adapter: RequestAdapter | None = self.model.adapters.get(name)
+        if adapter is None:
+            raise unknown_adapter(name, self.names, "adapter")
         tensors = (tensor for parts in adapter.parts.values() for it in parts for tensor in it.parameters())
         key = adapter.key, *map(version, tensors)
         known = self._changes.get(name)
