@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal, cast, overload
 
 from litgpt.application.serving.served_model import ServedModel
 from litgpt.domain.validation.call_signatures import public_function
-from litgpt.llm_parts.generation import GenerationMixin
+from litgpt.llm_parts.lora import LoraMixin
 
 if TYPE_CHECKING:
     from litgpt.server.run import RunningServer
 
 
-class ServingMixin(GenerationMixin):
+class ServingMixin(LoraMixin):
     """An HTTP server."""
 
     @overload
@@ -95,5 +95,6 @@ class ServingMixin(GenerationMixin):
             compiler=self._services.constraint_compiler,
             version=lambda: (self._lock.version, self._weights_version()),
             using=self._lock.using,
+            adapters=lambda: self.adapters,
             nbytes=getattr(self._placed, "nbytes", None),
         )
