@@ -8,8 +8,12 @@ import attrs
 from litgpt.domain.tool_calls.deltas import dump_json
 from litgpt.domain.tool_calls.json_stream import schema_types
 
-_INTEGER = "/-?(0|[1-9][0-9]{0,15})/"
-_NUMBER = r"/-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?/"
+_SCALARS: Mapping[str, str] = {
+    "integer": "/-?(0|[1-9][0-9]{0,15})/",
+    "number": r"/-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?/",
+    "boolean": '("true" | "false")',
+    "null": '"null"',
+}
 _KEY = "/[a-zA-Z_][a-zA-Z0-9_]{0,31}/"
 
 
@@ -42,22 +46,14 @@ class BareKeyValues:
         return _one_of(self._of_type(name, schema) for name in types) if types else self._any()
 
     def _of_type(self, name: str, schema: Mapping[str, Any]) -> str:
-        match name:
-            case "string":
-                return f"({self.text(self.quote)} {self.string_end})"
-            case "integer":
-                return _INTEGER
-            case "number":
-                return _NUMBER
-            case "boolean":
-                return '("true" | "false")'
-            case "null":
-                return '"null"'
-            case "array":
-                item = self.value(schema.get("items") or {})
-                return f'("[" ({item} ("," {item})*)? "]")'
-            case _:
-                return self._object(schema)
+        if name in _SCALARS:
+            return _SCALARS[name]
+        if name == "string":
+            return f"({self.text(self.quote)} {self.string_end})"
+        if name == "array":
+            item = self.value(schema.get("items") or {})
+            return f'("[" ({item} ("," {item})*)? "]")'
+        return self._object(schema)
 
     def _object(self, schema: Mapping[str, Any]) -> str:
         properties = schema.get("properties")

@@ -40,7 +40,9 @@ class LlguidanceCompiler:
         leading_spaces = tokenizer.leading_spaces if begins_text else 0
         if isinstance(spec, ToolCallSpec):
             calls = CompileToolCalls(spec, tokenizer, vocabulary, stop_token_ids)
-            return calls(lambda grammar: self._constraint(vocabulary, grammar, stop_token_ids), leading_spaces)
+            return calls(
+                lambda grammar: self._constraint(vocabulary, grammar, stop_token_ids), leading_spaces
+            )
         grammar = _grammar(spec, leading_spaces=leading_spaces)
         _validate(spec, matcher.validate_grammar(grammar, vocabulary.tokenizer))
         return self._constraint(vocabulary, grammar, stop_token_ids)
@@ -55,6 +57,7 @@ class LlguidanceCompiler:
 
         compiled = LLMatcher(vocabulary.tokenizer, grammar, log_level=0)
         return LlguidanceConstraint(compiled, vocabulary.end_id, stop_token_ids, self._masks)
+
 
 def _matcher_class(kind: str) -> "type[LLMatcher]":
     try:

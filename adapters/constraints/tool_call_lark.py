@@ -25,7 +25,7 @@ from litgpt.domain.tool_calls.grammar import (
 
 _ANY_TEXT = r"(.|\n)*"
 _SPACES = "SPACES?"
-_CLOSING = ">\"}"
+_CLOSING = '>"}'
 """Literals that begin with these follow without the white space that stands between other parts of a call."""
 _RULES = r"""SPACES: /[ \n]{1,2}/
 CALL_NUMBER: /[0-9]{1,3}/
@@ -62,9 +62,8 @@ class LarkGrammar:
         """Return the grammar of an answer that consists of at least one call."""
         calls = self._rule("calls", self._calls(grammar, grammar.begin, parallel=parallel))
         start = [self._text(" " * leading_spaces), _SPACES]
-        if grammar.before and in_message:
-            start.append(self._sequence(grammar.before[1:]))
-        if grammar.before:
+        if grammar.before and not any(map(self._ends_at_stop, grammar.before)):
+            start += [self._sequence(grammar.before[1:])] if in_message else []
             start.append(f"({self._sequence(grammar.before)})*")
         repeats = parallel and not self.ends_answer(grammar.end)
         start.append(f"{calls} ({_SPACES} {calls})*" if repeats else calls)
@@ -73,6 +72,9 @@ class LarkGrammar:
     def ends_answer(self, mark: str) -> bool:
         """Return whether a mark is a stop token."""
         return self.special_ids.get(mark) in self.stop_token_ids
+
+    def _ends_at_stop(self, segment: Segment) -> bool:
+        return isinstance(segment, FreeText) and self.ends_answer(segment.until)
 
     def _document(self, start: str) -> str:
         rules = "".join(f"{name}: {body}\n" for name, body in self._rules.items())
@@ -107,7 +109,7 @@ class LarkGrammar:
             before = segment
         return " ".join(parts)
 
-    def _segment(self, segment: Segment) -> str:
+    def _segment(self, segment: Segment) -> str:  # noqa: PLR0911 - one for each kind
         match segment:
             case Literal(text):
                 return self._text(text)

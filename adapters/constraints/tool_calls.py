@@ -37,9 +37,7 @@ class CompileToolCalls:
     vocabulary: Vocabulary
     stop_token_ids: frozenset[int]
 
-    def __call__(
-        self, constraint: Callable[[str], TokenConstraint], leading_spaces: int
-    ) -> TokenConstraint:
+    def __call__(self, constraint: Callable[[str], TokenConstraint], leading_spaces: int) -> TokenConstraint:
         """Return the constraint.
 
         Args:
@@ -59,7 +57,8 @@ class CompileToolCalls:
             )
             return constraint(LLMatcher.grammar_from_lark(source))
         source = lark.calls_after_trigger(grammar, parallel=parallel)
-        texts, spellings = self.vocabulary.texts.texts, {token: mark.encode() for mark, token in special.items()}
+        texts = self.vocabulary.texts.texts
+        spellings = {token: mark.encode() for mark, token in special.items()}
         return ToolCallConstraint(
             triggers=tuple(self._triggers(grammar)),
             calls=constraint(LLMatcher.grammar_from_lark(source)),
@@ -88,9 +87,10 @@ class CompileToolCalls:
             ]
         triggers: list[CallTrigger] = [MarkTrigger(mark=trigger, vocabulary=texts)] if trigger else []
         if form.bare and isinstance(form.call, JSONCall):
-            key = dump_json(form.call.name)
-            names = [dump_json(tool.name) for tool in self.spec.tools]
-            openings = {f"{{{key}:{name}".encode(): self.vocabulary.encode(f"{{{key}: {name}") for name in names}
+            openings = {}
+            for tool in self.spec.tools:
+                key, name = dump_json(form.call.name), dump_json(tool.name)
+                openings[f"{{{key}:{name}".encode()] = self.vocabulary.encode(f"{{{key}: {name}")
             triggers.append(OpeningTrigger(openings=openings, vocabulary=texts))
         return triggers
 
@@ -105,7 +105,8 @@ class CompileToolCalls:
         schema = {**json.loads(tool.schema), "type": "object"}
         if "properties" in schema and not _ELSEWHERE & schema.keys():
             schema["additionalProperties"] = False
-        problem = LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(prepare_schema(json.dumps(schema))))
+        grammar = LLMatcher.grammar_from_json_schema(prepare_schema(json.dumps(schema)))
+        problem = LLMatcher.validate_grammar(grammar)
         if not problem:
             return schema
         message = explain(" ".join(problem.split()))

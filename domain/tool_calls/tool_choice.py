@@ -97,17 +97,26 @@ def parse_tool_choice(choice: object, parallel: object, tools: Sequence[Mapping[
     """
     flag("parallel_tool_calls", parallel)
     is_parallel = parallel is True
-    if choice == "auto" or choice == "none":
-        return ToolChoice(choice, None, is_parallel)
-    names = [(tool.get("function") or tool).get("name") for tool in tools]
+    if choice == "auto":
+        return ToolChoice("auto", None, is_parallel)
+    if choice == "none":
+        return ToolChoice("none", None, is_parallel)
+    names = [name for tool in tools if (name := _tool_name(tool)) is not None]
     name = _name(choice)
     if not names:
         raise InvalidArgument("tool_choice", choice, "'auto' or 'none' without tools")
     if name is None:
         return ToolChoice("required", None, is_parallel)
     if name not in names:
-        raise InvalidArgument("tool_choice", name, f"{', '.join(get_args(Mode))} or one of the tools: {names}")
+        expected = f"{', '.join(get_args(Mode))} or the name of one of the tools, {names}"
+        raise InvalidArgument("tool_choice", name, expected)
     return ToolChoice("required", name, is_parallel)
+
+
+def _tool_name(tool: Mapping[str, Any]) -> str | None:
+    inner = tool.get("function")
+    name = (inner if isinstance(inner, Mapping) else tool).get("name")
+    return name if isinstance(name, str) else None
 
 
 def _name(choice: object) -> str | None:
