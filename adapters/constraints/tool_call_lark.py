@@ -95,7 +95,7 @@ class LarkGrammar:
     def _call(self, call: CallGrammar) -> str:
         return self._sequence(call.segments)
 
-    def _sequence(self, segments: Sequence[Segment]) -> str:
+    def _sequence(self, segments: Sequence[Segment], *, spaces: bool = True) -> str:
         parts: list[str] = []
         before: Segment = Literal("")
         for segment in segments:
@@ -103,7 +103,7 @@ class LarkGrammar:
                 segment = Literal(segment.text.removeprefix(before.until))  # noqa: PLW2901 - it is read
             if segment == Literal(""):
                 continue
-            if parts and _allows_spaces(before, segment):
+            if parts and spaces and _allows_spaces(before, segment):
                 parts.append(_SPACES)
             parts.append(self._segment(segment))
             before = segment
@@ -113,10 +113,8 @@ class LarkGrammar:
         match segment:
             case Literal(text):
                 return self._text(text)
-            case JSONText(schema, None):
-                return self._json(schema)
-            case JSONText(schema, str(quote)):
-                return BareKeyValues(self._text, self._text_up_to(quote), quote, self._rules).value(schema)
+            case JSONText(schema, quote):
+                return self._json(schema) if quote is None else self._bare_key_value(schema, quote)
             case FreeText(until):
                 return self._text_up_to(until)
             case OneOf(texts):
@@ -126,11 +124,14 @@ class LarkGrammar:
             case CallId(begin):
                 return f"({self._text(begin)} CALL_ID)?"
             case Parameter(_, required, parts):
-                return f"({self._sequence(parts)} {_SPACES})" + ("" if required else "?")
+                return f"({self._sequence(parts, spaces=False)} {_SPACES})" + ("" if required else "?")
 
     def _json(self, schema: Mapping[str, Any]) -> str:
         prepared = json.loads(prepare_schema(json.dumps(schema)))
         return f"%json {json.dumps({**prepared, 'x-guidance': {'whitespace_pattern': JSON_WHITESPACE}})}"
+
+    def _bare_key_value(self, schema: Mapping[str, Any], quote: str) -> str:
+        return BareKeyValues(self._text, self._text_up_to(quote), quote, self._rules).value(schema)
 
     def _text(self, text: str) -> str:
         """Return fixed text, in which special tokens are tokens."""
@@ -140,10 +141,12 @@ class LarkGrammar:
 
     def _text_up_to(self, mark: str) -> str:
         """Return any text without a mark, and the mark."""
-        if mark in self.special_ids:
-            return f"/{_ANY_TEXT}/ {self._text(mark)}"
-        # Lazy: it ends with the first mark.
         number = len(self._rules)
+        if mark in self.special_ids:
+            spelled = "|".join(map(escape_regex, self.special_ids))  # the parser would read these as marks
+            text = f"/{_ANY_TEXT}/ & ~/{_ANY_TEXT}({spelled}){_ANY_TEXT}/"
+            return f"{self._rule(f'TEXT_{number}', text)}? {self._text(mark)}"
+        # Lazy: it ends with the first mark.
         return self._rule(f"text_{number}[lazy]", f"/{_ANY_TEXT}{escape_regex(mark)}/").partition("[")[0]
 
     def _rule(self, name: str, body: str) -> str:

@@ -73,7 +73,9 @@ class CompileToolCalls:
 
     def _triggers(self, grammar: ToolCallGrammar) -> list[CallTrigger]:
         form, texts = self.spec.format, self.vocabulary.texts
-        trigger = grammar.trigger.encode()
+        trigger = grammar.trigger.encode() or b'"'
+        for part in (trigger, trigger[-1:]):
+            texts.containing(part)  # it takes milliseconds, here instead of in a step of the engine
         if isinstance(form, ChannelFormat):
             begins = (form.start.encode(), form.channel.encode())
             return [
@@ -85,7 +87,9 @@ class CompileToolCalls:
                     in_header=not self.spec.in_message,
                 )
             ]
-        triggers: list[CallTrigger] = [MarkTrigger(mark=trigger, vocabulary=texts)] if trigger else []
+        triggers: list[CallTrigger] = []
+        if grammar.trigger:
+            triggers.append(MarkTrigger(mark=trigger, vocabulary=texts))
         if form.bare and isinstance(form.call, JSONCall):
             openings = {}
             for tool in self.spec.tools:

@@ -14,7 +14,7 @@ from litgpt.domain.tool_calls.formats import (
     TaggedArguments,
     ToolCallFormat,
 )
-from litgpt.domain.tool_calls.json_stream import schema_types
+from litgpt.domain.tool_calls.json_stream import schema_types, typed_value
 
 _ANY_OBJECT = {"type": "object"}
 
@@ -180,11 +180,19 @@ def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Param
     for name, rule in schema.get("properties", {}).items():
         end = newline + tags.value_end
         value: JSONText | FreeText | OneOf = JSONText(rule)
-        if "string" in schema_types(rule):  # written without quotes
-            values = rule.get("enum", ())
-            value = OneOf(tuple(text if isinstance(text, str) else dump_json(text) for text in values))
-            if not values:
-                value, end = FreeText(tags.value_end), tags.value_end  # a line break is a part of the text
+        if texts := _fixed_texts(rule):
+            value = OneOf(texts)
+        elif (
+            "string" in schema_types(rule) and "enum" not in rule
+        ):  # written without quotes; a line break is a part of the text
+            value, end = FreeText(tags.value_end), tags.value_end
         begin = Literal(f"{tags.key_begin}{name}{tags.key_end}{tags.value_begin}{newline}")
         parameters.append(Parameter(name, name in required, (begin, value, Literal(end))))
     return tuple(parameters)
+
+
+def _fixed_texts(rule: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values of an `enum` as the parser reads them from text; empty if there are none."""
+    texts = [value if isinstance(value, str) else dump_json(value) for value in rule.get("enum", ())]
+    values = [typed_value(text, rule) for text in texts]
+    return tuple(texts) if values == [*rule.get("enum", ())] else ()
