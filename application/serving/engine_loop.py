@@ -11,6 +11,7 @@ import attrs
 
 from litgpt.application.serving.errors import EngineStopped, QueueFull, ServerStopping
 from litgpt.application.serving.stats import EngineStats, FinishRate
+from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
@@ -112,8 +113,8 @@ class EngineLoop:
                 raise EngineStopped(self._failure)
             if self._is_draining:
                 raise ServerStopping
-            # A step starts as many requests as fit, so these are the ones that do not.
-            if self._num_unstarted and self._num_unstarted + len(tickets) > self._max_queued:
+            num_unstarted = self._num_unstarted + len(tickets)
+            if self._num_unstarted and num_unstarted > self._max_queued + self._num_free_places():
                 raise QueueFull(self._num_unstarted, self._rate.seconds_for(len(tickets)))
             self._num_unstarted += len(tickets)
             self._added.extend(tickets)
@@ -157,6 +158,12 @@ class EngineLoop:
             pages_total=0 if engine is None else engine.pages.capacity,
             step_seconds=0.0 if began is None else time.monotonic() - began,
         )
+
+    def _num_free_places(self) -> int:
+        """Return how many more sequences a step can have, if the KV cache has room for them."""
+        engine = self._engine
+        most = MAX_SEQUENCES if engine is None else engine.scheduler.limits.max_sequences
+        return max(0, most - (len(self._tickets) - len(self._waiting)))
 
     @property
     def _has_requests(self) -> bool:

@@ -35,19 +35,6 @@ class ServerStopping(LitGPTError, RuntimeError):
 
 
 @attrs.frozen
-class RequestTimedOut(LitGPTError, TimeoutError):
-    """An answer took longer than the server's limit."""
-
-    seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"The answer was not complete after {self.seconds:g} seconds, the time limit of this server. "
-            "Request a shorter answer."
-        )
-
-
-@attrs.frozen
 class EngineStopped(LitGPTError, RuntimeError):
     """The engine has failed and cannot compute requests any more."""
 

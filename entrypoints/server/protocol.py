@@ -63,7 +63,7 @@ class LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         while data and not self._is_refused:
-            # h11 checks only the size of incomplete headers, so that long ones could pass at once.
+            # In pieces, because h11 checks the size of incomplete headers only.
             size = _HEADER_PIECE if self.conn.their_state is h11.IDLE else len(data)
             super().data_received(data[:size])
             data = data[size:]

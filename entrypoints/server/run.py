@@ -1,5 +1,6 @@
 """Run an app with uvicorn: in the main thread until a signal, or in a thread of its own."""
 
+import asyncio
 import logging
 import socket
 import sys
@@ -154,6 +155,7 @@ class _Server(uvicorn.Server):
         self._admission: Admission = app.admission
         self._grace, self._on_ready = settings.grace_period, on_ready
         self._drain_until: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.forced_by: int | None = None
 
     def drain(self) -> None:
@@ -164,6 +166,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer requests."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._on_ready()
 
@@ -171,19 +174,23 @@ class _Server(uvicorn.Server):
         """Return whether to end, which uvicorn asks ten times a second."""
         if self._drain_until is not None:
             is_late = time.monotonic() > self._drain_until
-            if self._admission.active and (is_late or self.forced_by is not None):
+            if is_late:
                 self._admission.end()
             self.should_exit = self.should_exit or is_late or not self._admission.active
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Drain at the first signal, and end at once at the second."""
+        """Drain at the first signal, end the answers at the second, and wait for nothing at the third."""
         # Not uvicorn's: it would send itself the signal again after the end, before `with` blocks are left.
         if self._drain_until is None:
             self.drain()
-        else:
+        elif self.forced_by is None:
             self.forced_by = sig
-            self.should_exit = self.force_exit = True
+            self.should_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._admission.end)
+        else:
+            sys.exit(128 + sig)
 
 
 def _log_to_stderr() -> None:

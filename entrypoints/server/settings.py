@@ -16,7 +16,7 @@ from litgpt.domain.validators import as_integer, as_real, integer, is_flag, loca
 MIB = 1024 * 1024
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9_.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9_.-]{1,32})?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 _LONGEST_KEY = 512
 
 
@@ -47,15 +47,19 @@ def _are_origins(_: object, field: "attrs.Attribute[Any]", origins: tuple[Any, .
 
 def _are_host_names(_: object, field: "attrs.Attribute[Any]", hosts: tuple[Any, ...]) -> None:
     for host in hosts:
-        if not (isinstance(host, str) and _HOST_NAME.fullmatch(host)):
+        if not _is_host_name(host):
             expected = "host names such as llm.example.com, without a scheme and a port"
             raise InvalidArgument(field.name, host, expected)
 
 
 def _is_host(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if not (isinstance(value, str) and _HOST_NAME.fullmatch(value)):
+    if not _is_host_name(value):
         expected = "an address or a name of this machine, such as 127.0.0.1 or 0.0.0.0, without a port"
         raise InvalidArgument(field.name, value, expected)
+
+
+def _is_host_name(value: object) -> bool:
+    return isinstance(value, str) and (bool(_HOST_NAME.fullmatch(value)) or as_address(value) is not None)
 
 
 def _to_path(value: Any, field: "attrs.Attribute[Any]") -> Path | None:

@@ -13,7 +13,6 @@ from litgpt.domain.errors import (
     InsufficientSpace,
     InvalidArgument,
     LitGPTError,
-    ModelNotFound,
     NotDistributed,
     NotInstalled,
     PromptTooLong,
@@ -102,10 +101,6 @@ def error_reply(error: BaseException) -> ErrorReply:
         return status_reply(400, str(error), "messages", "context_length_exceeded")
     if isinstance(error, InvalidArgument):
         return status_reply(400, str(error), error.name)
-    if isinstance(error, ModelNotFound):
-        similar = f" Did you mean {' or '.join(error.similar)}?" if error.similar else ""
-        message = f"The model {error.name!r} does not exist here.{similar} GET /v1/models lists the models."
-        return status_reply(404, message, "model", "model_not_found")
     if isinstance(error, UnknownModel):
         return status_reply(404, str(error), "model", "model_not_found")
     if isinstance(error, QueueFull):
@@ -150,7 +145,7 @@ _STATUSES: tuple[tuple[tuple[type[BaseException], ...], int, str | None], ...] =
     ((AllTokensExcluded, ConstraintFailed, InvalidCall, UnsupportedPrompt), 400, None),
     ((NotInstalled, UnsupportedOperation), 400, "unsupported"),
     ((TimeoutError,), 504, None),
-    ((ServerStopping, EngineStopped), 503, None),
+    ((EngineStopped, ServerStopping), 503, None),
     ((NonFiniteLogits,), 500, "non_finite_logits"),
     ((WorkerFailed,), 500, "worker_failed"),
     ((ModelBusy, ModelClosed, NotDistributed, WeightsReplaced, WorkerLost), 503, "model_unavailable"),
