@@ -56,6 +56,11 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
     messages = _required(fields, "messages", "/v1/chat/completions")
     if not isinstance(messages, list):
         raise WrongType("messages", messages, "a list of messages")
+    for number, message in enumerate(messages):  # lists of strings or lists would be several prompts
+        if not isinstance(message, dict):
+            raise WrongType(
+                f"messages[{number}]", message, "a message such as {'role': 'user', 'content': 'Hello'}"
+            )
     options = {"max_new_tokens": None, **_options(fields)}
     if "top_logprobs" in options:
         integer("top_logprobs", options["top_logprobs"], 0)

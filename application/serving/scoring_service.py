@@ -52,8 +52,8 @@ class ScoringService:
 
         Raises:
             TextTooLong: One is longer than the context.
-            InvalidArgument: A token id is outside the vocabulary, a text has no tokens, or there are more than
-                `MAX_TOKENS` tokens.
+            InvalidArgument: A token id is outside the vocabulary, a text has no tokens, or the request has
+                more than `MAX_TOKENS`.
         """
         return await asyncio.to_thread(self._encode, name, inputs)
 

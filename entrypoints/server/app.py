@@ -14,6 +14,7 @@ from litgpt.server.context import ServerContext
 from litgpt.server.openai.completions import chat_completions, completions
 from litgpt.server.openai.embeddings import embeddings
 from litgpt.server.openai.models import get_model, list_models
+from litgpt.server.openai.responses import responses
 from litgpt.server.settings import ServerSettings
 
 _PREDICT = PredictRoute()
@@ -48,6 +49,7 @@ def create_app(
 _ROUTES = [
     Route("/v1/chat/completions", chat_completions, methods=["POST"]),
     Route("/v1/completions", completions, methods=["POST"]),
+    Route("/v1/responses", responses, methods=["POST"]),
     Route("/v1/embeddings", embeddings, methods=["POST"]),
     Route("/v1/score", score, methods=["POST"]),
     Route("/v1/rerank", rerank, methods=["POST"]),
