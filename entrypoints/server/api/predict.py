@@ -90,7 +90,7 @@ async def _pieces(answer: AnswerStream, record: RequestRecord) -> AsyncIterator[
             if text := "".join(chunk.text for chunk in arrived):
                 yield json.dumps({"output": text}).encode() + b"\n"
     finally:
-        await chunks.aclose()  # type: ignore[attr-defined] - an asynchronous generator
+        await chunks.aclose()
 
 
 def _count(record: RequestRecord, chunks: list[CompletionChunk]) -> None:

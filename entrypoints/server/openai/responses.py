@@ -79,7 +79,7 @@ class _Answer:
             message = reply.body["error"]["message"]
             yield _encode(self.writer.fail({"code": "server_error", "message": message}))
         finally:
-            await async_chunks.aclose()  # type: ignore[attr-defined] - an asynchronous generator
+            await async_chunks.aclose()
 
     def _completion(self) -> Completion:
         (completion,) = self.stream.completions
