@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.application.openai.fields import CHAT_FIELDS, COMPLETION_FIELDS, UnsupportedField, read_fields
 from litgpt.application.openai.response_format import schema_of
+from litgpt.domain.chat.messages import parse_messages
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.validators import flag, integer, is_integer
 
@@ -54,13 +55,6 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
     """
     fields = read_fields(body, CHAT_FIELDS)
     messages = _required(fields, "messages", "/v1/chat/completions")
-    if not isinstance(messages, list):
-        raise WrongType("messages", messages, "a list of messages")
-    for number, message in enumerate(messages):  # lists of strings or lists would be several prompts
-        if not isinstance(message, dict):
-            raise WrongType(
-                f"messages[{number}]", message, "a message such as {'role': 'user', 'content': 'Hello'}"
-            )
     options = {"max_new_tokens": None, **_options(fields)}
     if "top_logprobs" in options:
         integer("top_logprobs", options["top_logprobs"], 0)
@@ -73,7 +67,7 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
         options["chat_template_kwargs"] = _with_effort(options.get("chat_template_kwargs"), effort)
     if options.get("tools") == []:
         del options["tools"]
-    return _call(fields, [messages], options)
+    return _call(fields, [parse_messages(messages)], options)
 
 
 def read_completion(body: Mapping[str, Any]) -> CompletionCall:

@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 import attrs
 
 from litgpt.application.answer_builder import AnswerBuilder
-from litgpt.application.serving.engine_loop import Ticket
+from litgpt.application.serving.ticket import Ticket
 from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 
@@ -54,7 +54,7 @@ class AnswerStream:
         self._events.append((ticket, event))
         self._arrived.set()
 
-    async def chunks(self) -> AsyncIterator[list[CompletionChunk]]:
+    async def chunks(self) -> AsyncGenerator[list[CompletionChunk], None]:
         """Yield the chunks that have arrived, those of an answer in order.
 
         Raises:

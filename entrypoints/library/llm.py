@@ -272,9 +272,11 @@ class LLM(
     def close(self) -> None:
         """Free the memory; `distribute()` can place the model again.
 
-        It waits for generation in other threads. Unfinished streams of this thread, and streams that have
-        not been read for 30 seconds, raise ModelClosed.
+        It ends servers, and waits for generation in other threads. Unfinished streams of this thread, and
+        streams that have not been read for 30 seconds, raise ModelClosed.
         """
+        while self._servers:
+            self._servers.pop().close()
         with self._lock.changing("close()", ends_answers=True):
             self._release()
             self._is_closed = True

@@ -15,6 +15,7 @@ from litgpt.server.openai.completions import chat_completions, completions
 from litgpt.server.openai.embeddings import embeddings
 from litgpt.server.openai.models import get_model, list_models
 from litgpt.server.openai.responses import responses
+from litgpt.server.page.page import page_route
 from litgpt.server.settings import ServerSettings
 
 _PREDICT = PredictRoute()
@@ -40,8 +41,8 @@ def create_app(
         finally:
             context.stop()
 
-    routes = _ROUTES if predict is None else [*_ROUTES, predict.route()]
-    app = Starlette(routes=routes, lifespan=lifespan)
+    own = [] if predict is None else [predict.route()]
+    app = Starlette(routes=[page_route(), *_ROUTES, *own], lifespan=lifespan)
     app.state.litgpt = context
     return app
 

@@ -26,7 +26,7 @@ from litgpt.server.settings import ServerSettings
 ALLOWED_BODY, ALLOWED_DEPTH, ALLOWED_HEADERS = 64 * 1024, 16, 8 * 1024
 """Limits that tests exceed with little data."""
 
-SMALL_LIMITS = {
+SMALL_LIMITS: dict[str, Any] = {
     "max_body_bytes": ALLOWED_BODY,
     "max_json_depth": ALLOWED_DEPTH,
     "max_header_bytes": ALLOWED_HEADERS,

@@ -1,6 +1,7 @@
 """Slow clients, many connections, long answers, and errors in the middle of them."""
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.server.http.small_app import (
     serving,
 )
 
-BRIEF = {"arrival_timeout": 0.2}
+BRIEF: dict[str, Any] = {"arrival_timeout": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_connection_without_a_request_is_closed() -> None:
 
 
 def test_the_rest_of_a_refused_body_does_not_keep_a_connection() -> None:
-    with serving(**BRIEF | SMALL_LIMITS) as server, connect(server) as connection:
+    with serving(**(BRIEF | SMALL_LIMITS)) as server, connect(server) as connection:
         connection.sendall(post(b"x" * 1000, length=10**9))
         assert read_reply(connection).status == 413
         assert connection.recv(1) == b""
