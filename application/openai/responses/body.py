@@ -48,7 +48,6 @@ class ResponseHeader:
             "background": False,
             "previous_response_id": None,
             "service_tier": "default",
-            "store": False,
             "truncation": "disabled",
             "usage": None,
             **self.described,
