@@ -176,3 +176,5 @@ def test_a_base_model_and_its_adapter_side_by_side(chat: StubPage) -> None:
     assert bodies[0]["messages"] == bodies[1]["messages"]
     chat.button("Compare two models").click()
     expect(chat.answers.get_by_text("1 / 2")).to_be_visible()
+    chat.button("Next version").click()
+    expect(chat.answers.last).to_contain_text("smollm2:poet")

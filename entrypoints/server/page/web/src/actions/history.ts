@@ -9,9 +9,11 @@ import {
 } from "../browser/database";
 import { download, readFile } from "../browser/files";
 import { emptyChat, readChat, savedChat } from "../chat/saved-chat";
+import { withServedModels } from "../chat/served-models";
 import type { Conversation } from "../chat/types";
 import { changeChat, getState, isRunning, openChat, setState } from "../state";
 import { notify } from "./notices";
+import { stopAnswers } from "./running";
 
 export async function refreshHistory(): Promise<void> {
   const { query } = getState();
@@ -54,8 +56,13 @@ export function saveSoon(id: string): void {
   waiting = setTimeout(() => void save(id), SAVE_AFTER_MS);
 }
 
-function show(chat: Conversation): void {
-  const { chats, openId, sidebar } = getState();
+function without(chats: Record<string, Conversation>, id: string): Record<string, Conversation> {
+  return Object.fromEntries(Object.entries(chats).filter(([key]) => key !== id));
+}
+
+function show(opened: Conversation): void {
+  const { chats, openId, sidebar, models } = getState();
+  const chat = withServedModels(opened, models);
   const narrow = matchMedia("(max-width: 60rem)").matches;
   // Only chats that are being answered stay in memory.
   const kept = Object.entries(chats).filter(([id, one]) => id !== openId || isRunning(one));
@@ -91,7 +98,9 @@ export function remember(id: string): void {
 export async function remove(id: string): Promise<void> {
   const chat = getState().chats[id] ?? (await loadConversation(id));
   if (!chat) return;
+  stopAnswers(chat);
   if (getState().openId === id) newChat();
+  setState({ chats: without(getState().chats, id) });
   await deleteConversation(id);
   await refreshHistory();
   const undo = async () => {

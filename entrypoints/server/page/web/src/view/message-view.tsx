@@ -139,6 +139,7 @@ function AnswerFoot({ message, lane, siblings, asTokens, onTokens, onEdit, onCon
         {message.tokens && (
           <IconButton icon="tokens" label="Token probabilities" pressed={asTokens} onClick={onTokens} />
         )}
+        {siblings.some((one) => one.model !== message.model) && <span class="by">{message.model}</span>}
         {timings && (
           <button
             type="button"
