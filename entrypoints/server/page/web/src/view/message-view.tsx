@@ -101,7 +101,9 @@ function Answer(props: MessageProps) {
           asTokens={asTokens}
           onTokens={() => setAsTokens(!asTokens)}
           onEdit={() => setEditing(true)}
-          onContinue={last && message.content ? () => continueAnswer(lane, message) : undefined}
+          onContinue={
+            last && message.content && !message.toolCalls ? () => continueAnswer(lane, message) : undefined
+          }
         />
       )}
     </article>
