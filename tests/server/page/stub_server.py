@@ -87,9 +87,6 @@ class Stub:
             async for piece in self.held_pieces():
                 yield piece
             return
-        if name == "requested":
-            yield {"delta": {"content": f"```json\n{json.dumps(body)}\n```"}}
-            return
         answer = ANSWERS[
             "rest" if body.get("continue_final_message") else name if name in ANSWERS else "markdown"
         ]

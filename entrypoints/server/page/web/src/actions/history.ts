@@ -8,6 +8,7 @@ import {
   saveConversation,
 } from "../browser/database";
 import { download, readFile } from "../browser/files";
+import { isNarrow, isTouch } from "../browser/screen";
 import { emptyChat, readChat, savedChat } from "../chat/saved-chat";
 import { withServedModels } from "../chat/served-models";
 import type { Conversation } from "../chat/types";
@@ -63,13 +64,12 @@ function without(chats: Record<string, Conversation>, id: string): Record<string
 function show(opened: Conversation): void {
   const { chats, openId, sidebar, models } = getState();
   const chat = withServedModels(opened, models);
-  const narrow = matchMedia("(max-width: 60rem)").matches;
   // Only chats that are being answered stay in memory.
   const kept = Object.entries(chats).filter(([id, one]) => id !== openId || isRunning(one));
   setState({
     chats: { ...Object.fromEntries(kept), [chat.id]: chat },
     openId: chat.id,
-    sidebar: sidebar && !narrow,
+    sidebar: sidebar && !isNarrow(),
   });
   const hash = isWorthKeeping(chat) ? `#${chat.id}` : "";
   if (location.hash !== hash) history.replaceState(null, "", hash || location.pathname);
@@ -138,5 +138,6 @@ export async function importFiles(files: Iterable<File>): Promise<void> {
 }
 
 export function focusComposer(): void {
+  if (isTouch()) return;
   requestAnimationFrame(() => document.getElementById("prompt")?.focus());
 }
