@@ -65,10 +65,11 @@ class CompletionService:
             PromptTooLong: A prompt fills the context.
             UnsupportedPrompt: The chat template does not support the messages.
         """
-        self.model.adapter_of(model)
+        adapter = self.model.adapter_of(model)
         loaded, context = self.model.loaded(), self.model.generator.context
         templating = {name: value for name, value in options.items() if name in TEMPLATE_OPTIONS}
-        own = GenerationOptions(**{it: value for it, value in options.items() if it not in templating})
+        sampling = {name: value for name, value in options.items() if name not in templating}
+        own = GenerationOptions(**sampling, adapter=adapter)
         renderer = make_prompt_renderer(loaded, **templating)
         to_request = own.request_factory(loaded, context_length=context)
         requests: list[TextRequest] = []

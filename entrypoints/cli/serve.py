@@ -1,5 +1,6 @@
 """`litgpt serve`: serve a model over HTTP with OpenAI's API."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -135,7 +136,7 @@ def serve(  # noqa: PLR0913 - one per option
         from litgpt.server.run import run
         from litgpt.server.startup_text import startup_text
 
-        served = llm._served_model()  # noqa: SLF001 - as LLM.serve, which loads no model
+        served = llm._served_model(Path(model).name)  # noqa: SLF001 - as LLM.serve, which loads no model
         app = create_app(served, settings)
 
         def announce(url: str) -> None:

@@ -112,7 +112,7 @@ def test_a_request_joins_the_running_ones_and_has_times() -> None:
         loop.submit(requests(50), first)
         assert runner.entered.acquire(timeout=TIMEOUT)
         ticket = loop.submit(requests(1), second)[0]
-        assert ticket.started is None
+        assert not ticket.started
         runner.gate.release(3)
         second.wait()
         assert len(first.events[0]) < 50

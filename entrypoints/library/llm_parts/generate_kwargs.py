@@ -87,6 +87,8 @@ class NamedKwargs(TemplateKwargs, total=False):
             repetitions up and changes no answer; None: as many as pay; 0 disables it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
+        adapter: The LoRA adapter that computes the answer, one of `llm.adapters`, whichever is active; None:
+            the active one, or the base model if none is. It cannot be combined with `prompt_logprobs`.
     """
 
     regex: str | None
@@ -117,6 +119,7 @@ class NamedKwargs(TemplateKwargs, total=False):
     cache_prompt: bool
     prompt_lookup_num_tokens: int | None
     parse_special_tokens: bool | None
+    adapter: str | None
 
 
 class PromptLogprobsKwargs(TypedDict, total=False):
