@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from litgpt.application.generate_text import GenerateText, TextRequest
+from litgpt.application.answer_builder import TextRequest
+from litgpt.application.generate_text import GenerateText
 from litgpt.application.prepare_requests import PreparedRequests
 from litgpt.domain.beam_search.request import BeamSearchParams, BeamSearchRequest
 from litgpt.domain.generation.request import Completion

@@ -1,13 +1,14 @@
 """Generate text: stream tokens from a generator and decode them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as PyGenerator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.application.answer_builder import AnswerBuilder, TextRequest
 from litgpt.application.scoring.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from litgpt.application.structured_output import CompileConstraint, OutputFormat
 from litgpt.domain.generation.request import (
@@ -17,94 +18,12 @@ from litgpt.domain.generation.request import (
     GenerationRequest,
     TokenEvent,
 )
-from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStringMatcher, StopStrings
-from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, TextDecoder, Tokenizer
+from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
+from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
-from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer, TextDelta, join_text
 
 if TYPE_CHECKING:
-    from litgpt.domain.tool_calls.parser import AnswerParser
-
-
-@attrs.define
-class _Answer:
-    request: GenerationRequest
-    decoder: TextDecoder
-    stop_matcher: StopStringMatcher
-    parser: "AnswerParser | None" = None
-    output: OutputFormat | None = None
-    deltas: list[Delta] = attrs.field(factory=list)
-    token_ids: list[int] = attrs.field(factory=list)
-    logprobs: list[float] = attrs.field(factory=list)
-    top_logprobs: list[Mapping[int, float]] = attrs.field(factory=list)
-    cached_tokens: int = 0
-    draft_tokens: int = 0
-    prompt_logprobs: PromptLogprobs | None = None
-
-    def add(self, event: TokenEvent) -> list[Delta]:
-        """Add a token and return what cannot be part of a stop string."""
-        self.token_ids.append(event.token)
-        self.cached_tokens, self.draft_tokens = event.cached_tokens, event.draft_tokens
-        if event.logprob is not None:
-            self.logprobs.append(event.logprob)
-        if event.top_logprobs is not None:
-            self.top_logprobs.append(event.top_logprobs)
-        if (
-            event.finish_reason == "stop" and event.token in self.request.stop_token_ids
-        ):  # the stop token is part of the ids, but not of the text
-            return []
-        text = self.decoder.push(event.token)
-        too_early = len(self.token_ids) <= self.request.sampling_params.min_tokens
-        return self._parse(text if too_early else self.stop_matcher.push(text))
-
-    def finish(self) -> list[Delta]:
-        """Return what was withheld, at the end of the answer."""
-        text = self.stop_matcher.push(self.decoder.finish()) + self.stop_matcher.flush()
-        deltas = self._parse(text)
-        if self.parser is not None:
-            rest = self.parser.finish()
-            self.deltas += rest
-            deltas = [*deltas, *rest]
-        return deltas
-
-    def _parse(self, text: str) -> list[Delta]:
-        deltas: list[Delta] = [TextDelta(text)] if text else []
-        if self.parser is not None:
-            deltas = self.parser.push(text)
-        self.deltas += deltas
-        return deltas
-
-    def completion(self, reason: FinishReason) -> Completion:
-        answer = ParsedAnswer.from_deltas(self.deltas)
-        completion = Completion(
-            text=answer.text,
-            token_ids=tuple(self.token_ids),
-            logprobs=tuple(self.logprobs) if self.request.logprobs else None,
-            top_logprobs=tuple(self.top_logprobs) if self.request.top_logprobs else None,
-            prompt_logprobs=self.prompt_logprobs,
-            finish_reason="tool_calls" if answer.tool_calls and reason == "stop" else reason,
-            prompt_tokens=len(self.request.prompt),
-            cached_tokens=self.cached_tokens,
-            draft_tokens=self.draft_tokens,
-            tool_calls=answer.tool_calls,
-            reasoning=answer.reasoning,
-        )
-        return completion if self.output is None else self.output.with_parsed(completion)
-
-
-@attrs.frozen
-class TextRequest:
-    """A request, and how its answer becomes text.
-
-    Attributes:
-        syntax: How the answer is split into text, reasoning and tool calls; None leaves it as it is.
-        output: The form of the answer, which the constraint of the request ensures.
-    """
-
-    request: GenerationRequest
-    stop_strings: StopStrings = NO_STOP_STRINGS
-    syntax: AnswerSyntax | None = None
-    output: OutputFormat | None = None
+    pass
 
 
 @attrs.frozen
@@ -134,7 +53,9 @@ class GenerateText:
         generation = self.generator.generate(requests)
         answers = _Answers()
         for request, syntax in zip(requests, syntaxes, strict=True):
-            answers.add(self._answer(TextRequest(request, stop_strings, syntax, output)))
+            answers.add(
+                AnswerBuilder.begin(TextRequest(request, stop_strings, syntax, output), self.tokenizer)
+            )
         return CompletionStream(generation, answers, partial(prompt_logprobs, self.generator, requests))
 
     def stream_from(self, requests: Iterable[TextRequest | None]) -> "CompletionStream":
@@ -148,7 +69,7 @@ class GenerateText:
         def taken() -> Iterator[GenerationRequest | None]:
             for it in requests:
                 if it is not None:
-                    answers.add(self._answer(it))
+                    answers.add(AnswerBuilder.begin(it, self.tokenizer))
                 yield None if it is None else it.request
 
         return CompletionStream(self.generator.generate(taken()), answers)
@@ -168,11 +89,11 @@ class GenerateText:
 
     def completion(self, it: TextRequest, tokens: Sequence[int]) -> Completion:
         """Return the completion of an answer whose tokens are known; a stop string ends it earlier."""
-        answer = self._answer(it)
+        answer = AnswerBuilder.begin(it, self.tokenizer)
         reason: FinishReason = "stop" if tokens[-1] in it.request.stop_token_ids else "length"
         for at, token in enumerate(tokens, 1):
             answer.add(TokenEvent(0, token, finish_reason=reason if at == len(tokens) else None))
-            if answer.stop_matcher.stopped:
+            if answer.has_stop_string:
                 reason = "stop"
                 break
         answer.finish()
@@ -184,30 +105,23 @@ class GenerateText:
         syntaxes: Sequence[AnswerSyntax | None],
         output: OutputFormat | None,
     ) -> Sequence[GenerationRequest]:
-        """Return requests whose answers have the form `output`."""
-        if output is None or self.compiler is None:
+        """Return requests whose answers have the form `output`, or call tools as their syntaxes say."""
+        if self.compiler is None:
             return requests
         constrain = CompileConstraint(self.compiler, self.tokenizer)
-        pairs = zip(requests, syntaxes, strict=True)
-        return [constrain(request, syntax, output.spec) for request, syntax in pairs]
-
-    def _answer(self, it: TextRequest) -> _Answer:
-        matcher = StopStringMatcher(it.stop_strings)
-        if it.syntax is None:
-            return _Answer(it.request, self.tokenizer.decoder(), matcher, output=it.output)
-        decoder = self.tokenizer.decoder(visible=it.syntax.format.special_tokens)
-        return _Answer(it.request, decoder, matcher, it.syntax.parser(), it.output)
+        spec, pairs = None if output is None else output.spec, zip(requests, syntaxes, strict=True)
+        return [constrain(request, syntax, spec) for request, syntax in pairs]
 
 
 @attrs.define
 class _Answers:
     """The unfinished answers of a stream, by their index, and the ones that have no tokens."""
 
-    running: dict[int, _Answer] = attrs.field(factory=dict)
-    empty: deque[tuple[int, _Answer]] = attrs.field(factory=deque)
+    running: dict[int, AnswerBuilder] = attrs.field(factory=dict)
+    empty: deque[tuple[int, AnswerBuilder]] = attrs.field(factory=deque)
     num_added: int = 0
 
-    def add(self, answer: _Answer) -> None:
+    def add(self, answer: AnswerBuilder) -> None:
         if answer.request.max_new_tokens == 0:
             self.empty.append((self.num_added, answer))
         else:
@@ -265,26 +179,12 @@ def _completion_chunks(
         for event in generation:
             yield from answers.finish_empty()
             answer = answers.running[event.index]
-            deltas = answer.add(event)
-            reason = event.finish_reason
-            if answer.stop_matcher.stopped:
-                if reason is None:
-                    generation.cancel(event.index)
-                reason = "stop"
-            completion = None
-            if reason is not None:
-                deltas = [*deltas, *answer.finish()]
-                completion = answer.completion(reason)
+            chunk = answer.push(event)
+            if chunk.completion is not None:
                 del answers.running[event.index]
-            yield CompletionChunk(
-                event.index,
-                join_text(deltas),
-                event.token,
-                event.logprob,
-                completion,
-                event.top_logprobs,
-                tuple(deltas),
-            )
+                if event.finish_reason is None:  # a stop string
+                    generation.cancel(event.index)
+            yield chunk
         yield from answers.finish_empty()
     finally:
         generation.close()

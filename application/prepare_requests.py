@@ -1,5 +1,6 @@
 """Build requests for the generator from prompts and generation options."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.stop_strings import StopStrings
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
+from litgpt.domain.tool_calls.tool_choice import parse_tool_choice
 from litgpt.domain.validators import flag, integer
 
 T = TypeVar("T")
@@ -62,6 +64,8 @@ def make_prompt_renderer(
     loaded: LoadedModel[TensorT],
     *,
     tools: Any = None,
+    tool_choice: Any = "auto",
+    parallel_tool_calls: bool = True,
     chat_template_kwargs: Any = None,
     continue_final_message: bool | str = False,
     apply_chat_template: bool = True,
@@ -72,9 +76,27 @@ def make_prompt_renderer(
     options = TemplateOptions(
         tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message
     )
+    choice = parse_tool_choice(tool_choice, parallel_tool_calls, options.tools or ())
+    if choice.mode == "none":
+        options = attrs.evolve(options, tools=None)
     raw = not apply_chat_template
     parse = raw if parse_special_tokens is None else parse_special_tokens
-    return RenderPrompt(loaded.tokenizer, loaded.prompt_style, options, raw=raw, parse_special_tokens=parse)
+    return RenderPrompt(
+        loaded.tokenizer,
+        loaded.prompt_style,
+        options,
+        raw=raw,
+        parse_special_tokens=parse,
+        tool_choice=choice,
+    )
+
+
+TEMPLATE_OPTIONS = (
+    frozenset(inspect.signature(make_prompt_renderer).parameters)
+    - {"loaded"}
+    - {field.name for field in attrs.fields(GenerationOptions)}
+)
+"""The options of the chat template; the others are those of `GenerationOptions`."""
 
 
 def prepare_requests(
@@ -119,12 +141,12 @@ def prepare_requests(
         )
         request = to_request(parser.encode(rendered))
         request = limit_reasoning(request, options.reasoning_budget, parser, rendered)
-        requests += _repeat(request, n or 1)
+        requests += repeat_request(request, n or 1)
         syntaxes += [syntax] * (n or 1)
     return PreparedRequests(requests, syntaxes, options.all_stop_strings(loaded), is_batch, n, output)
 
 
-def _repeat(request: GenerationRequest, n: int) -> list[GenerationRequest]:
+def repeat_request(request: GenerationRequest, n: int) -> list[GenerationRequest]:
     """Return a request `n` times, with the seeds that follow its seed, as in vLLM."""
     params = request.sampling_params
     seeds = [None if params.seed is None else params.seed + number for number in range(n)]

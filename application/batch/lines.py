@@ -1,14 +1,13 @@
 """Lines of a batch file: prompts with options, in this library's format or in that of OpenAI's batches."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from litgpt.application.batch.response_format import schema_of
 from litgpt.application.generation_options import GenerationOptions
-from litgpt.application.prepare_requests import make_prompt_renderer
+from litgpt.application.openai.response_format import schema_of
+from litgpt.application.prepare_requests import TEMPLATE_OPTIONS
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.generation.errors import InvalidBatchLine
@@ -19,15 +18,12 @@ from litgpt.domain.validators import is_integer
 Endpoint: TypeAlias = Literal["/v1/chat/completions", "/v1/completions"]
 
 _GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) if field.init)
-_TEMPLATE = frozenset(inspect.signature(make_prompt_renderer).parameters) - {"loaded"} - _GENERATION
-TEMPLATE_OPTIONS = _TEMPLATE
-"""The options of the chat template; the others are those of `GenerationOptions`."""
 
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
 _PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs", "adapter"})
-_OPTIONS = (_GENERATION | _TEMPLATE | {"n"}) - _PYTHON_ONLY
+_OPTIONS = (_GENERATION | TEMPLATE_OPTIONS | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
@@ -38,7 +34,6 @@ _ONLY_VALUES: Mapping[str, Any] = {
     "stream": False,
     "echo": False,
     "best_of": 1,
-    "tool_choice": "auto",
 }
 """Fields of OpenAI's API that may only have their default."""
 

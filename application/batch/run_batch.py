@@ -6,14 +6,15 @@ from typing import Any
 
 import attrs
 
-from litgpt.application.batch.lines import TEMPLATE_OPTIONS, BatchLine
+from litgpt.application.answer_builder import TextRequest
+from litgpt.application.batch.lines import BatchLine
 from litgpt.application.batch.progress import BatchCounts, SkippedLines
 from litgpt.application.batch.results import error_result, result
 from litgpt.application.files.id_set import IdSet
-from litgpt.application.generate_text import GenerateText, TextRequest
+from litgpt.application.generate_text import GenerateText
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel
-from litgpt.application.prepare_requests import make_prompt_renderer, prepare_requests
+from litgpt.application.prepare_requests import TEMPLATE_OPTIONS, make_prompt_renderer, prepare_requests
 from litgpt.application.structured_output import CompileConstraint
 from litgpt.domain.errors import InsufficientSpace, LitGPTError, NotInstalled
 from litgpt.domain.generation.batching import check_prompts
@@ -173,11 +174,9 @@ class RunBatch:
         )
         check_prompts(prepared.requests, context, self.loaded.architecture.vocab_size)
         job = _Job(line, prompt.n, [None] * len(prepared.requests))
-        requests = prepared.requests
-        if prepared.output is not None:
-            spec = prepared.output.spec
-            pairs = zip(requests, prepared.syntaxes, strict=True)
-            requests = [self._constrain(request, syntax, spec) for request, syntax in pairs]
+        spec = None if prepared.output is None else prepared.output.spec
+        pairs = zip(prepared.requests, prepared.syntaxes, strict=True)
+        requests = [self._constrain(request, syntax, spec) for request, syntax in pairs]
         return [
             _Entry(job, at, TextRequest(request, prepared.stop_strings, syntax))
             for at, (request, syntax) in enumerate(zip(requests, prepared.syntaxes, strict=True))
@@ -190,7 +189,9 @@ class RunBatch:
         counts.cached_tokens += completion.cached_tokens
         completions = [it for it in job.completions if it is not None]
         if len(completions) == len(job.completions) and not job.is_failed:
-            self.write(result(job.line, completions, job.n, self.loaded.checkpoint.name, self._spell))
+            self.write(
+                result(job.line, completions, job.n, self.loaded.checkpoint.name, self.loaded.tokenizer)
+            )
             counts.done += 1
 
     def _fail(self, job: _Job, error: Exception) -> None:
@@ -198,6 +199,3 @@ class RunBatch:
             job.is_failed = True
             self.write(error_result(job.line, error))
             self.counts.errors += 1
-
-    def _spell(self, token: int) -> str:
-        return self.loaded.tokenizer.decode([token], include_special_tokens=True)

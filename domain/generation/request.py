@@ -100,6 +100,7 @@ class Completion:
             itself, then of the likeliest ones at its place in descending order. None for the first token.
         finish_reason: `stop`, `length` or `cancelled`; `tool_calls` for an answer that stops with tool calls,
             as in OpenAI's API.
+        stop_token: The stop token that ended the answer; None if something else did.
         prompt_tokens: The number of tokens of the prompt.
         cached_tokens: The number of these whose KV cache was reused.
         draft_tokens: The number of tokens of the answer that were accepted from drafts (`docs/engine.md`).
@@ -116,6 +117,7 @@ class Completion:
     top_logprobs: tuple[Mapping[int, float], ...] | None = None
     prompt_logprobs: tuple[Mapping[int, float] | None, ...] | None = None
     finish_reason: FinishReason | Literal["tool_calls"]
+    stop_token: int | None = attrs.field(default=None, eq=False, repr=False)
     prompt_tokens: int
     cached_tokens: int = attrs.field(default=0, eq=False)
     draft_tokens: int = attrs.field(default=0, eq=False)

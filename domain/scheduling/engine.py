@@ -9,8 +9,10 @@ from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
+from litgpt.domain.scheduling.log_probabilities import log_probabilities
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
+from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
 from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
@@ -32,8 +34,9 @@ class Engine:
         self._runner, self._context = runner, context
         self.pages = PageTable(runner.num_pages, runner.page_size, runner.shares_pages)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
-        drafters = (PromptLookupDrafter(),) if drafter is None else (PromptLookupDrafter(), drafter)
-        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, drafters)
+        drafters = [it for it in (PromptLookupDrafter(), drafter) if it is not None]
+        pacing = PrefillPacing(runner.costs)
+        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, pacing, drafters)
         self._sequences: dict[int, ScheduledSequence] = {}
         self._events: deque[EngineEvent] = deque()
         self._num_added = 0
@@ -45,8 +48,7 @@ class Engine:
     def add(self, request: GenerationRequest) -> int:
         """Add a request for at least one token, and return its index, which its events have.
 
-        Its prompt has fewer tokens than the context. Its adapter is used until its end, even if it is
-        deleted or replaced by another one of the same name.
+        Its prompt is shorter than the context. Its adapter is used to its end, also if it is deleted.
 
         Raises:
             InvalidArgument: No adapter has the name of the request's.
@@ -76,6 +78,10 @@ class Engine:
         if sequence is not None:
             self._finish(sequence, keeps_prefix=keeps_prefix)
         self._events = deque(event for event in self._events if event.index != index)
+
+    def is_waiting(self, index: int) -> bool:
+        """Return whether a request has not been admitted yet, or was preempted."""
+        return index in self._sequences and not self._sequences[index].is_running
 
     def step(self) -> list[EngineEvent]:
         """Compute a step and return its events; an event with a finish reason is the last of its request.
@@ -114,14 +120,13 @@ class Engine:
         if not batch:
             return
         drafting = [sequence for sequence, _ in batch if sequence.draft]
-        rows = [_logit_positions(sequence, count) for sequence, count in batch] if drafting else None
+        rows = [sequence.logit_positions(count) for sequence, count in batch] if drafting else None
         logits = self._runner.step(
             [(it.handle, it.next_tokens(count)) for it, count in batch],
             rows,
             [sequence.adapter for sequence, _ in batch],
         )
-        complete: list[tuple[int, ScheduledSequence]] = []
-        row = 0
+        complete, row = list[tuple[int, ScheduledSequence]](), 0
         for sequence, count in batch:
             if sequence.draft:
                 num_rows = len(sequence.draft) + 1
@@ -188,14 +193,7 @@ class Engine:
                 sequence.sampler_state.retry()
                 self._sample(logits, [row], [sequence])
             return
-        logprobs: Sequence[float | None] = [None] * len(rows)
-        top_logprobs: Sequence[Mapping[int, float] | None] = logprobs  # type: ignore[assignment]
-        if any(it.request.logprobs for it in sequences):
-            logprobs = runner.log_probabilities(logits, rows, tokens)
-        if any(it.request.top_logprobs for it in sequences):
-            top_logprobs = runner.top_log_probabilities(
-                logits, rows, [it.request.top_logprobs for it in sequences]
-            )
+        logprobs, top_logprobs = log_probabilities(runner, logits, rows, tokens, sequences)
         for sequence, token, logprob, top in zip(sequences, tokens, logprobs, top_logprobs, strict=True):
             self._append(sequence, token, logprob if sequence.request.logprobs else None, top)
             self._append_forced(sequence)
@@ -300,8 +298,3 @@ class Engine:
     def _release_evicted(self) -> None:
         while self.prefixes.evicted:
             self._runner.release(self.prefixes.evicted.pop().handle)
-
-
-def _logit_positions(sequence: ScheduledSequence, count: int) -> range:
-    """Return the tokens of a step after which the next one is sampled."""
-    return range(count - len(sequence.draft) - 1, count)

@@ -81,6 +81,10 @@ class ScheduledSequence:
         """Return the first `count` tokens to compute, those of the draft after the others."""
         return [*self.tokens[self.num_computed :], *self.draft][:count]
 
+    def logit_positions(self, count: int) -> range:
+        """Return the tokens of a step of `count` tokens after which the next one is sampled."""
+        return range(count - len(self.draft) - 1, count)
+
     def step_size(self, limit: int) -> int:
         """Return the number of tokens of the next step, at most `limit`."""
         end = min((at for at in self.checkpoints if at > self.num_computed), default=len(self.tokens))

@@ -86,20 +86,23 @@ def read_json_file(path: Path, *, remedy: str) -> Any:
         return parse_json(raw)
 
 
-def parse_json(raw: str | bytes) -> Any:
-    """Parse JSON in UTF-8; raise ValueError also for deep nesting and lone surrogates."""
+def parse_json(raw: str | bytes, *, max_depth: int = MAX_DEPTH, **hooks: Any) -> Any:
+    """Parse JSON in UTF-8; raise ValueError also for deep nesting and lone surrogates.
+
+    `hooks` are those of `json.loads`, such as `object_pairs_hook`.
+    """
     text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw.removeprefix("\ufeff")
     try:
-        value = json.loads(text)
+        value = json.loads(text, **hooks)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     layer: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         layer = [child for node in layer if isinstance(node, (dict, list)) for child in _children(node)]
         if not layer:
             break
     else:
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        raise ValueError(f"it is nested deeper than {max_depth} levels")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate raises a UnicodeEncodeError
     return value

@@ -28,8 +28,8 @@ from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.beam_search import BeamSearchMixin
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
-from litgpt.llm_parts.lora import LoraMixin
 from litgpt.llm_parts.scoring import ScoringMixin
+from litgpt.llm_parts.serving import ServingMixin
 from litgpt.preprocessor import Preprocessor
 from litgpt.progress_report import default_reporter
 from litgpt.services import Services
@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LLM(AsyncGenerationMixin, BeamSearchMixin, ConversationMixin, BenchmarkMixin, ScoringMixin, LoraMixin):
+class LLM(
+    AsyncGenerationMixin,
+    BeamSearchMixin,
+    ConversationMixin,
+    BenchmarkMixin,
+    ScoringMixin,
+    ServingMixin,
+):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -263,9 +270,11 @@ class LLM(AsyncGenerationMixin, BeamSearchMixin, ConversationMixin, BenchmarkMix
     def close(self) -> None:
         """Free the memory; `distribute()` can place the model again.
 
-        It waits for generation in other threads. Unfinished streams of this thread, and streams that have
-        not been read for 30 seconds, raise ModelClosed.
+        It ends servers, and waits for generation in other threads. Unfinished streams of this thread, and
+        streams that have not been read for 30 seconds, raise ModelClosed.
         """
+        while self._servers:
+            self._servers.pop().close()
         with self._lock.changing("close()", ends_answers=True):
             self._release()
             self._is_closed = True

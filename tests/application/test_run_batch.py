@@ -95,7 +95,7 @@ def test_openai_lines_get_the_answers_of_its_api(loaded: LoadedModel[Any]) -> No
     assert (reply["object"], reply["model"]) == ("chat.completion", "tiny")
     assert [choice["index"] for choice in reply["choices"]] == [0, 1]
     choice = reply["choices"][1]
-    assert choice["message"] == {"role": "assistant", "content": "yes"}
+    assert choice["message"] == {"role": "assistant", "content": "yes", "refusal": None}
     assert choice["finish_reason"] == "length"
     spelled = {"token": "y", "logprob": -1.0, "bytes": [121], "top_logprobs": []}
     assert choice["logprobs"]["content"][0] == spelled

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
     from litgpt.adapters.pytorch.model.gpt import GPT
     from litgpt.domain.lora.weight_changes import WeightChanges
+    from litgpt.server.run import RunningServer
 else:
     Module = object
 
@@ -61,6 +62,7 @@ class BaseLLM(Module):
         self._trainer_ckpt: Path | None = None
         self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
         self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
+        self._servers: list[RunningServer] = []
 
     # LLMModule replaces the following methods by those of torch.
 

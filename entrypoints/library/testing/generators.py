@@ -15,6 +15,7 @@ from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.lora.config import require_adapter
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 VOCAB_SIZE = 2**20
@@ -136,6 +137,7 @@ class ScriptedRunner:
     shares_pages: bool = True
     max_cached_pages: int = 2**10
     can_truncate: bool = True
+    costs: StepCosts = attrs.field(factory=StepCosts, init=False)
 
     def adapter(self, name: str | None) -> Sequence[int]:
         if name is None:
