@@ -6,6 +6,7 @@
 #   make check    check formatting, lint, types and architecture, on a wheel built from this folder
 #   make native-check  run the tests of the native engine with sanitizers (minutes)
 #   make arm64-check   run them on an emulated 64-bit ARM processor (minutes; Debian with qemu-user)
+#   make page-check    rebuild the chat page, compare it with the committed one and test it in Chromium (npm, Node 20)
 #   make wheels   build a wheel for each platform in dist/ (minutes); ARGS=win_amd64 selects one
 #   make bench    compare speed and memory with other libraries; writes BENCHMARKS.md
 #   make clean    remove all files that these commands create
@@ -33,7 +34,7 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all native-check arm64-check wheels check check-style check-native check-tidy wheel check-types
+.PHONY: help demo test test-all native-check arm64-check page-check wheels check check-style check-native check-tidy wheel check-types
 .PHONY: check-imports bench clean
 .DELETE_ON_ERROR:
 
@@ -57,6 +58,15 @@ native-check: .venv/.dev .venv/.native .venv/.models
 
 arm64-check: .venv/.dev .venv/.zig .venv/.models
 	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.arm64_tests $(ARGS)
+
+# In a copy, so that node_modules is never among the sources. Chromium is found on the PATH, or by LITGPT_CHROMIUM.
+page-check: .venv/.dev .venv/.native
+	@rm -rf build/page && mkdir -p build && cp -R entrypoints/server/page/web build/page
+	cd build/page && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent check
+	node build/page/build.mjs build/page.html
+	cmp build/page.html entrypoints/server/page/index.html
+	@$(PY) -c "import playwright" 2>/dev/null || $(INSTALL) playwright
+	$(PY) -m pytest tests/server/page -m "browser or not browser" $(ARGS)
 
 wheels: .venv/.dev .venv/.zig
 	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.wheels $(ARGS)

@@ -1,7 +1,7 @@
 """The report of the engine: a row for each goal."""
 
 from collections.abc import Callable, Iterable
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 NATIVE, LLAMA_SERVER, TRANSFORMERS = "native", "llama.cpp's server", "transformers"
@@ -36,7 +36,8 @@ def report(results: dict[str, Any]) -> list[str]:
 def own(results: dict[str, Any]) -> Iterable[Row]:
     """Return the rows of this library by itself."""
     mixed, threads, prefix = results["mixed"], results["threads"], results["prefix"]
-    alone, during = (median(results["long_prompt"][name]) for name in ("alone_s", "during_s"))
+    # The mean, because the time between tokens alternates while the prompt comes in.
+    alone, during = median(results["long_prompt"]["alone_s"]), fmean(results["long_prompt"]["during_s"])
     yield (
         "256 prompts of 8 to 400 tokens, answers of 8 to 200: tokens/s, relative to equal ones",
         "≥ 85%",
@@ -50,7 +51,7 @@ def own(results: dict[str, Any]) -> Iterable[Row]:
         threads["list_s"] >= 0.9 * threads["threads_s"],
     )
     yield (
-        "time between two tokens while a prompt of 4,000 tokens comes in, relative to the usual",
+        "mean time between two tokens while a prompt of 4,000 tokens comes in, relative to the usual",
         "≤ 3.0",
         f"{during / alone:.1f} ({during * 1e3:.0f} / {alone * 1e3:.0f} ms)",
         during <= 3 * alone,

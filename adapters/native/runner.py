@@ -16,14 +16,11 @@ from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.step_costs import StepCosts
 
 _DEFAULT_CACHE_BYTES = 2**32
-_CONTEXT_SCALE = 0.4
-"""The bytes of the KV cache, relative to those of the weights, with which attention takes as long as the
-matrix products of a token (SmolLM2-135M in 4 bits, AVX-512)."""
 
 
 @attrs.frozen
 class NativeRunner:
-    """Implements `TimedRunner`.
+    """Implements `ModelRunner`.
 
     Attributes:
         random_seed: Returns the seed of a request without one.
@@ -44,8 +41,7 @@ class NativeRunner:
 
     @property
     def limits(self) -> StepLimits:
-        cached = self.model.page_bytes / PAGE_SIZE
-        return StepLimits(context_scale=_CONTEXT_SCALE * self.model.bytes_per_token / cached)
+        return StepLimits()
 
     @property
     def num_pages(self) -> int:

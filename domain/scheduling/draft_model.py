@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Hashable, Sequence
 from math import exp
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import attrs
 
@@ -16,8 +16,6 @@ from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 from litgpt.domain.scheduling.step_costs import StepCosts
 
-LogitsT = TypeVar("LogitsT")
-
 _CATCH_UP_TOKENS = 128
 """The most tokens of a text that the draft model computes between two steps."""
 _EXPECTED_TOKENS = 32
@@ -26,13 +24,6 @@ _FIRST_PAUSE = 64
 _PRIOR_WEIGHT = 2.0
 _MAX_KEPT = 4
 """The most released sequences whose KV cache is kept."""
-
-
-class TimedRunner(ModelRunner[LogitsT], Protocol[LogitsT]):
-    """A model runner that measures its steps."""
-
-    @property
-    def costs(self) -> StepCosts: ...
 
 
 @attrs.define(eq=False)
@@ -103,7 +94,7 @@ class DraftModel:
         budget: Decides how many tokens are proposed.
     """
 
-    runner: TimedRunner[Any]
+    runner: ModelRunner[Any]
     target: StepCosts
     context: int
     vocab_size: int

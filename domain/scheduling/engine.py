@@ -11,6 +11,7 @@ from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
+from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
 from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
@@ -33,7 +34,8 @@ class Engine:
         self.pages = PageTable(runner.num_pages, runner.page_size, runner.shares_pages)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
         drafters = (PromptLookupDrafter(),) if drafter is None else (PromptLookupDrafter(), drafter)
-        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, drafters)
+        pacing = PrefillPacing(runner.costs)
+        self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, pacing, drafters)
         self._sequences: dict[int, ScheduledSequence] = {}
         self._events: deque[EngineEvent] = deque()
         self._num_added = 0

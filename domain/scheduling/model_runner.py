@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 
 LogitsT = TypeVar("LogitsT")
 """The logits of a step, (R, V), on the device of the model runner."""
@@ -16,6 +17,11 @@ class ModelRunner(Protocol[LogitsT]):
 
     @property
     def limits(self) -> StepLimits: ...
+
+    @property
+    def costs(self) -> StepCosts:
+        """The time of its steps, to which `step` adds; empty if it does not measure."""
+        ...
 
     @property
     def num_pages(self) -> int:

@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import inf
 
 import attrs
 
 from litgpt.domain.generation.batching import MAX_SEQUENCES
 from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.page_table import PageTable
+from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
 from litgpt.domain.scheduling.prefix_store import PrefixStore
 from litgpt.domain.scheduling.sequence import ScheduledSequence, WaitingQueue
 
@@ -23,8 +23,6 @@ class StepLimits:
             activations small.
         shared_step_tokens: The same for each prompt while other sequences are decoding, which wait for the
             step. With few prompts, decoding remains fluent; with many, prompts get most of the time.
-        context_scale: The context length at which attention takes as long as the rest of a step, so that the
-            tokens of a prompt in a shared step become fewer as the prompt grows.
         max_draft_tokens: The tokens of all drafts in one step; a few take little more time than one.
         max_drafting_sequences: With more sequences, a step is compute-bound, and drafts do not pay.
     """
@@ -32,7 +30,6 @@ class StepLimits:
     max_sequences: int = MAX_SEQUENCES
     prefill_tokens: int = 512
     shared_step_tokens: int = 12
-    context_scale: float = inf
     max_draft_tokens: int = 8
     max_drafting_sequences: int = 4
 
@@ -48,17 +45,20 @@ class StepLimits:
 class Scheduler:
     """Admits waiting sequences, divides prompts over steps, and preempts sequences if pages run out.
 
-    Without torch, threads and clocks: it decides, the engine computes.
+    Without torch, threads and clocks: it decides, the engine computes. Answers do not depend on the division
+    of prompts, so it may depend on measured times.
 
     Attributes:
         running: The admitted sequences, in order of admission.
         prefixes: What sequences can share, and finished sequences that are kept for that.
+        pacing: Lets prompts wait while they would hold up running answers for too long.
         drafters: Propose tokens for a sequence until one has a proposal.
     """
 
     limits: StepLimits
     pages: PageTable
     prefixes: PrefixStore
+    pacing: PrefillPacing
     drafters: Sequence[Drafter] = ()
     running: list[ScheduledSequence] = attrs.field(factory=list, init=False)
     waiting: WaitingQueue = attrs.field(factory=WaitingQueue, init=False)
@@ -76,7 +76,8 @@ class Scheduler:
         A sequence waits while a running one computes a prefix that it will share. `parent` and `fork_length`
         of an admitted sequence say what it shares.
         """
-        room = self._prompt_tokens() - sum(it.num_pending for it in self.running if not it.is_decoding)
+        room = self.limits.prompt_tokens(*self._count())
+        room -= sum(it.num_pending for it in self.running if not it.is_decoding)
         admitted: list[ScheduledSequence] = []
         deferred: list[ScheduledSequence] = []
         while room > 0 and len(self.running) < self.limits.max_sequences:
@@ -120,24 +121,24 @@ class Scheduler:
 
         Decoding sequences come first, then prompts, each in order of admission.
         """
-        budget: float = self._prompt_tokens()
-        is_shared = any(it.is_decoding for it in self.running)
+        num_decoding, num_prompts = self._count()
+        allows_prompts = self.pacing.allows_prompts(num_decoding, num_prompts)
+        budget = self.limits.prompt_tokens(num_decoding, num_prompts) if allows_prompts else 0
         step: list[tuple[ScheduledSequence, int]] = []
         preempted: list[ScheduledSequence] = []
         queue = deque(sorted(self.running, key=lambda it: not it.is_decoding))
         while queue:
             sequence = queue[0]
-            cost = 1 + sequence.num_computed / self.limits.context_scale if is_shared else 1
-            if not sequence.is_decoding and budget < 1:
+            if not sequence.is_decoding and budget == 0:
                 break
-            limit = sequence.num_pending if sequence.is_decoding else max(1, round(budget / cost))
+            limit = sequence.num_pending if sequence.is_decoding else budget
             count = sequence.step_size(limit) + len(sequence.draft)
             is_only_one = not step and len(queue) == 1
             if self._make_room(sequence, count) or is_only_one:
                 queue.popleft()
                 self.pages.grow(sequence.pages, sequence.num_computed + count)
                 step.append((sequence, count))
-                budget -= 0 if sequence.is_decoding else count * cost
+                budget -= 0 if sequence.is_decoding else count
             else:
                 preempted.append(queue.pop())
                 self.preempt(preempted[-1])
@@ -174,9 +175,10 @@ class Scheduler:
         for drafter in self.drafters:
             drafter.release(sequence)
 
-    def _prompt_tokens(self) -> int:
+    def _count(self) -> tuple[int, int]:
+        """Return the numbers of decoding sequences and of prompts."""
         num_decoding = sum(it.is_decoding for it in self.running)
-        return self.limits.prompt_tokens(num_decoding, len(self.running) - num_decoding + len(self.waiting))
+        return num_decoding, len(self.running) - num_decoding + len(self.waiting)
 
     def _can_admit(self, sequence: ScheduledSequence) -> bool:
         """Take the shared pages, and return whether there are enough for all tokens of the running ones."""

@@ -101,11 +101,7 @@ def check_certificate(settings: ServerSettings) -> None:
 def _check_readable(name: str, path: Path) -> None:
     if not path.exists():
         raise MissingFile(printable(path), f"it is the {name} of the server.")
-    try:
-        readable = path.is_file() and path.open("rb").close() is None
-    except OSError:
-        readable = False
-    if not readable:
+    if not (path.is_file() and os.access(path, os.R_OK)):
         raise InvalidArgument(name, str(path), "a PEM file that this user can read")
 
 

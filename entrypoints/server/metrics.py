@@ -24,6 +24,7 @@ class EngineStatus:
         waiting: The requests that wait for a place in it.
         kv_pages_used: The pages of the KV cache that running requests and cached prefixes use.
         kv_pages: All pages of the KV cache.
+        step_seconds: The time since the current step began; 0 between steps.
     """
 
     is_alive: bool = True
@@ -31,6 +32,7 @@ class EngineStatus:
     waiting: int = 0
     kv_pages_used: int = 0
     kv_pages: int = 0
+    step_seconds: float = 0.0
 
 
 class EngineProbe(Protocol):
@@ -119,13 +121,14 @@ class Metrics:
 def _gauges(engine: EngineStatus) -> Iterator[str]:
     for name, text, value in (
         ("engine_alive", "Whether the engine answers requests.", int(engine.is_alive)),
+        ("engine_step_seconds", "Seconds since the current step of the engine began.", engine.step_seconds),
         ("requests_running", "Requests in the batch.", engine.running),
         ("requests_waiting", "Requests that wait for a place in the batch.", engine.waiting),
         ("kv_cache_pages_used", "Pages of the KV cache in use.", engine.kv_pages_used),
         ("kv_cache_pages", "Pages of the KV cache.", engine.kv_pages),
     ):
         yield from _header(f"litgpt_{name}", "gauge", text)
-        yield f"litgpt_{name} {value}"
+        yield f"litgpt_{name} {value:.9g}"
 
 
 def _header(name: str, kind: str, text: str) -> Iterator[str]:

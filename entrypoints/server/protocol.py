@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from litgpt.server.openai.errors import status_reply
 from litgpt.server.settings import ServerSettings
@@ -103,9 +103,10 @@ class LimitedProtocol(H11Protocol):
     def _refuse(self, status: int) -> None:
         """Send an error and close the connection."""
         self._is_refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of a response
             self.transport.close()
             return

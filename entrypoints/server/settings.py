@@ -11,7 +11,7 @@ import attrs
 from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.formatting.redaction import Redacted, is_valid_token
-from litgpt.domain.validators import as_integer, as_real, integer, is_flag, local_path
+from litgpt.domain.validators import as_real, integer, integer_field, is_flag, local_path, real_field
 
 MIB = 1024 * 1024
 
@@ -24,9 +24,6 @@ def _to_tuple(value: Any, field: "attrs.Attribute[Any]") -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise WrongType(field.name, Redacted() if field.name == "api_keys" else value, "a list of strings")
     return tuple(value)
-
-
-_STRINGS: Any = attrs.Converter(_to_tuple, takes_field=True)  # type: ignore[call-overload]
 
 
 def _are_keys(_: object, field: "attrs.Attribute[Any]", keys: tuple[Any, ...]) -> None:
@@ -73,8 +70,14 @@ def _to_port(value: Any, field: "attrs.Attribute[Any]") -> int:
     return int(value)
 
 
-_PATH: Any = attrs.Converter(_to_path, takes_field=True)  # type: ignore[call-overload]
-_PORT: Any = attrs.Converter(_to_port, takes_field=True)  # type: ignore[call-overload]
+_STRINGS = attrs.Converter(_to_tuple, takes_field=True)
+_PATH = attrs.Converter(_to_path, takes_field=True)
+_PORT = attrs.Converter(_to_port, takes_field=True)
+
+
+def _field(default: Any, convert: Any, **options: Any) -> Any:
+    # Any, because mypy's plugin knows no converters but functions.
+    return attrs.field(default=default, converter=convert, **options)
 
 
 @attrs.frozen(kw_only=True)
@@ -99,35 +102,35 @@ class ServerSettings:
         max_answer_tokens: The most tokens of an answer; None: up to the context length.
         request_timeout: The longest time that a request may take, in seconds; None: no limit.
         grace_period: How long running answers may take to finish once the server stops, in seconds.
-        log_prompts: Whether the log has the prompts and answers.
+        log_prompts: Whether the log has the bodies of requests, with their prompts.
 
     Raises:
         InvalidArgument: A setting is not valid.
     """
 
     host: str = attrs.field(default="127.0.0.1", validator=_is_host)
-    port: int = attrs.field(default=8000, converter=_PORT)
-    api_keys: tuple[str, ...] = attrs.field(default=(), converter=_STRINGS, validator=_are_keys, repr=False)
-    allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_STRINGS, validator=_are_host_names)
-    cors_origins: tuple[str, ...] = attrs.field(default=(), converter=_STRINGS, validator=_are_origins)
-    tls_cert: Path | None = attrs.field(default=None, converter=_PATH)
-    tls_key: Path | None = attrs.field(default=None, converter=_PATH)
-    max_body_bytes: int = attrs.field(default=32 * MIB, converter=as_integer(1))
-    max_header_bytes: int = attrs.field(default=32 * 1024, converter=as_integer(1024))
-    max_json_depth: int = attrs.field(default=64, converter=as_integer(1))
-    arrival_timeout: float = attrs.field(default=30.0, converter=as_real())
-    max_connections: int = attrs.field(default=512, converter=as_integer(1))
-    max_queue: int = attrs.field(default=128, converter=as_integer(0))
-    max_answer_tokens: int | None = attrs.field(default=None, converter=as_integer(1, none=True))
-    request_timeout: float | None = attrs.field(default=None, converter=as_real(none=True))
-    grace_period: float = attrs.field(default=30.0, converter=as_real())
+    port: int = _field(8000, _PORT)
+    api_keys: tuple[str, ...] = _field((), _STRINGS, validator=_are_keys, repr=False)
+    allowed_hosts: tuple[str, ...] = _field((), _STRINGS, validator=_are_host_names)
+    cors_origins: tuple[str, ...] = _field((), _STRINGS, validator=_are_origins)
+    tls_cert: Path | None = _field(None, _PATH)  # noqa: RUF009 - a field, not a value
+    tls_key: Path | None = _field(None, _PATH)  # noqa: RUF009 - a field, not a value
+    max_body_bytes: int = integer_field(32 * MIB, 1)
+    max_header_bytes: int = integer_field(32 * 1024, 1024)
+    max_json_depth: int = integer_field(64, 1)
+    arrival_timeout: float = real_field(30.0)
+    max_connections: int = integer_field(512, 1)
+    max_queue: int = integer_field(128, 0)
+    max_answer_tokens: int | None = integer_field(None, 1)
+    request_timeout: float | None = _field(None, as_real(none=True))
+    grace_period: float = real_field(30.0)
     log_prompts: bool = attrs.field(default=False, validator=is_flag)
 
     __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
         if self.tls_key is not None and self.tls_cert is None:
-            expected = "omitted, or passed together with tls_cert"
+            expected = "omitted, or passed together with tls_cert=FILE"
             raise InvalidArgument("tls_key", str(self.tls_key), expected)
 
     @property

@@ -17,7 +17,10 @@ FOLDERS = (*SOURCES, "tests", "benchmarks", "docs", "examples", ".ci")
 NOT_IN_WHEEL = ROOT / "adapters" / "native" / "csrc"
 """The C++ sources and their build backend, which only a source distribution contains."""
 
-_COMPILED = shutil.ignore_patterns("__pycache__", "_native*")
+PAGE_SOURCES = ROOT / "entrypoints" / "server" / "page" / "web"
+"""The TypeScript sources of the page, of which the wheel contains the built file."""
+
+_COMPILED = shutil.ignore_patterns("__pycache__", "_native*", "node_modules")
 
 
 def pyproject() -> dict[str, Any]:
@@ -25,17 +28,22 @@ def pyproject() -> dict[str, Any]:
 
 
 def files(*folders: str, suffix: str = "") -> Iterator[Path]:
-    """Yield the source files under these folders, without compiled ones."""
+    """Yield the source files under these folders, without what compilers and npm put there."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
-            compiled = "__pycache__" in path.parts or path.name.startswith("_native")
-            if path.is_file() and not compiled and path.name.endswith(suffix):
+            made = {"__pycache__", "node_modules"} & set(path.parts) or path.name.startswith("_native")
+            if path.is_file() and not made and path.name.endswith(suffix):
                 yield path
 
 
 def wheel_files(suffix: str = "") -> Iterator[Path]:
     """Yield the source files of the wheel."""
-    return (path for path in files(*SOURCES, suffix=suffix) if not path.is_relative_to(NOT_IN_WHEEL))
+    left_out = (NOT_IN_WHEEL, PAGE_SOURCES)
+    return (
+        path
+        for path in files(*SOURCES, suffix=suffix)
+        if not any(path.is_relative_to(folder) for folder in left_out)
+    )
 
 
 def copy_sources(into: Path) -> Path:

@@ -212,14 +212,34 @@ def test_a_long_prompt_does_not_stop_running_answers() -> None:
     assert max(map(sum, runner.steps)) <= 1 + runner.limits.shared_step_tokens
 
 
-def test_a_shared_step_has_fewer_tokens_of_a_prompt_as_it_grows() -> None:
-    runner = ScriptedRunner(limits=StepLimits(shared_step_tokens=12, context_scale=10))
+@pytest.mark.parametrize("num_prompts", [1, 2])
+def test_prompts_wait_for_steps_without_them_if_shared_steps_take_long(num_prompts: int) -> None:
+    limits = StepLimits(shared_step_tokens=12)
+    runner = ScriptedRunner(limits=limits, num_pages=10_000, seconds=1, seconds_per_token=1)
+    engine = Engine(runner, 10 * CONTEXT)
+    engine.add(request(1, max_new_tokens=5 * CONTEXT))
+    for _ in range(3):
+        engine.step()
+    decoding, before = 2, len(runner.steps)
+    prompts = [engine.add(request(*[2 + at] * 600, max_new_tokens=1)) for at in range(num_prompts)]
+    first = runner.costs.total
+    while not {event.index for event in engine.step()} & set(prompts):
+        pass
+    mean = (runner.costs.total - first) / (len(runner.steps) - before)
+    assert mean == pytest.approx((1 + 2 * num_prompts) * decoding, rel=0.03)
+    assert {sum(step) for step in runner.steps[before:-1]} == {1, 1 + 12 * num_prompts}
+
+
+def test_prompts_do_not_wait_if_shared_steps_take_no_longer() -> None:
+    runner = ScriptedRunner(seconds=1, seconds_per_token=0)
     engine = Engine(runner, CONTEXT)
-    engine.add(request(1, max_new_tokens=100))
-    engine.step()
+    engine.add(request(1, max_new_tokens=60))
+    for _ in range(3):
+        engine.step()
+    before = len(runner.steps)
     engine.add(request(*[2] * 100, max_new_tokens=1))
     drain(engine)
-    assert [step[1] for step in runner.steps if len(step) > 1][:6] == [12, 5, 4, 4, 3, 3]
+    assert all(len(step) == 2 for step in runner.steps[before : before + 100 // 4])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 
 GENERATION = "Generating"
 _LIMITS = StepLimits(
@@ -43,6 +44,7 @@ class TorchModelRunner:
     Attributes:
         fixed_length: See `SequenceBatches`.
         capacity: The number of tokens for which there is memory in the KV cache.
+        costs: Stays empty: steps on a GPU end after `step` has returned.
     """
 
     model: GPT
@@ -52,6 +54,7 @@ class TorchModelRunner:
     )
     page_size: int = 16
     shares_pages: bool = False
+    costs: StepCosts = attrs.field(factory=StepCosts, init=False, repr=False)
     batches: SequenceBatches = attrs.field(
         default=attrs.Factory(lambda self: SequenceBatches(self.model, self.fixed_length), takes_self=True),
         init=False,

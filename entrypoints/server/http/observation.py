@@ -8,6 +8,9 @@ from litgpt.server.http.in_flight import Admission
 from litgpt.server.metrics import CONTENT_TYPE, EngineProbe, EngineStatus, Metrics
 from litgpt.server.openai.errors import RequestRefused
 
+_STALLED_SECONDS = 300.0
+"""A step that takes longer hangs: even a large model on a CPU computes a chunk of a prompt in less."""
+
 
 class Observation:
     """Middleware that answers for the state of the server, also while it stops."""
@@ -38,7 +41,10 @@ class Observation:
     def _state(self) -> str:
         if self._admission.is_draining:
             return "draining"
-        return "ok" if self._status().is_alive else "stopped"
+        status = self._status()
+        if not status.is_alive:
+            return "stopped"
+        return "stalled" if status.step_seconds > _STALLED_SECONDS else "ok"
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:

@@ -150,7 +150,7 @@ def not_allowed_json() -> Iterator[Malformed]:
 
 
 def wrong_types() -> Iterator[Malformed]:
-    values = [None, True, False, 0, -1, 1.5, "", "text", [], [{}], [[]], [None]]
+    values: list[object] = [None, True, False, 0, -1, 1.5, "", "text", [], [{}], [[]], [None]]
     for value in values:
         text = json.dumps(value)
         yield Malformed(f"not an object: {text}", post(text.encode()), 400, "invalid_json")

@@ -26,7 +26,7 @@ from litgpt.server.settings import ServerSettings
 ALLOWED_BODY, ALLOWED_DEPTH, ALLOWED_HEADERS = 64 * 1024, 16, 8 * 1024
 """Limits that tests exceed with little data."""
 
-SMALL_LIMITS = {
+SMALL_LIMITS: dict[str, Any] = {
     "max_body_bytes": ALLOWED_BODY,
     "max_json_depth": ALLOWED_DEPTH,
     "max_header_bytes": ALLOWED_HEADERS,
@@ -59,7 +59,6 @@ def small_app(gate: Gate | None = None) -> Starlette:
         body = await read_json(request)
         record = record_of(request.scope)
         record.prompt_tokens, record.cached_tokens, record.queue_seconds = 12, 8, 0.002
-        record.text = str(body.get("prompt", ""))
         record.add_tokens(3)
         return JSONResponse({"got": body})
 

@@ -12,7 +12,7 @@ from native_build.units import INSTRUCTION_SETS
 
 _LIBRARY = "litgpt/adapters/native/lib/"
 _EXPECTED = re.compile(
-    r"litgpt/(?!adapters/native/(lib|csrc)/)(.*\.(py|json)|py\.typed)|litgpt-[^/]*\.dist-info/.*"
+    r"litgpt/(?!adapters/native/(lib|csrc)/)(.*\.(py|json)|py\.typed|server/page/index\.html)|litgpt-[^/]*\.dist-info/.*"
 )
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 _MACH_O_MACHINES = {0x01000007: "x86_64", 0x0100000C: "aarch64"}

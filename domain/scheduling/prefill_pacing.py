@@ -1,0 +1,45 @@
+"""How much of the time prompts take from the answers that are running."""
+
+import attrs
+
+from litgpt.domain.scheduling.step_costs import StepCosts
+
+_SHARE = 2.0
+"""The time that each prompt may add to a step on average, relative to a step without prompts."""
+
+
+@attrs.define(eq=False)
+class PrefillPacing:
+    """Lets prompts wait for some steps, so that the tokens of running answers keep coming.
+
+    A step shared with a prompt takes as long as the processor, the model and the context make it. If it is
+    too long, steps without prompts follow, until the mean time between two tokens of an answer is at most
+    three times the usual with one prompt, five times with two, and so on.
+
+    Attributes:
+        costs: The measured time of the steps. Without measurements, prompts never wait.
+        usual: The time of steps while no prompt is waiting or computed. Those between shared steps take
+            longer: the processor's cache has the other's keys and values.
+    """
+
+    costs: StepCosts
+    usual: StepCosts = attrs.field(factory=StepCosts, init=False)
+    _total: float = attrs.field(default=0.0, init=False)
+    _last: tuple[int, int] = attrs.field(default=(0, 0), init=False)
+    _excess: float = attrs.field(default=0.0, init=False)
+
+    def allows_prompts(self, num_decoding: int, num_prompts: int) -> bool:
+        """Return whether the next step may compute tokens of prompts; to be called once before each step."""
+        seconds, self._total = self.costs.total - self._total, self.costs.total
+        last_decoding, last_prompts = self._last
+        self._last = num_decoding, num_prompts
+        if last_decoding and not last_prompts and seconds:
+            self.usual.add(last_decoding, seconds)
+        usual = self.usual.estimate(num_decoding)
+        if not (num_decoding and num_prompts and usual):
+            self._excess = 0.0
+            return True
+        if last_decoding and last_prompts:
+            limit = (1 + _SHARE * num_prompts) * usual
+            self._excess = max(self._excess + seconds - limit, -limit)
+        return self._excess <= 0

@@ -1,0 +1,40 @@
+/** Whether the server answers, and which models it has. */
+
+import { RequestFailed, listModels, setApiKey } from "../browser/server";
+import type { Conversation } from "../chat/types";
+import { getState, setState } from "../state";
+
+const RETRY_MS = 2000;
+
+/** Ask for the models. While the server does not answer, ask again until it does. */
+export async function connect(): Promise<void> {
+  try {
+    const models = await listModels();
+    setState({ server: "up", models, chats: withModels(getState().chats, models[0]?.id ?? "") });
+  } catch (error) {
+    const locked = error instanceof RequestFailed && error.failure.status === 401;
+    setState({ server: locked ? "locked" : "down" });
+    if (!locked) setTimeout(() => void connect(), RETRY_MS);
+  }
+}
+
+/** What a failed request says about the server. */
+export function noteFailure(error: RequestFailed): void {
+  const { status } = error.failure;
+  if (status === 401) setState({ server: "locked" });
+  if (status === undefined && getState().server === "up") void connect();
+}
+
+export async function unlock(key: string): Promise<void> {
+  setApiKey(key);
+  await connect();
+}
+
+/** Chats that were begun before the models were known get the first one. */
+function withModels(chats: Record<string, Conversation>, model: string): Record<string, Conversation> {
+  const entries = Object.entries(chats).map(([id, chat]) => {
+    const lanes = chat.lanes.map((lane) => (lane.model ? lane : { ...lane, model }));
+    return [id, { ...chat, lanes }] as const;
+  });
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,59 @@
+"""The page as a test uses it: by the names that a screen reader reads."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Locator, Page
+
+    from tests.server.page.stub_server import Stub
+
+
+class ChatPage:
+    """A page of the stub, with every error that its console shows."""
+
+    def __init__(self, page: "Page", stub: "Stub") -> None:
+        self.page = page
+        self.stub = stub
+        self.messages: list[str] = []
+        self.expected: list[str] = []
+        page.set_default_timeout(120_000)
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
+
+    def _note(self, message: "ConsoleMessage") -> None:
+        if message.type in ("error", "warning"):
+            self.messages.append(message.text)
+
+    def open(self, fragment: str = "") -> None:
+        self.page.goto(self.stub.address + fragment)
+        self.field.wait_for()
+
+    @property
+    def field(self) -> "Locator":
+        return self.page.get_by_label("Message", exact=True)
+
+    @property
+    def answers(self) -> "Locator":
+        return self.page.locator("article.answer")
+
+    @property
+    def prompts(self) -> "Locator":
+        return self.page.locator("article.prompt")
+
+    def button(self, name: str) -> "Locator":
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def begin(self, text: str) -> None:
+        """Send a prompt, and wait until its answer has begun."""
+        self.field.fill(text)
+        self.field.press("Enter")
+        self.prompts.filter(has_text=text).last.wait_for()
+
+    def ask(self, text: str) -> str:
+        """Send a prompt and return the answer."""
+        self.begin(text)
+        self.done()
+        return self.answers.last.inner_text()
+
+    def done(self) -> None:
+        self.button("Send").wait_for()
