@@ -1,7 +1,7 @@
 """The chat loop on a terminal or a pipe: messages, and commands that start with /."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from litgpt.domain.formatting.units import format_count
 
 if TYPE_CHECKING:
     from litgpt.chat import Said
-    from litgpt.cli.repl.chat_protocol import Conversation
+    from litgpt.cli.repl.chat_protocol import AnswerEnd, AnswerPart, Conversation
     from litgpt.domain.chat.messages import Message
 
 HELP = '''\
@@ -157,18 +157,15 @@ class Session:
             console.show("")
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
+        from litgpt.domain.errors import LitGPTError
+
         pace = AnswerSpeed()
-        markdown = MarkdownStream(styled=console.supports_styles())
-        answer, completion = AnswerText(), None
         try:
-            for event in pace.measure(self.chat.events(message)):
-                completion = event.completion
-                if text := answer.push(event):
-                    console.show_rendered(text, markdown.feed)
-                if stopped():
-                    break
-        finally:
-            console.show_rendered("", lambda _: markdown.finish())
+            completion = self._show_parts(pace.measure(self.chat.events(message)), stopped)
+        except LitGPTError:
+            if pace.tokens:
+                console.show("")  # the error is on a line of its own
+            raise
         console.show("")
         if self.quiet:
             return
@@ -177,6 +174,21 @@ class Session:
             console.note(truncation_notice(completion, limit, "/set max_new_tokens NUMBER"))
         if pace.tokens and console.stdin_is_terminal() and console.stdout_is_terminal():
             console.note(f"({pace.summary()})")
+
+    def _show_parts(self, parts: "Iterator[AnswerPart]", stopped: Callable[[], bool]) -> "AnswerEnd | None":
+        """Show an answer; return its end, or None if it was stopped."""
+        markdown = MarkdownStream(styled=console.supports_styles())
+        answer, completion = AnswerText(), None
+        try:
+            for part in parts:
+                completion = part.completion
+                if text := answer.push(part):
+                    console.show_rendered(text, markdown.feed)
+                if stopped():
+                    break
+        finally:
+            console.show_rendered("", lambda _: markdown.finish())
+        return completion
 
     def _regenerate(self, text: "str | None") -> None:
         """Answer the last message again, or `text` in its place; if that fails, restore the conversation."""
