@@ -35,8 +35,8 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all clients native-check arm64-check page-check wheels check check-style check-native check-tidy wheel check-types
-.PHONY: check-imports bench clean
+.PHONY: help demo test test-all clients native-check arm64-check page-check wheels check check-style check-native
+.PHONY: check-tidy wheel check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
