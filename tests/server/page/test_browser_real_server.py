@@ -23,7 +23,7 @@ KEY = "a-key-of-the-test"
 
 @pytest.fixture
 def chat(browser: "Browser") -> Iterator[ChatPage]:
-    settings = ServerSettings(port=0, api_keys=[KEY])
+    settings = ServerSettings(port=0, api_keys=(KEY,))
     app = create_app(LLM.load("smollm2")._served_model("smollm2"), settings)
     with start_in_thread(app, settings) as server:
         context = browser.new_context()
