@@ -45,7 +45,12 @@ def npm_folder() -> Path:
 def run_program(command: list[str], told: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a clean environment, without the settings of this one, and with no network beyond."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")}
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_PROXY": "*"}
+    offline = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "NO_PROXY": "*",
+    }
     return subprocess.run(
         command,
         input=told,

@@ -29,7 +29,7 @@ for method in ("json_schema", "function_calling"):
     value = structured.with_structured_output(Color, method=method).invoke("Name a color and a number.")
     assert isinstance(value, Color), (method, value)
 
-tools = structured.bind_tools([TOOL], tool_choice="required")
+tools = structured.bind_tools([TOOL], tool_choice="required", parallel_tool_calls=False)
 (call,) = tools.invoke("What is the weather in Rome?").tool_calls
 assert call["name"] == "get_weather"
 assert isinstance(call["args"]["city"], str)
