@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -20,6 +20,7 @@ class EngineStatus:
 
     Attributes:
         is_alive: Whether its thread computes steps, or waits for requests.
+        is_degraded: Whether some of several replicas do not run.
         running: The requests in the batch.
         waiting: The requests that wait for a place in it.
         kv_pages_used: The pages of the KV cache that running requests and cached prefixes use.
@@ -27,6 +28,7 @@ class EngineStatus:
     """
 
     is_alive: bool = True
+    is_degraded: bool = False
     running: int = 0
     waiting: int = 0
     kv_pages_used: int = 0
@@ -38,6 +40,15 @@ class EngineProbe(Protocol):
 
     def status(self) -> EngineStatus:
         """Return the state of the engine at this moment."""
+        ...
+
+
+@runtime_checkable
+class MetricsSource(Protocol):
+    """An `EngineProbe` that has further metrics, as the front of several replicas."""
+
+    async def metrics(self, own: str) -> str:
+        """Return all metrics, given the text of this server's own."""
         ...
 
 
