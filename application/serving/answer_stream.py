@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import attrs
 
 from litgpt.application.answer_builder import AnswerBuilder
-from litgpt.application.serving.engine_loop import Ticket
+from litgpt.application.serving.ticket import Ticket
 from litgpt.domain.generation.request import Completion, CompletionChunk
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 

@@ -93,7 +93,7 @@ class PromptAffinity:
 
 
 def _prefix_hashes(text: str) -> Iterator[int]:
-    """Yield a number for each prefix of whole blocks, which clients cannot foresee: Python's hash is keyed."""
+    """Yield a number for each prefix of whole blocks, with Python's hash, which clients cannot foresee."""
     known = 0
     for start in range(0, min(len(text), BLOCK * _MAX_BLOCKS) - BLOCK + 1, BLOCK):
         known = hash((known, text[start : start + BLOCK]))

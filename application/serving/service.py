@@ -15,8 +15,9 @@ from litgpt.application.prepare_requests import (
     repeat_request,
 )
 from litgpt.application.serving.answer_stream import AnswerStream
-from litgpt.application.serving.engine_loop import EngineLoop, Ticket
+from litgpt.application.serving.engine_loop import EngineLoop
 from litgpt.application.serving.served_model import ServedModel
+from litgpt.application.serving.ticket import Ticket
 from litgpt.application.structured_output import CompileConstraint
 from litgpt.domain.generation.batching import check_prompts
 from litgpt.domain.scheduling.events import EngineEvent

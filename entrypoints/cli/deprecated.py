@@ -37,7 +37,6 @@ REMOVED = {
     "run": "`litgpt chat MODEL` starts a chat, `litgpt generate MODEL PROMPT` completes one prompt.",
     "show": "`litgpt info MODEL` describes a model.",
     "train": "`litgpt finetune MODEL --data FILE` trains on examples, `litgpt pretrain` on texts.",
-    "serve": "this version has no server yet. `litgpt chat MODEL` starts a chat in the terminal.",
 }
 """Unsupported commands of LitGPT 0.5 and similar programs, with advice on alternatives."""
 

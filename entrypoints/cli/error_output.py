@@ -103,5 +103,13 @@ def as_typed(text: str, options: Mapping[str, str]) -> str:
     return re.sub(r"\bout_dir\b", options.get("out_dir", "out_dir"), _KEYWORD.sub(typed, text))
 
 
-_NAMES = {"overwrite": "force", "targets": "lora_targets", "val_split_fraction": "val_split"}
+_NAMES = {
+    "allowed_hosts": "allowed_host",
+    "api_keys": "api_key_file",
+    "cors_origins": "cors",
+    "overwrite": "force",
+    "request_timeout": "timeout",
+    "targets": "lora_targets",
+    "val_split_fraction": "val_split",
+}
 """Python arguments whose option has a different name."""

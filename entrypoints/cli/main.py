@@ -24,6 +24,7 @@ from litgpt.cli.error_output import UsageError, show_failure, show_usage_error
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
 from litgpt.cli.models import list_models, remove
+from litgpt.cli.serve import serve
 from litgpt.cli.training import COMMANDS, add_options
 
 app = typer.Typer(
@@ -38,7 +39,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
 )
-for command in (generate, chat, batch, benchmark, info, download, convert):
+for command in (generate, chat, serve, batch, benchmark, info, download, convert):
     app.command()(command)
 app.command("list")(list_models)
 app.command("rm")(remove)
@@ -67,7 +68,7 @@ def litgpt(
         ),
     ] = False,
 ) -> None:
-    """Run, chat with, benchmark, fine-tune and pretrain language models.
+    """Run, chat with, serve, benchmark, fine-tune and pretrain language models.
 
     Try: litgpt generate smollm2 "What do llamas eat?"
     """

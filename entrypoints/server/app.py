@@ -10,6 +10,7 @@ from litgpt.application.serving.served_model import ServedModel
 from litgpt.server.context import ServerContext
 from litgpt.server.openai.completions import chat_completions, completions
 from litgpt.server.openai.models import get_model, list_models
+from litgpt.server.page.page import page_route
 from litgpt.server.settings import ServerSettings
 
 
@@ -25,7 +26,7 @@ def create_app(model: ServedModel, settings: ServerSettings) -> Starlette:
         finally:
             context.stop()
 
-    app = Starlette(routes=_ROUTES, lifespan=lifespan)
+    app = Starlette(routes=[page_route(), *_ROUTES], lifespan=lifespan)
     app.state.litgpt = context
     return app
 

@@ -55,6 +55,7 @@ class ServerContext:
             waiting=stats.waiting,
             kv_pages_used=stats.pages_used,
             kv_pages=stats.pages_total,
+            step_seconds=stats.step_seconds,
         )
 
 

@@ -12,6 +12,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
+_STALLED_SECONDS = 300.0
+"""A step that takes longer hangs: even a large model on a CPU computes a chunk of a prompt in less."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +27,7 @@ class EngineStatus:
         waiting: The requests that wait for a place in it.
         kv_pages_used: The pages of the KV cache that running requests and cached prefixes use.
         kv_pages: All pages of the KV cache.
+        step_seconds: The time since the current step began; 0 between steps.
     """
 
     is_alive: bool = True
@@ -33,6 +36,16 @@ class EngineStatus:
     waiting: int = 0
     kv_pages_used: int = 0
     kv_pages: int = 0
+    step_seconds: float = 0.0
+
+    @property
+    def state(self) -> str:
+        """The state in one word; requests are answered if it is `ok` or `degraded`."""
+        if not self.is_alive:
+            return "stopped"
+        if self.step_seconds > _STALLED_SECONDS:
+            return "stalled"
+        return "degraded" if self.is_degraded else "ok"
 
 
 class EngineProbe(Protocol):
@@ -130,13 +143,14 @@ class Metrics:
 def _gauges(engine: EngineStatus) -> Iterator[str]:
     for name, text, value in (
         ("engine_alive", "Whether the engine answers requests.", int(engine.is_alive)),
+        ("engine_step_seconds", "Seconds since the current step of the engine began.", engine.step_seconds),
         ("requests_running", "Requests in the batch.", engine.running),
         ("requests_waiting", "Requests that wait for a place in the batch.", engine.waiting),
         ("kv_cache_pages_used", "Pages of the KV cache in use.", engine.kv_pages_used),
         ("kv_cache_pages", "Pages of the KV cache.", engine.kv_pages),
     ):
         yield from _header(f"litgpt_{name}", "gauge", text)
-        yield f"litgpt_{name} {value}"
+        yield f"litgpt_{name} {value:.9g}"
 
 
 def _header(name: str, kind: str, text: str) -> Iterator[str]:

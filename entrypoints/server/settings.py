@@ -102,7 +102,7 @@ class ServerSettings:
         max_answer_tokens: The most tokens of an answer; None: up to the context length.
         request_timeout: The longest time that a request may take, in seconds; None: no limit.
         grace_period: How long running answers may take to finish once the server stops, in seconds.
-        log_prompts: Whether the log has the prompts and answers.
+        log_prompts: Whether the log has the bodies of requests, with their prompts.
 
     Raises:
         InvalidArgument: A setting is not valid.
@@ -130,7 +130,7 @@ class ServerSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.tls_key is not None and self.tls_cert is None:
-            expected = "omitted, or passed together with tls_cert"
+            expected = "omitted, or passed together with tls_cert=FILE"
             raise InvalidArgument("tls_key", str(self.tls_key), expected)
 
     @property

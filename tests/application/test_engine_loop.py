@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import attrs
 import pytest
 
-from litgpt.application.serving.engine_loop import EngineLoop, Ticket
+from litgpt.application.serving.engine_loop import EngineLoop
 from litgpt.application.serving.errors import EngineStopped, QueueFull, ServerStopping
 from litgpt.application.serving.stats import FinishRate
+from litgpt.application.serving.ticket import Ticket
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest

@@ -10,7 +10,7 @@ from tests.architecture.repository import ROOT
 HEAVY = frozenset(
     {
         *("torch", "lightning", "numpy", "huggingface_hub", "tokenizers", "sentencepiece", "transformers"),
-        *("decimal", "importlib.metadata", "psutil", "pydantic", "rich", "secrets"),
+        *("decimal", "importlib.metadata", "psutil", "pydantic", "rich", "secrets", "starlette", "uvicorn"),
     }
 )
 

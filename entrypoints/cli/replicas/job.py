@@ -17,6 +17,7 @@ def replica_job(
     placement: "DistributeArguments",
     settings: "ServerSettings",
     *,
+    name: str,
     draft: str | None,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def replica_job(
         reference: The model.
         placement: How it is loaded; `devices` is the number of replicas.
         settings: Those of the front. The requests that may wait are divided among the replicas.
+        name: The name of the model in the API.
         draft: The name of a draft model.
         quiet: Whether to show no progress.
     """
@@ -36,6 +38,7 @@ def replica_job(
         "reference": attrs.asdict(reference),
         "placement": placement._replace(devices=1)._asdict(),
         "settings": limits,
+        "name": name,
         "draft": draft,
         "quiet": quiet,
     }

@@ -2,7 +2,7 @@
 
 The first line of its stdin is the job: the model, and the settings of the server with the key that the front
 alone knows. It sends its address when the model is loaded, or an error. It ends with its parent process, or
-when its engine has failed, so that it is started again.
+when its engine has failed or hangs, so that it is started again.
 """
 
 import json
@@ -40,13 +40,13 @@ def _serve(send: Sender) -> None:
     reference, placement = ModelReference(**job["reference"]), DistributeArguments(**job["placement"])
     settings = ServerSettings(**job["settings"])
     with load_model(reference, placement, draft=job["draft"], quiet=job["quiet"]) as llm:
-        app = create_app(llm._served_model(), settings)  # noqa: SLF001 - as LLM.serve
+        app = create_app(llm._served_model(job["name"]), settings)  # noqa: SLF001 - as LLM.serve
         context = app.state.litgpt
         # In a thread, where no signal ends it: the front finishes the answers, and then ends this process.
         with start_in_thread(app, settings, engine=context) as server:
             device = str(llm.preprocessor.device).partition(":")[0]
             send({"device": device, "host": settings.host, "port": int(server.url.rpartition(":")[2])})
-            while context.status().is_alive:
+            while context.status().state == "ok":
                 time.sleep(_SECONDS)
             time.sleep(_LAST_SECONDS)
             os._exit(1)  # the thread of a failed engine may never end

@@ -29,7 +29,7 @@ class ErrorBoundary:
         try:
             await self.app(scope, receive, response.send)
         except ClientDisconnect:  # nobody reads an answer
-            return
+            record_of(scope).is_abandoned = True
         except Exception as error:
             reply = error_reply(error)
             if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, RequestRefused):

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.validation.untrusted_files import error_message, parse_json
+from litgpt.server.http.request_record import record_of
 from litgpt.server.openai.errors import RequestRefused
 
 _DEPTH = "litgpt.max_json_depth"
@@ -33,7 +34,7 @@ async def read_json(request: Request) -> dict[str, Any]:
             twice in one object, a number that is not finite, an integer of more than 20 digits or a lone
             surrogate, or if it is nested too deeply.
     """
-    raw = await request.body()
+    raw = record_of(request.scope).body = await request.body()
     if not raw.strip():
         raise RequestRefused(400, "The request has no body: it must be a JSON object.", code="invalid_json")
     if raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS:

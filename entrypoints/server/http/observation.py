@@ -41,10 +41,7 @@ class Observation:
     def _state(self) -> str:
         if self._admission.is_draining:
             return "draining"
-        status = self._status()
-        if not status.is_alive:
-            return "stopped"
-        return "degraded" if status.is_degraded else "ok"
+        return self._status().state
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:

@@ -13,10 +13,10 @@ from litgpt.server.metrics import Metrics
 ACCESS_LOG = logging.getLogger("litgpt.server.access")
 
 _DISCONNECTED = 499
-"""The status in the log of a request whose client left before an answer, by nginx's convention."""
+"""The status in the log of a request whose client left before the end, by nginx's convention."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-_LONGEST_TEXT = 20_000
+_MOST_BYTES = 20_000
 
 
 class RequestLog:
@@ -41,7 +41,7 @@ class RequestLog:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            self._finish(scope, record, status)
+            self._finish(scope, record, _DISCONNECTED if record.is_abandoned else status)
 
     def _finish(self, scope: Scope, record: RequestRecord, status: int) -> None:
         seconds = time.perf_counter() - record.started
@@ -72,8 +72,6 @@ def _line(scope: Scope, record: RequestRecord, status: int, seconds: float, *, l
     if record.queue_seconds is not None:
         parts.append(f"queue {1000 * record.queue_seconds:.0f} ms")
     parts += [client[0] if client else "-", record.id]
-    if log_prompts and record.text is not None:
-        parts.append(
-            repr(record.text[:_LONGEST_TEXT])
-        )  # on one line, so that no text looks like another entry
+    if log_prompts and record.body:  # on one line, so that no text looks like another entry
+        parts.append(repr(record.body[:_MOST_BYTES].decode(errors="replace")))
     return ", ".join(parts)

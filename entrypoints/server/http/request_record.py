@@ -25,7 +25,8 @@ class RequestRecord:
         completion_tokens: The tokens of the answers.
         queue_seconds: How long the request waited for a place in the batch.
         model: The name of the model that answered.
-        text: The prompt, which is logged with `log_prompts` only.
+        body: The body of the request, which is logged with `log_prompts` only.
+        is_abandoned: Whether the client has left before the end of the answer.
         started: When its headers had arrived, in seconds of `time.perf_counter`.
     """
 
@@ -36,7 +37,8 @@ class RequestRecord:
     completion_tokens: int = 0
     queue_seconds: float | None = None
     model: str | None = None
-    text: str | None = attrs.field(default=None, repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    is_abandoned: bool = False
     started: float = attrs.field(factory=time.perf_counter)
     _last_token: float | None = attrs.field(default=None, init=False)
 

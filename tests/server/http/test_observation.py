@@ -41,6 +41,9 @@ def test_health_follows_the_engine() -> None:
         engine.current = EngineStatus(is_alive=False)
         reply = request(server, "GET", "/health")
         assert (reply.status, reply.json()) == (503, {"status": "stopped"})
+        engine.current = EngineStatus(step_seconds=301)
+        reply = request(server, "GET", "/health")
+        assert (reply.status, reply.json()) == (503, {"status": "stalled"})
         assert request(server, "GET", "/health/live").status == 200
 
 

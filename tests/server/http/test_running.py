@@ -74,7 +74,7 @@ def test_a_second_signal_ends_a_server_at_once() -> None:
 
 
 def test_answers_that_exceed_the_grace_period_end_with_an_error() -> None:
-    with script(grace_period=0.1) as (process, url), connect_to(url) as stream, connect_to(url) as waiting:
+    with script(grace_period=2) as (process, url), connect_to(url) as stream, connect_to(url) as waiting:
         stream.sendall(STREAM)
         assert stream.recv(10)
         waiting.sendall(WAIT)

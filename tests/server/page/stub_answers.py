@@ -98,7 +98,14 @@ def tool(_body: dict[str, Any]) -> Iterator[Piece]:
 
 def broken(_body: dict[str, Any]) -> Iterator[Piece]:
     yield from content("This answer begins well")
-    yield {"error": {"message": "The model is out of memory.", "type": "server_error", "param": None, "code": None}}
+    yield {
+        "error": {
+            "message": "The model is out of memory.",
+            "type": "server_error",
+            "param": None,
+            "code": None,
+        }
+    }
 
 
 def text_of(text: str) -> Callable[[dict[str, Any]], Iterator[Piece]]:

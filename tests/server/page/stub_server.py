@@ -89,7 +89,9 @@ class Stub:
         if name == "requested":
             yield {"delta": {"content": f"```json\n{json.dumps(body)}\n```"}}
             return
-        answer = ANSWERS["rest" if body.get("continue_final_message") else name if name in ANSWERS else "markdown"]
+        answer = ANSWERS[
+            "rest" if body.get("continue_final_message") else name if name in ANSWERS else "markdown"
+        ]
         for piece in answer(body):
             yield piece
             await asyncio.sleep(0)

@@ -22,7 +22,9 @@ def test_an_answer_is_rendered_while_it_is_written(chat: ChatPage) -> None:
     heading = chat.answers.locator("h1").element_handle()
     chat.stub.write("\n\n```python\nprint(1)")
     expect(chat.answers.locator("pre")).to_contain_text("print(1)")
-    assert heading.evaluate("element => element.isConnected"), "blocks that are complete are not rendered again"
+    assert heading.evaluate("element => element.isConnected"), (
+        "blocks that are complete are not rendered again"
+    )
     chat.stub.write("\n```\n", None)
     chat.done()
     expect(chat.answers.locator(".hljs-built_in")).to_have_text("print")
@@ -93,7 +95,10 @@ def test_an_edited_answer_is_what_the_model_reads(chat: ChatPage) -> None:
     chat.button("Save").click()
     expect(chat.answers.get_by_text("2 / 2")).to_be_visible()
     chat.ask("think")
-    assert chat.stub.requests[-1]["messages"][1] == {"role": "assistant", "content": "What I would have said."}
+    assert chat.stub.requests[-1]["messages"][1] == {
+        "role": "assistant",
+        "content": "What I would have said.",
+    }
 
 
 def test_reasoning_is_folded_and_tool_calls_are_shown(chat: ChatPage) -> None:

@@ -43,9 +43,7 @@ def test_the_policy_allows_the_script_and_the_style_of_the_page_and_nothing_else
     directives = dict(one.split(" ", 1) for one in policy.split("; "))
     for tag, directive in (("script", "script-src"), ("style", "style-src")):
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>".encode(), HTML, re.DOTALL)
-        assert (
-            directives[directive] == f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"
-        )
+        assert directives[directive] == f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'"
         assert HTML.count(b"<" + tag.encode() + b">") == 1
     assert directives["default-src"] == "'none'"
     assert directives["connect-src"] == "'self'"
