@@ -179,7 +179,8 @@ Devices: TypeAlias = Annotated[
 CopyDevices: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  [default: 1]",
+        help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  "
+        "[default: 1]",
         show_default=False,
     ),
 ]

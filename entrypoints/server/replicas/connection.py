@@ -106,5 +106,5 @@ class ReplicaConnection:
                 self._http.receive_data(await self._reader.read(_PIECE))
         except (OSError, h11.RemoteProtocolError) as error:
             raise ReplicaLost from error
-        assert event is not h11.PAUSED  # noqa: S101 - that is for servers
+        assert isinstance(event, h11.Event)  # noqa: S101 - PAUSED is for servers
         return event

@@ -79,8 +79,9 @@ def test_requests_at_once_are_divided_and_their_answers_are_those_of_one_server(
     before = served.gauges("litgpt_completion_tokens_total")
 
     def complete(number: int) -> str:
-        options = {"model": "smollm2", "max_tokens": 12, "temperature": 0, "stream": True}
-        stream = client.completions.create(prompt=f"The number {number} is", **options)
+        stream = client.completions.create(
+            model="smollm2", prompt=f"The number {number} is", max_tokens=12, temperature=0, stream=True
+        )
         return "".join(chunk.choices[0].text for chunk in stream if chunk.choices)
 
     with ThreadPoolExecutor(6) as pool:
