@@ -34,8 +34,8 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all native-check arm64-check page-check wheels check check-style check-native check-tidy wheel check-types
-.PHONY: check-imports bench clean
+.PHONY: help demo test test-all native-check arm64-check page-check wheels check check-style check-native check-tidy wheel
+.PHONY: check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:

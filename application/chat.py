@@ -145,7 +145,7 @@ class Conversation:
                 raise
             if is_last:
                 raise TooManyToolRounds(rounds, [call.name for call in calls])
-            turn = attrs.evolve(turn, renderer=turn.renderer.without_continuation())
+            turn = attrs.evolve(turn, renderer=turn.renderer.after_calls())
             chunks = self._answer(self.messages, turn)
 
     def _encode(self, rendered: str, renderer: RenderPrompt) -> list[int]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 import attrs
 
@@ -54,7 +54,7 @@ class AnswerStream:
         self._events.append((ticket, event))
         self._arrived.set()
 
-    async def chunks(self) -> AsyncIterator[list[CompletionChunk]]:
+    async def chunks(self) -> AsyncGenerator[list[CompletionChunk], None]:
         """Yield the chunks that have arrived, those of an answer in order.
 
         Raises:

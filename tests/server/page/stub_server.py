@@ -1,4 +1,4 @@
-"""A server with the wire format of `litgpt serve` and without a model, for states that a model gives rarely."""
+"""A server with the wire format of `litgpt serve`, for states that a model gives rarely."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ class Stub:
         yield "data: [DONE]\n\n"
 
     async def pieces(self, body: dict[str, Any], name: str) -> AsyncIterator[Piece]:
-        if name == "hold":
+        if name == "hold" and not body.get("continue_final_message"):
             async for piece in self.held_pieces():
                 yield piece
             return

@@ -72,6 +72,9 @@ export function stop(): void {
   for (const id of Object.keys(openChat().messages)) controllers.get(id)?.abort();
 }
 
+/** A page that goes away ends its requests; what was written can be continued after a reload. */
+addEventListener("pagehide", () => controllers.forEach((controller) => controller.abort()));
+
 function message(role: Message["role"], parent: string | null, content: string): Message {
   return { id: newId(), parent, role, content, created: Date.now() };
 }
@@ -98,6 +101,7 @@ async function stream(chatId: string, id: string, body: unknown): Promise<void> 
   const controller = new AbortController();
   controllers.set(id, controller);
   setState({ running: { ...getState().running, [id]: performance.now() } });
+  void save(chatId);
   const saving = setInterval(() => void save(chatId), SAVE_EVERY_MS);
   let waiting: Chunk[] = [];
   let scheduled = false;

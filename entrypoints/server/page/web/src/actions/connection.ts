@@ -25,9 +25,11 @@ export function noteFailure(error: RequestFailed): void {
   if (status === undefined && getState().server === "up") void connect();
 }
 
-export async function unlock(key: string): Promise<void> {
+/** Try an API key; whether the server accepts it. */
+export async function unlock(key: string): Promise<boolean> {
   setApiKey(key);
   await connect();
+  return getState().server !== "locked";
 }
 
 /** Chats that were begun before the models were known get the first one. */
