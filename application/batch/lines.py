@@ -34,7 +34,6 @@ _ONLY_VALUES: Mapping[str, Any] = {
     "stream": False,
     "echo": False,
     "best_of": 1,
-    "tool_choice": "auto",
 }
 """Fields of OpenAI's API that may only have their default."""
 

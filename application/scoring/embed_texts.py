@@ -22,9 +22,10 @@ class EmbedTexts:
     ) -> "list[array[float]]":
         """Return an embedding of each text, (D,) in float32, with a Euclidean norm of 1 if `normalize`."""
         embeddings = self.generator.embed([self.tokenizer.encode(text) for text in texts], pooling)
-        return [_normalized(one) for one in embeddings] if normalize else embeddings
+        return [normalized(one) for one in embeddings] if normalize else embeddings
 
 
-def _normalized(embedding: "array[float]") -> "array[float]":
+def normalized(embedding: "array[float]") -> "array[float]":
+    """Return an embedding divided by its Euclidean norm, unless that is 0."""
     norm = math.hypot(*embedding) or 1.0
     return array("f", [value / norm for value in embedding])

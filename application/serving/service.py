@@ -107,10 +107,9 @@ class CompletionService:
         limit = self._max_new_tokens
         if limit is not None and request.max_new_tokens > limit:
             request = attrs.evolve(request, max_new_tokens=limit)
-        if it.output is not None:
-            if self._constrain is None:
-                self._constrain = CompileConstraint(self.model.compiler, self.model.loaded().tokenizer)
-            request = self._constrain(request, it.syntax, it.output.spec)
+        if self._constrain is None:
+            self._constrain = CompileConstraint(self.model.compiler, self.model.loaded().tokenizer)
+        request = self._constrain(request, it.syntax, None if it.output is None else it.output.spec)
         return attrs.evolve(it, request=request)
 
     def _deliver(self, events: Sequence[tuple[Ticket, EngineEvent]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 from starlette.requests import Request
 
+from litgpt.application.serving.scoring_service import ScoringService
 from litgpt.application.serving.served_model import ServedModel
 from litgpt.application.serving.service import CompletionService
 from litgpt.server.metrics import EngineStatus
@@ -26,11 +27,17 @@ class ServerContext:
     settings: ServerSettings
     created: int = attrs.field(factory=lambda: int(time.time()))
     _service: CompletionService | None = attrs.field(default=None, init=False)
+    _scoring: ScoringService | None = attrs.field(default=None, init=False)
 
     @property
     def service(self) -> CompletionService:
         assert self._service is not None  # noqa: S101 - between `start` and `stop`
         return self._service
+
+    @property
+    def scoring(self) -> ScoringService:
+        assert self._scoring is not None  # noqa: S101 - between `start` and `stop`
+        return self._scoring
 
     def start(self) -> None:
         """Start the engine; call it in the event loop."""
@@ -39,9 +46,11 @@ class ServerContext:
             max_queued=self.settings.max_queue,
             max_new_tokens=self.settings.max_answer_tokens,
         )
+        self._scoring = ScoringService(self.model, max_queued=self.settings.max_queue)
 
     def stop(self) -> None:
         """End all answers and the engine's thread."""
+        self.scoring.stop()
         self.service.engine.stop()
 
     def status(self) -> EngineStatus:

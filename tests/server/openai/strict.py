@@ -13,7 +13,7 @@ def check(answer: BaseModel) -> None:
     """Check an answer as the client has parsed it, which is not strict."""
     extra = {name for model in _models(answer) for name in model.model_extra or {}}
     assert extra <= DOCUMENTED
-    raw = answer.model_dump(mode="json", exclude_unset=True)
+    raw = answer.model_dump(mode="json", exclude_unset=True, by_alias=True)
     type(answer).model_validate(raw, strict=True)
 
 

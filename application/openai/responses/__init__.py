@@ -1,0 +1,1 @@
+"""Requests and answers of OpenAI's Responses API, without stored responses."""

@@ -1,0 +1,1 @@
+"""LitGPT's own routes: scores, ranks, tokens, `/predict`, and the description of the API."""
