@@ -105,12 +105,12 @@ class GenerateText:
         syntaxes: Sequence[AnswerSyntax | None],
         output: OutputFormat | None,
     ) -> Sequence[GenerationRequest]:
-        """Return requests whose answers have the form `output`."""
-        if output is None or self.compiler is None:
+        """Return requests whose answers have the form `output`, or call tools as their syntaxes say."""
+        if self.compiler is None:
             return requests
         constrain = CompileConstraint(self.compiler, self.tokenizer)
-        pairs = zip(requests, syntaxes, strict=True)
-        return [constrain(request, syntax, output.spec) for request, syntax in pairs]
+        spec, pairs = None if output is None else output.spec, zip(requests, syntaxes, strict=True)
+        return [constrain(request, syntax, spec) for request, syntax in pairs]
 
 
 @attrs.define

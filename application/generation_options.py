@@ -44,6 +44,7 @@ class GenerationOptions:
         prompt_logprobs: See `GenerationRequest`.
         reasoning_budget: The largest number of tokens of the reasoning before an answer; None: any.
         cache_prompt: See `GenerationRequest`, also for the next one.
+        adapter: See `GenerationRequest`.
         schema: A JSON schema, or a class, that the answer matches.
         regex: A regular expression that the whole answer matches.
         grammar: A grammar in Lark's syntax that the answer matches.
@@ -85,6 +86,7 @@ class GenerationOptions:
     cache_prompt: bool = attrs.field(default=True, validator=is_flag)
     prompt_lookup_num_tokens: int | None = None
     parse_special_tokens: bool | None = attrs.field(default=None, validator=is_flag_or_none)
+    adapter: str | None = None
     schema: Any = None
     regex: str | None = None
     grammar: str | None = None
@@ -106,6 +108,7 @@ class GenerationOptions:
         integer("top_logprobs", self.top_logprobs, 0)
         GenerationRequest(
             prompt=[0],
+            adapter=self.adapter,
             prompt_logprobs=self.prompt_logprobs,
             prompt_lookup_num_tokens=self.prompt_lookup_num_tokens,
         )
@@ -163,6 +166,7 @@ class GenerationOptions:
             prompt_logprobs=self.prompt_logprobs,
             cache_prompt=self.cache_prompt,
             prompt_lookup_num_tokens=self.prompt_lookup_num_tokens,
+            adapter=self.adapter,
         )
         return lambda prompt_ids: request(prompt=prompt_ids)
 

@@ -16,6 +16,7 @@ from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.stop_strings import StopStrings
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
+from litgpt.domain.tool_calls.tool_choice import parse_tool_choice
 from litgpt.domain.validators import flag, integer
 
 T = TypeVar("T")
@@ -63,6 +64,8 @@ def make_prompt_renderer(
     loaded: LoadedModel[TensorT],
     *,
     tools: Any = None,
+    tool_choice: Any = "auto",
+    parallel_tool_calls: bool = True,
     chat_template_kwargs: Any = None,
     continue_final_message: bool | str = False,
     apply_chat_template: bool = True,
@@ -73,9 +76,19 @@ def make_prompt_renderer(
     options = TemplateOptions(
         tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message
     )
+    choice = parse_tool_choice(tool_choice, parallel_tool_calls, options.tools or ())
+    if choice.mode == "none":
+        options = attrs.evolve(options, tools=None)
     raw = not apply_chat_template
     parse = raw if parse_special_tokens is None else parse_special_tokens
-    return RenderPrompt(loaded.tokenizer, loaded.prompt_style, options, raw=raw, parse_special_tokens=parse)
+    return RenderPrompt(
+        loaded.tokenizer,
+        loaded.prompt_style,
+        options,
+        raw=raw,
+        parse_special_tokens=parse,
+        tool_choice=choice,
+    )
 
 
 TEMPLATE_OPTIONS = (

@@ -13,6 +13,7 @@ from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOpt
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax, answer_syntax
+from litgpt.domain.tool_calls.tool_choice import AUTO, ToolChoice
 
 
 class PromptWarning(UserWarning):
@@ -27,6 +28,7 @@ class RenderPrompt:
         raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
             tokens. By default, only special tokens of the style or template do.
+        tool_choice: Which tools the answer calls.
     """
 
     tokenizer: Tokenizer
@@ -34,6 +36,7 @@ class RenderPrompt:
     options: TemplateOptions = NO_TEMPLATE_OPTIONS
     raw: bool = False
     parse_special_tokens: bool = False
+    tool_choice: ToolChoice = AUTO
 
     def __attrs_post_init__(self) -> None:
         if self.raw:
@@ -62,9 +65,11 @@ class RenderPrompt:
             return self.tokenizer.encode(rendered, bos=bos)
         return self.tokenizer.encode(rendered, bos=bos, escaped=True)
 
-    def without_continuation(self) -> "RenderPrompt":
-        """Return the renderer of a new answer, if this one continues the last message."""
-        return attrs.evolve(self, options=attrs.evolve(self.options, continue_final_message=False))
+    def after_calls(self) -> "RenderPrompt":
+        """Return the renderer of the answer to the results of tools: a new one, which need not call any."""
+        choice = attrs.evolve(self.tool_choice, mode="auto", name=None)
+        options = attrs.evolve(self.options, continue_final_message=False)
+        return attrs.evolve(self, options=options, tool_choice=choice)
 
     def answer_syntax(
         self, rendered: str, *, split_reasoning: bool, calls: bool = True
@@ -75,7 +80,14 @@ class RenderPrompt:
             rendered: The prompt.
             split_reasoning: Whether reasoning is split off without tools. With tools, it always is.
             calls: Whether the answer may call tools.
+
+        Raises:
+            InvalidArgument: The answer has to call a tool, and may not.
         """
+        if self.tool_choice.is_required and not calls:
+            requested = self.tool_choice.name or self.tool_choice.mode
+            expected = "'auto' or 'none' with schema, regex, grammar or choices, which exclude calls"
+            raise InvalidArgument("tool_choice", requested, expected)
         tools = self.options.tools if calls else None
         if self.raw or self.style is not None or not (tools or split_reasoning):
             return None
@@ -84,6 +96,7 @@ class RenderPrompt:
             rendered,
             tools,
             continues=bool(self.options.continue_final_message),
+            choice=self.tool_choice,
         )
 
     def reasoning_syntax(self, rendered: str) -> AnswerSyntax | None:

@@ -9,12 +9,13 @@ import attrs
 
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
-from litgpt.domain.errors import MissingArgument, UnsupportedOperation, WrongType
+from litgpt.domain.errors import MissingArgument, NotInstalled, UnsupportedOperation, WrongType
 from litgpt.domain.generation.errors import IncompleteAnswer
 from litgpt.domain.generation.request import Completion, GenerationRequest
 from litgpt.domain.ports import ConstraintCompiler, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.formats import ChannelFormat
+from litgpt.domain.tool_calls.tool_choice import ToolCallSpec
 from litgpt.domain.validation.json_values import json_value
 
 
@@ -104,26 +105,58 @@ class CompileConstraint:
 
     compiler: ConstraintCompiler
     tokenizer: Tokenizer
-    _compiled: "OrderedDict[tuple[ConstraintSpec, frozenset[int], bool], TokenConstraint]" = attrs.field(
-        factory=OrderedDict, init=False
+    _compiled: "OrderedDict[tuple[ConstraintSpec | ToolCallSpec, frozenset[int], bool], TokenConstraint]" = (
+        attrs.field(factory=OrderedDict, init=False)
     )
 
     def __call__(
-        self, request: GenerationRequest, syntax: AnswerSyntax | None, spec: ConstraintSpec
+        self, request: GenerationRequest, syntax: AnswerSyntax | None, spec: ConstraintSpec | None
     ) -> GenerationRequest:
-        """Return a request whose answer, after its reasoning, follows the constraint.
+        """Return a request whose answer, after its reasoning, follows the constraint, as do its tool calls.
+
+        Args:
+            request: The request.
+            syntax: The syntax of the answer, which states the tools.
+            spec: The constraint on the whole answer, which then does not call tools; None: any text.
 
         Raises:
             InvalidArgument: The constraint is not valid.
             MissingArgument: The request lacks stop tokens.
             UnsupportedOperation: The template has channels.
+            NotInstalled: The library that compiles constraints is not installed.
         """
-        if not request.stop_token_ids:
-            remedy = f"with {spec.kind}, an answer ends with a stop token. Leave out ignore_eos."
-            raise MissingArgument("stop_token_ids", None, remedy)
+        if spec is None:
+            calls = None if syntax is None else syntax.call_spec()
+            return (
+                request if syntax is None or calls is None else self._constrain_calls(request, syntax, calls)
+            )
+        _check_stop_tokens(request, spec.kind)
         if syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat):
             reason = "the chat template of the model has channels, whose headers are a part of the answer."
             raise UnsupportedOperation(f"{spec.kind}=", reason)
+        return self._constrain(request, syntax, spec)
+
+    def _constrain_calls(
+        self, request: GenerationRequest, syntax: AnswerSyntax, calls: ToolCallSpec
+    ) -> GenerationRequest:
+        """Return a request whose calls are constrained; if it needs none, the library may be missing."""
+        if calls.choice.is_required:
+            _check_stop_tokens(request, calls.kind)
+            return self._constrain(request, syntax, calls)
+        try:
+            return self._constrain(request, syntax, calls, is_free=True)
+        except NotInstalled:
+            return request
+
+    def _constrain(
+        self,
+        request: GenerationRequest,
+        syntax: AnswerSyntax | None,
+        spec: ConstraintSpec | ToolCallSpec,
+        *,
+        is_free: bool = False,
+    ) -> GenerationRequest:
+        """Return a request with a constraint after the reasoning; see `ReasoningConstraint` for `is_free`."""
         reasoning = None if syntax is None else syntax.format.reasoning
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if syntax is not None and reasoning is not None:
@@ -134,12 +167,12 @@ class CompileConstraint:
             before = request.constraint
             if not isinstance(before, ReasoningConstraint):
                 before = reasoning_constraint(syntax, reasoning, self.tokenizer, request.stop_token_ids)
-            begin_id = None if is_closed else self.tokenizer.token_to_id(reasoning.begin)
-            constraint = attrs.evolve(before, constraint=constraint, begin_id=begin_id)
+            begin_id = None if is_closed or is_free else self.tokenizer.token_to_id(reasoning.begin)
+            constraint = attrs.evolve(before, constraint=constraint, begin_id=begin_id, is_free=is_free)
         return attrs.evolve(request, constraint=constraint)
 
     def _compile(
-        self, spec: ConstraintSpec, stop_token_ids: frozenset[int], *, begins_text: bool
+        self, spec: ConstraintSpec | ToolCallSpec, stop_token_ids: frozenset[int], *, begins_text: bool
     ) -> TokenConstraint:
         key = spec, stop_token_ids, begins_text
         if key not in self._compiled:
@@ -150,3 +183,9 @@ class CompileConstraint:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
         return self._compiled[key]
+
+
+def _check_stop_tokens(request: GenerationRequest, argument: str) -> None:
+    if not request.stop_token_ids:
+        remedy = f"with {argument}, an answer ends with a stop token. Leave out ignore_eos."
+        raise MissingArgument("stop_token_ids", None, remedy)

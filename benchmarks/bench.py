@@ -6,7 +6,8 @@
 The parts: `peers` is this library at its defaults beside transformers and LitGPT; `speed` is the native
 engine beside these, llama.cpp, onnxruntime-genai, OpenVINO and CTranslate2; `busy`, `growth` and `perplexity`
 are the native engine beside llama.cpp or torch; `engine` is the native engine with many requests, beside
-llama.cpp's server, transformers' continuous batching and lm-eval. Single measurements are stored in
+llama.cpp's server, transformers' continuous batching and lm-eval; `server` is `litgpt serve` with many
+clients beside llama.cpp's server. Single measurements are stored in
 `.bench/`. The first run installs the peers and compiles llama.cpp, which takes minutes. A part whose peer is
 unavailable is left out.
 """
@@ -22,6 +23,7 @@ import growth
 import peers
 import peers_report
 import perplexity
+import server
 import speed
 import speed_report
 from blocks import draw, publish, store
@@ -36,6 +38,7 @@ PARTS: dict[str, Part] = {
     "busy": (busy.measure, busy.report),
     "growth": (lambda _, threads: growth.measure(threads), growth.report),
     "engine": (lambda _, threads: engine.measure(threads), engine.report),
+    "server": (lambda _, threads: server.measure(threads), server.report),
     "perplexity": (lambda _, threads: perplexity.measure(threads), perplexity.report),
 }
 """What measures a part, from the numbers of rounds and of threads, and what reports it."""

@@ -3,7 +3,6 @@
 In windows of 512 tokens, each of which is read on its own. The engine of torch computes in float32.
 """
 
-import ctypes
 import json
 import math
 from argparse import ArgumentParser
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from litgpt import LLM
-from litgpt.adapters.native.library import check
 
 WINDOW = 512
 
@@ -22,26 +20,12 @@ Logits = Callable[[list[int]], "np.ndarray[Any, np.dtype[np.float32]]"]
 
 
 def native_logits(llm: LLM) -> Logits:
-    """Return a function from the tokens of a window to the logits after each, (T, V).
-
-    `NativeModel.step` returns those after the last token only.
-    """
+    """Return a function from the tokens of a window to the logits after each, (T, V)."""
     model = llm._placed.model
 
     def logits(ids: list[int]) -> Any:
-        found = np.empty((len(ids), model.architecture.vocab_size), dtype=np.float32)
-        sequence, count = model.new_sequence(), len(ids)
-        status = model._library.litgpt_step(
-            model._handle,
-            1,
-            (ctypes.c_void_p * 1)(sequence.handle),
-            (ctypes.c_int32 * 1)(count),
-            (ctypes.c_int32 * count)(*ids),
-            count,
-            (ctypes.c_int32 * count)(*range(count)),
-            found.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-        )
-        check(status, "Computing logits")
+        sequence = model.new_sequence()
+        found = model.step([(sequence, ids)], range(len(ids)))
         sequence.close()
         return found
 

@@ -164,6 +164,12 @@ def is_flag_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> 
     flag(field.name, value, none=True)
 
 
+def is_name_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Validate a string field that may be None."""
+    if value is not None and not isinstance(value, str):
+        raise WrongType(field.name, value, "a string or None")
+
+
 def one_of(*allowed: object) -> Any:
     """Return a validator for a field with a fixed set of values."""
 

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+# What JSON writers put between values. More would let a model write white space up to the maximum length.
+JSON_WHITESPACE = r" ?|\n {0,32}"
+
 STANDARD_FORMATS = frozenset(
     (
         "date-time",

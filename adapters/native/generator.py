@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from litgpt.adapters.native.low_rank import NativeAdapter
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
-from litgpt.domain.generation.batching import check_prompt, checked_requests
+from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
 from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 
@@ -29,6 +31,7 @@ class NativeGenerator:
         kv_cache_size: That of `Placement`; it limits the context, but no cache is allocated in advance.
         available_memory: The bytes that can still be allocated; None: unknown.
         draft: A smaller model with the same vocabulary, which proposes tokens.
+        find_adapter: Returns the adapter of a name for single requests.
     """
 
     model: NativeModel
@@ -36,6 +39,7 @@ class NativeGenerator:
     kv_cache_size: int | Literal["max"] | None = None
     available_memory: int | None = None
     draft: NativeModel | None = None
+    find_adapter: Callable[[str], NativeAdapter | None] = no_adapter
     _engine: SharedEngine = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -50,11 +54,16 @@ class NativeGenerator:
         return read_bandwidth() / self.model.bytes_per_token
 
     def open(self) -> Engine:
-        runner = NativeRunner(self.model, self.random_seed, self.available_memory, self.draft)
+        runner = NativeRunner(
+            self.model, self.random_seed, self.available_memory, self.draft, self.find_adapter
+        )
         return Engine(runner, self.context, self._drafter(runner))
 
     def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
-        requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
+        vocab_size = self.model.architecture.vocab_size
+        requests = checked_requests(requests, self.context, vocab_size)
+        for adapter in requested_adapters(requests):
+            self.find_adapter(adapter)
         return EngineStream(self._engine, requests)
 
     def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":

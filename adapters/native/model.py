@@ -1,22 +1,23 @@
 """A model and its sequences in the engine."""
 
+import copy
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litgpt.adapters.native.library import ENGINE, check, load_library
+from litgpt.adapters.native.low_rank import NativeAdapter, Updates
 from litgpt.adapters.native.matrix import PackedMatrix
-from litgpt.adapters.native.program.instructions import Program, ProgramTensor
-from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, StateShape, Tensor
+from litgpt.adapters.native.program.instructions import Program
+from litgpt.adapters.native.program.structure import program_structure, vector_tensor, vector_values
+from litgpt.adapters.native.structures import Format
 from litgpt.adapters.native.structures import Program as ProgramStructure
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.memory.estimate import active_share
 from litgpt.domain.model import Architecture
-
-_TILE_ROWS = 16
 
 PAGE_SIZE = 32
 """The positions of a page of the KV cache (`csrc/model/cache.h`)."""
@@ -24,8 +25,8 @@ PAGE_SIZE = 32
 _CACHE_BYTES = {Format.F32: 4.0, Format.BF16: 2.0, Format.Q8: 1.1}
 """The bytes of a value in the KV cache."""
 
-_MAX_CONTEXT = 2**31 - 1
-"""The most positions that the engine counts."""
+Batch: TypeAlias = Sequence[tuple["NativeSequence", Sequence[int]]]
+"""Sequences and their new tokens."""
 
 
 class NativeModel:
@@ -37,7 +38,10 @@ class NativeModel:
         weights: The packed matrices by parameter name.
         vectors: The biases, norm weights and tables by parameter name.
         cache_format: The format of the KV cache.
+        adapter: The low-rank updates of all sequences that are given no others; None: none.
     """
+
+    adapter: NativeAdapter | None = None
 
     def __init__(
         self,
@@ -53,19 +57,31 @@ class NativeModel:
         self.weights, self.vectors = dict(matrices), dict(vectors)
         self._library = load_library()
         # The engine reads these arrays for as long as the model exists.
-        self._vectors = [_vector(tensor, vectors) for tensor in program.tensors]
-        self._handle = ctypes.c_void_p()
+        self._vectors = [vector_values(tensor, vectors) for tensor in program.tensors]
         tensors = [
-            self.weights[tensor.name].tensor if vector is None else _vector_tensor(vector)
+            self.weights[tensor.name].tensor if vector is None else vector_tensor(vector)
             for tensor, vector in zip(program.tensors, self._vectors, strict=True)
         ]
-        structure = _structure(architecture, program, tensors, cache_format)
-        new = self._library.litgpt_model_new
-        check(new(ctypes.byref(structure), ctypes.byref(self._handle)), ENGINE)
+        self._owner = _Handle(self._library, program_structure(architecture, program, tensors, cache_format))
+        self._handle = self._owner.handle
 
-    def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            self._library.litgpt_model_free(self._handle)
+    def new_adapter(self, updates: Updates) -> NativeAdapter:
+        """Return low-rank updates by layer, for sequences of this model.
+
+        Raises:
+            InsufficientSpace: Memory could not be allocated.
+        """
+        return NativeAdapter(self._library, self._handle, self.program, updates)
+
+    def with_adapter(self, adapter: NativeAdapter | None) -> Self:
+        """Return the same model, whose sequences are also those of this one, with another `adapter`."""
+        adapted = copy.copy(self)
+        adapted.adapter = adapter
+        return adapted
+
+    def shares_sequences(self, other: Self) -> bool:
+        """Return whether the sequences and adapters of another model can be used with this one."""
+        return self._owner is other._owner
 
     @property
     def weight_bytes(self) -> int:
@@ -120,8 +136,9 @@ class NativeModel:
 
     def step(
         self,
-        batch: Sequence[tuple["NativeSequence", Sequence[int]]],
+        batch: Batch,
         logit_rows: Sequence[int] | None = None,
+        adapters: Sequence[NativeAdapter | None] | None = None,
     ) -> NDArray[np.float32]:
         """Append tokens to sequences and return logits (R, V).
 
@@ -129,8 +146,9 @@ class NativeModel:
 
         Args:
             batch: Sequences and their new tokens.
-            logit_rows: The tokens after which the logits are computed, as R ascending indices into those of
-                all sequences one after another. None: the last token of each sequence.
+            logit_rows: The tokens after which the logits are computed, as R indices into those of all
+                sequences one after another. None: the last token of each sequence.
+            adapters: The updates of each sequence, which have no influence on the others. None: `adapter`.
 
         Raises:
             UnsupportedOperation: A sequence would exceed the context length, or a token id is invalid.
@@ -138,13 +156,12 @@ class NativeModel:
         """
         rows = _last_rows(batch) if logit_rows is None else np.array(logit_rows, dtype=np.int32)
         logits = np.empty((len(rows), self.architecture.vocab_size), dtype=np.float32)
-        status = self._library.litgpt_step(*self._batch(batch), len(rows), _ints(rows), _floats(logits))
+        arguments, rows = self._arguments(batch, rows, adapters)
+        status = self._library.litgpt_step(*arguments, len(rows), _ints(rows), _floats(logits))
         check(status, "Generating")
         return logits
 
-    def hidden_states(
-        self, batch: Sequence[tuple["NativeSequence", Sequence[int]]], rows: Sequence[int]
-    ) -> NDArray[np.float32]:
+    def hidden_states(self, batch: Batch, rows: Sequence[int]) -> NDArray[np.float32]:
         """Append tokens to sequences as `step` does, and return hidden states after the final norm, (R, D).
 
         `rows` has the tokens whose hidden states are returned, like `logit_rows`.
@@ -152,16 +169,42 @@ class NativeModel:
         indices = np.array(rows, dtype=np.int32)
         hidden = np.empty((len(indices), self.architecture.hidden_size), dtype=np.float32)
         step = self._library.litgpt_step_hidden
-        status = step(*self._batch(batch), len(indices), _ints(indices), _floats(hidden), hidden.size)
+        arguments, indices = self._arguments(batch, indices, None)
+        status = step(*arguments, len(indices), _ints(indices), _floats(hidden), hidden.size)
         check(status, "Embedding")
         return hidden
 
-    def _batch(self, batch: Sequence[tuple["NativeSequence", Sequence[int]]]) -> tuple[Any, ...]:
-        """Return the arguments of a step that describe the model, its sequences and their new tokens."""
+    def _arguments(
+        self,
+        batch: Batch,
+        rows: NDArray[np.int32],
+        adapters: Sequence[NativeAdapter | None] | None,
+    ) -> tuple[tuple[Any, ...], NDArray[np.int32]]:
+        """Return the arguments of a step that describe the model and its batch, and the rows of the output.
+
+        Sequences are sorted by adapter.
+        """
+        own = [self.adapter] * len(batch) if adapters is None else adapters
         counts = np.array([len(tokens) for _, tokens in batch], dtype=np.int32)
+        if len(set(map(id, own))) > 1:
+            order = sorted(range(len(batch)), key=lambda at: id(own[at]))
+            rows = _moved(rows, counts, order)
+            batch, own, counts = [batch[at] for at in order], [own[at] for at in order], counts[order]
         tokens = np.fromiter((it for _, ids in batch for it in ids), dtype=np.int32, count=int(counts.sum()))
         handles = (ctypes.c_void_p * len(batch))(*(sequence.handle for sequence, _ in batch))
-        return self._handle, len(batch), handles, _ints(counts), _ints(tokens)
+        updates = (ctypes.c_void_p * len(batch))(*(None if it is None else it.handle for it in own))
+        return (self._handle, len(batch), handles, updates, _ints(counts), _ints(tokens)), rows
+
+
+class _Handle:
+    """A model of the C++ library."""
+
+    def __init__(self, library: ctypes.CDLL, structure: ProgramStructure) -> None:
+        self._library, self.handle = library, ctypes.c_void_p()
+        check(library.litgpt_model_new(ctypes.byref(structure), ctypes.byref(self.handle)), ENGINE)
+
+    def __del__(self) -> None:
+        self._library.litgpt_model_free(self.handle)
 
 
 class NativeSequence:
@@ -218,68 +261,17 @@ class NativeSequence:
             self._handle = ctypes.c_void_p()
 
 
-def _vector(tensor: ProgramTensor, vectors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
-    """Return the values of a vector; those of biases are padded, as the rows of products are.
-
-    Inverse frequencies keep their length, which is the number of rotated pairs. The kernels of a convolution
-    (C, 1, W) become W rows, so that the values of consecutive channels are adjacent.
-    """
-    if tensor.kind == "matrix":
-        return None
-    if tensor.kind == "constant":
-        return np.array(tensor.values, dtype=np.float32)
-    values = np.ascontiguousarray(vectors[tensor.name], dtype=np.float32)
-    if values.ndim == 3:
-        return np.ascontiguousarray(values[:, 0].T)
-    if values.ndim > 1:
-        return values
-    return np.pad(values, (0, -len(values) % _TILE_ROWS))
-
-
-def _vector_tensor(values: NDArray[np.float32]) -> Tensor:
-    rows = len(values) if values.ndim > 1 else 1
-    return Tensor(VECTOR, 0, rows, values.size // rows, values.ctypes.data, values.nbytes)
-
-
-def _structure(
-    architecture: Architecture, program: Program, tensors: Sequence[Tensor], cache_format: Format
-) -> ProgramStructure:
-    widths, caches, states = program.buffer_widths, program.caches, program.states
-    return ProgramStructure(
-        vocab_size=architecture.vocab_size,
-        context_length=min(architecture.context_length, _MAX_CONTEXT),
-        num_buffers=len(widths),
-        num_tensors=len(tensors),
-        num_instructions=len(program.instructions),
-        num_layers=len(caches),
-        buffer_widths=(ctypes.c_int64 * len(widths))(*widths),
-        tensors=(Tensor * len(tensors))(*tensors),
-        instructions=(Instruction * len(program.instructions))(
-            *(Instruction(it.opcode, it.operands, it.parameters) for it in program.instructions)
-        ),
-        caches=(CacheShape * len(caches))(
-            *(
-                CacheShape(
-                    it.spec.num_kv_heads,
-                    it.spec.k_head_dim,
-                    it.spec.v_head_dim,
-                    cache_format,
-                    it.window,
-                    int(it.chunked),
-                    0,
-                )
-                for it in caches
-            )
-        ),
-        num_states=len(states),
-        states=(StateShape * len(states))(
-            *(StateShape(*it.recurrent_shape, it.conv_shape[1], it.conv_shape[0]) for it in states)
-        ),
-    )
-
-
-def _last_rows(batch: Sequence[tuple[NativeSequence, Sequence[int]]]) -> NDArray[np.int32]:
+def _last_rows(batch: Batch) -> NDArray[np.int32]:
     return np.cumsum([len(tokens) for _, tokens in batch], dtype=np.int32) - np.int32(1)
+
+
+def _moved(rows: NDArray[np.int32], counts: NDArray[np.int32], order: Sequence[int]) -> NDArray[np.int32]:
+    """Return the numbers that rows have if the sequences are in another order."""
+    ends = np.cumsum(counts)
+    numbers = np.concatenate([np.arange(ends[at] - counts[at], ends[at]) for at in order])
+    moved = np.empty(len(numbers), dtype=np.int32)
+    moved[numbers] = np.arange(len(numbers), dtype=np.int32)
+    return moved[rows]
 
 
 def _ints(values: NDArray[np.int32]) -> "ctypes._Pointer[ctypes.c_int32]":

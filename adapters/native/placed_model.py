@@ -1,16 +1,20 @@
 """A model of the native engine, and its torch network, which is built when it is needed."""
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
 from litgpt.adapters.native.generator import NativeGenerator
+from litgpt.adapters.native.low_rank import NativeAdapter
 from litgpt.adapters.native.model import NativeModel
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.ports import PlacedModel
 from litgpt.domain.ports.model_store import Weights
 from litgpt.domain.weights.mapping import ParameterSource
@@ -38,6 +42,9 @@ class NativePlacedModel:
     available_memory: Callable[[], int | None] = lambda: None
     draft: "NativePlacedModel | None" = None
     _torch: PlacedModel[Any] | None = attrs.field(default=None, init=False)
+    _request_adapters: "weakref.WeakKeyDictionary[WeightChanges[Floats], NativeAdapter | None]" = attrs.field(
+        factory=weakref.WeakKeyDictionary, init=False, repr=False
+    )
     _current: "tuple[WeightChanges[Floats] | None, NativeGenerator] | None" = attrs.field(
         default=None, init=False
     )
@@ -74,8 +81,14 @@ class NativePlacedModel:
     def network(self, network: Any) -> None:
         self.torch.network = network
 
-    def generator(self, changes: "WeightChanges[Floats] | None" = None) -> NativeGenerator:
+    def generator(
+        self,
+        changes: "WeightChanges[Floats] | None" = None,
+        find_changes: "Callable[[str], WeightChanges[Floats]] | None" = None,
+    ) -> NativeGenerator:
         """Return a generator for the model, or for the model with the changes of an adapter.
+
+        `find_changes` returns those of another adapter, for single requests.
 
         Raises:
             UnsupportedOperation: The engine does not have a part of the adapter.
@@ -85,14 +98,51 @@ class NativePlacedModel:
             if self._current is None or self._current[0] is not changes:
                 model = self.model
                 if changes is not None:
-                    from litgpt.adapters.native.lora import adapt_model
-
-                    model = adapt_model(model, changes)
+                    model = self._adapted(model, changes)
+                find_adapter: Callable[[str], NativeAdapter | None] = no_adapter
+                if find_changes is not None:
+                    find_adapter = partial(self._request_adapter, self.model, model, find_changes)
                 size, memory = self.placement.kv_cache_size, self.available_memory()
                 draft = None if self.draft is None else self.draft.model
-                generator = NativeGenerator(model, self.random_seed, size, memory, draft)
+                generator = NativeGenerator(model, self.random_seed, size, memory, draft, find_adapter)
                 self._current = changes, generator  # streams of the previous one may be unfinished
             return self._current[1]
+
+    def _adapted(self, model: NativeModel, changes: "WeightChanges[Floats]") -> NativeModel:
+        from litgpt.adapters.native.lora import adapt_model
+
+        if changes in self._request_adapters:
+            return model.with_adapter(self._request_adapters[changes])
+        adapted = adapt_model(model, changes)
+        if adapted.shares_sequences(model):
+            self._request_adapters[changes] = adapted.adapter
+        return adapted
+
+    def _request_adapter(
+        self,
+        base: NativeModel,
+        model: NativeModel,
+        find_changes: "Callable[[str], WeightChanges[Floats]]",
+        name: str,
+    ) -> NativeAdapter | None:
+        """Return an adapter for single sequences of `model`, which is `base` with the active adapter.
+
+        All engines share its matrices.
+        """
+        from litgpt.adapters.native.lora import request_adapter
+
+        changes = find_changes(name)
+        with self._building:
+            if self._current is not None and self._current[0] is changes and self._current[1].model is model:
+                return model.adapter
+            if not model.shares_sequences(base):
+                raise UnsupportedOperation(
+                    f"Using the adapter {name!r} for single requests",
+                    "the active adapter changes more than linear layers. Call set_adapter(None) first.",
+                )
+            if changes not in self._request_adapters:
+                self._request_adapters[changes] = request_adapter(base, name, changes)
+            return self._request_adapters[changes]
 
     def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Any] | None]:
         return self.torch.weights(sources)

@@ -6,11 +6,13 @@ from time import thread_time
 
 import attrs
 
+from litgpt.adapters.native.low_rank import NativeAdapter
 from litgpt.adapters.native.model import PAGE_SIZE, NativeModel, NativeSequence
 from litgpt.adapters.native.sampling.candidates import Logits
 from litgpt.adapters.native.sampling.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.step_costs import StepCosts
@@ -27,6 +29,7 @@ class NativeRunner:
         available_memory: The bytes that can still be allocated; None: unknown. Half of them is for the KV
             cache.
         draft: The draft model, whose KV cache has to fit as well.
+        find_adapter: Returns the adapter of a name for single sequences of the model.
         costs: The time of the steps, measured in the thread that waits for them: other processes and threads
             on the same cores do not change it.
     """
@@ -35,6 +38,7 @@ class NativeRunner:
     random_seed: Callable[[], int]
     available_memory: int | None = None
     draft: NativeModel | None = None
+    find_adapter: Callable[[str], NativeAdapter | None] = no_adapter
     page_size: int = PAGE_SIZE
     shares_pages: bool = True
     costs: StepCosts = attrs.field(factory=StepCosts, repr=False)
@@ -60,8 +64,11 @@ class NativeRunner:
     def _cache_bytes(self) -> int:
         return _DEFAULT_CACHE_BYTES if self.available_memory is None else self.available_memory // 2
 
-    def sharing_key(self, length: int) -> tuple[float, ...]:
-        return self.model.rope_values(length)
+    def adapter(self, name: str | None) -> NativeAdapter | None:
+        return self.model.adapter if name is None else self.find_adapter(name)
+
+    def sharing_key(self, length: int, adapter: NativeAdapter | None = None) -> tuple[object, ...]:
+        return (None if adapter is None else adapter.key, *self.model.rope_values(length))
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
         return SamplerState(
@@ -86,13 +93,14 @@ class NativeRunner:
         self,
         batch: Sequence[tuple[NativeSequence, Sequence[int]]],
         positions: Sequence[range] | None = None,
+        adapters: Sequence[NativeAdapter | None] | None = None,
     ) -> Logits:
         rows = None
         if positions is not None:
             starts = accumulate((len(tokens) for _, tokens in batch), initial=0)
             rows = [start + at for start, some in zip(starts, positions, strict=False) for at in some]
         started = thread_time()
-        logits = self.model.step(batch, rows)
+        logits = self.model.step(batch, rows, adapters)
         self.costs.add(sum(len(tokens) for _, tokens in batch), thread_time() - started)
         return logits
 

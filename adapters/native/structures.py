@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 5
+API_VERSION = 6
 
 
 class Format(IntEnum):
@@ -117,10 +117,22 @@ class Program(ctypes.Structure):
     )
 
 
+class Update(ctypes.Structure):
+    """`litgpt_update`."""
+
+    _fields_ = (
+        ("tensor", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("down", Tensor),
+        ("up", Tensor),
+        ("bias", Tensor),
+    )
+
+
 _I32, _I64, _HANDLE = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 _INTS = ctypes.POINTER(ctypes.c_int32)
-_BATCH = (_HANDLE, _I32, ctypes.POINTER(_HANDLE), _INTS, _INTS)
+_BATCH = (_HANDLE, _I32, ctypes.POINTER(_HANDLE), ctypes.POINTER(_HANDLE), _INTS, _INTS)
 
 SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_api_version": (_I32, ()),
@@ -135,6 +147,8 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_read_memory": (_I32, (_HANDLE, _I64)),
     "litgpt_model_new": (_I32, (ctypes.POINTER(Program), ctypes.POINTER(_HANDLE))),
     "litgpt_model_free": (None, (_HANDLE,)),
+    "litgpt_adapter_new": (_I32, (_HANDLE, _I32, ctypes.POINTER(Update), ctypes.POINTER(_HANDLE))),
+    "litgpt_adapter_free": (None, (_HANDLE,)),
     "litgpt_sequence_new": (_I32, (_HANDLE, ctypes.POINTER(_HANDLE))),
     "litgpt_sequence_fork": (_I32, (_HANDLE, ctypes.POINTER(_HANDLE))),
     "litgpt_sequence_set_rope": (_I32, (_HANDLE, _FLOATS, _I64)),

@@ -22,7 +22,7 @@ _GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) 
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs"})
+_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs", "adapter"})
 _OPTIONS = (_GENERATION | TEMPLATE_OPTIONS | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
@@ -34,7 +34,6 @@ _ONLY_VALUES: Mapping[str, Any] = {
     "stream": False,
     "echo": False,
     "best_of": 1,
-    "tool_choice": "auto",
 }
 """Fields of OpenAI's API that may only have their default."""
 

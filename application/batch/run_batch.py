@@ -174,11 +174,9 @@ class RunBatch:
         )
         check_prompts(prepared.requests, context, self.loaded.architecture.vocab_size)
         job = _Job(line, prompt.n, [None] * len(prepared.requests))
-        requests = prepared.requests
-        if prepared.output is not None:
-            spec = prepared.output.spec
-            pairs = zip(requests, prepared.syntaxes, strict=True)
-            requests = [self._constrain(request, syntax, spec) for request, syntax in pairs]
+        spec = None if prepared.output is None else prepared.output.spec
+        pairs = zip(prepared.requests, prepared.syntaxes, strict=True)
+        requests = [self._constrain(request, syntax, spec) for request, syntax in pairs]
         return [
             _Entry(job, at, TextRequest(request, prepared.stop_strings, syntax))
             for at, (request, syntax) in enumerate(zip(requests, prepared.syntaxes, strict=True))

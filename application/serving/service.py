@@ -65,10 +65,11 @@ class CompletionService:
             PromptTooLong: A prompt fills the context.
             UnsupportedPrompt: The chat template does not support the messages.
         """
-        self.model.adapter_of(model)
+        adapter = self.model.adapter_of(model)
         loaded, context = self.model.loaded(), self.model.generator.context
         templating = {name: value for name, value in options.items() if name in TEMPLATE_OPTIONS}
-        own = GenerationOptions(**{it: value for it, value in options.items() if it not in templating})
+        sampling = {name: value for name, value in options.items() if name not in templating}
+        own = GenerationOptions(**sampling, adapter=adapter)
         renderer = make_prompt_renderer(loaded, **templating)
         to_request = own.request_factory(loaded, context_length=context)
         requests: list[TextRequest] = []
@@ -106,10 +107,9 @@ class CompletionService:
         limit = self._max_new_tokens
         if limit is not None and request.max_new_tokens > limit:
             request = attrs.evolve(request, max_new_tokens=limit)
-        if it.output is not None:
-            if self._constrain is None:
-                self._constrain = CompileConstraint(self.model.compiler, self.model.loaded().tokenizer)
-            request = self._constrain(request, it.syntax, it.output.spec)
+        if self._constrain is None:
+            self._constrain = CompileConstraint(self.model.compiler, self.model.loaded().tokenizer)
+        request = self._constrain(request, it.syntax, None if it.output is None else it.output.spec)
         return attrs.evolve(it, request=request)
 
     def _deliver(self, events: Sequence[tuple[Ticket, EngineEvent]]) -> None:

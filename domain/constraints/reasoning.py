@@ -28,6 +28,7 @@ class ReasoningConstraint:
         vocab_size: The number of tokens of the vocabulary.
         stop_token_ids: Tokens that would end the answer, which the reasoning does not have if there is a
             `constraint`.
+        is_free: Whether the constraint begins with any text, which then includes reasoning and its marks.
         decoder: Returns a function from the tokens of a text, one after the other, to pieces of the text.
     """
 
@@ -40,6 +41,7 @@ class ReasoningConstraint:
     in_reasoning: bool
     vocab_size: int
     stop_token_ids: frozenset[int]
+    is_free: bool = False
     decoder: Callable[[], Callable[[int], str]] = attrs.field(repr=False)
     _tail: str = attrs.field(default="", init=False)
     _may_reason: bool = attrs.field(default=True, init=False)
@@ -61,7 +63,7 @@ class ReasoningConstraint:
         if self.constraint is None:
             return frozenset()
         if self.in_reasoning:
-            return self.stop_token_ids
+            return frozenset() if self.is_free else self.stop_token_ids
         mask = self.constraint.mask()
         return mask if self.begin_id is None else _allow_also(mask, self.begin_id)
 
@@ -76,12 +78,15 @@ class ReasoningConstraint:
         begin_id, self.begin_id = self.begin_id, None
         if self.in_reasoning:
             self._reason(token)
-        elif self.constraint is None:
-            self._find_begin(token)
         elif token == begin_id:
             self.in_reasoning = True
         else:
-            self.constraint.advance(token)
+            if self.constraint is None or self.is_free:
+                self._find_begin(token)
+            if self.in_reasoning and self.constraint is not None:
+                self.constraint = self.constraint.copy()  # its answer begins after the reasoning
+            elif self.constraint is not None:
+                self.constraint.advance(token)
 
     def copy(self) -> Self:
         """Return a copy of a constraint that has no tokens yet."""

@@ -54,6 +54,16 @@ def _check_each(
         yield request
 
 
+def requested_adapters(requests: Iterable[GenerationRequest | None]) -> Iterable[str]:
+    """Return the names of the adapters of a list, to be checked before anything is computed.
+
+    Those of an iterator are checked when its requests are taken.
+    """
+    if isinstance(requests, Iterator):
+        return ()
+    return {it.adapter for it in requests if it is not None and it.adapter is not None}
+
+
 def numbered_requests(
     requests: Iterable[GenerationRequest | None],
 ) -> Iterator[tuple[int, GenerationRequest] | None]:

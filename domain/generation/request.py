@@ -10,7 +10,7 @@ from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.tool_calls.deltas import Delta, ToolCall
-from litgpt.domain.validators import integer_field
+from litgpt.domain.validators import integer_field, is_name_or_none
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 """Why an answer ended: a stop token or stop string, its maximum length, or cancellation by the caller."""
@@ -33,6 +33,8 @@ class GenerationRequest:
         prompt_logprobs: The number of likeliest tokens whose log-probabilities the completion has for each
             token of the prompt, besides the token's own; None: it has none. `GenerateText` computes them.
         constraint: What the answer must match; each answer uses a copy.
+        adapter: The LoRA adapter that computes the request, instead of the active one; None: the model as it
+            is, with its active adapter if there is one.
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -46,12 +48,16 @@ class GenerationRequest:
     prompt_lookup_num_tokens: int | None = integer_field(None, 0)
     prompt_logprobs: int | None = integer_field(None, 0)
     constraint: TokenConstraint | None = attrs.field(default=None, repr=False)
+    adapter: str | None = attrs.field(default=None, validator=is_name_or_none)
 
     __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
         if not self.prompt:
             raise InvalidArgument("prompt", self.prompt, "at least one token long")
+        if self.adapter is not None and self.prompt_logprobs is not None:
+            expected = "None with adapter=; activate the adapter with set_adapter() instead"
+            raise InvalidArgument("prompt_logprobs", self.prompt_logprobs, expected)
 
 
 @attrs.frozen

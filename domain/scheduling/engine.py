@@ -9,6 +9,7 @@ from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.drafter import Drafter
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
+from litgpt.domain.scheduling.log_probabilities import log_probabilities
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
@@ -33,7 +34,7 @@ class Engine:
         self._runner, self._context = runner, context
         self.pages = PageTable(runner.num_pages, runner.page_size, runner.shares_pages)
         self.prefixes = PrefixStore(self.pages, runner.max_cached_pages, runner.can_truncate)
-        drafters = (PromptLookupDrafter(),) if drafter is None else (PromptLookupDrafter(), drafter)
+        drafters = [it for it in (PromptLookupDrafter(), drafter) if it is not None]
         pacing = PrefillPacing(runner.costs)
         self.scheduler = Scheduler(runner.limits, self.pages, self.prefixes, pacing, drafters)
         self._sequences: dict[int, ScheduledSequence] = {}
@@ -47,8 +48,13 @@ class Engine:
     def add(self, request: GenerationRequest) -> int:
         """Add a request for at least one token, and return its index, which its events have.
 
-        Its prompt has fewer tokens than the context.
+        Its prompt is shorter than the context. Its adapter is used to its end, also if it is deleted.
+
+        Raises:
+            InvalidArgument: No adapter has the name of the request's.
+            UnsupportedOperation: The adapter cannot be used for single requests.
         """
+        adapter = self._runner.adapter(request.adapter)
         if not self._sequences:  # after an allocation had failed
             self.pages.capacity = self._runner.num_pages
         index, self._num_added = self._num_added, self._num_added + 1
@@ -59,7 +65,8 @@ class Engine:
             list(request.prompt),
             length,
             self._runner.sampler_state(request),
-            sharing_key=self._runner.sharing_key(length) if request.cache_prompt else None,
+            adapter=adapter,
+            sharing_key=self._runner.sharing_key(length, adapter) if request.cache_prompt else None,
         )
         self._sequences[index] = sequence
         self.scheduler.add(sequence)
@@ -113,10 +120,13 @@ class Engine:
         if not batch:
             return
         drafting = [sequence for sequence, _ in batch if sequence.draft]
-        rows = [_logit_positions(sequence, count) for sequence, count in batch] if drafting else None
-        logits = self._runner.step([(it.handle, it.next_tokens(count)) for it, count in batch], rows)
-        complete: list[tuple[int, ScheduledSequence]] = []
-        row = 0
+        rows = [sequence.logit_positions(count) for sequence, count in batch] if drafting else None
+        logits = self._runner.step(
+            [(it.handle, it.next_tokens(count)) for it, count in batch],
+            rows,
+            [sequence.adapter for sequence, _ in batch],
+        )
+        complete, row = list[tuple[int, ScheduledSequence]](), 0
         for sequence, count in batch:
             if sequence.draft:
                 num_rows = len(sequence.draft) + 1
@@ -183,14 +193,7 @@ class Engine:
                 sequence.sampler_state.retry()
                 self._sample(logits, [row], [sequence])
             return
-        logprobs: Sequence[float | None] = [None] * len(rows)
-        top_logprobs: Sequence[Mapping[int, float] | None] = logprobs  # type: ignore[assignment]
-        if any(it.request.logprobs for it in sequences):
-            logprobs = runner.log_probabilities(logits, rows, tokens)
-        if any(it.request.top_logprobs for it in sequences):
-            top_logprobs = runner.top_log_probabilities(
-                logits, rows, [it.request.top_logprobs for it in sequences]
-            )
+        logprobs, top_logprobs = log_probabilities(runner, logits, rows, tokens, sequences)
         for sequence, token, logprob, top in zip(sequences, tokens, logprobs, top_logprobs, strict=True):
             self._append(sequence, token, logprob if sequence.request.logprobs else None, top)
             self._append_forced(sequence)
@@ -295,8 +298,3 @@ class Engine:
     def _release_evicted(self) -> None:
         while self.prefixes.evicted:
             self._runner.release(self.prefixes.evicted.pop().handle)
-
-
-def _logit_positions(sequence: ScheduledSequence, count: int) -> range:
-    """Return the tokens of a step after which the next one is sampled."""
-    return range(count - len(sequence.draft) - 1, count)

@@ -46,11 +46,23 @@ class ModelRunner(Protocol[LogitsT]):
         """Whether `fork` returns a prefix of any length; otherwise only all tokens of a sequence."""
         ...
 
-    def sharing_key(self, length: int) -> Hashable:
+    def adapter(self, name: str | None) -> Any:
+        """Return the adapter of this name, with which a sequence can be computed until it ends.
+
+        None: the active adapter of the model, if there is one.
+
+        Raises:
+            InvalidArgument: No adapter has this name.
+            UnsupportedOperation: It cannot be used for single sequences.
+        """
+        ...
+
+    def sharing_key(self, length: int, adapter: Any = None) -> Hashable:
         """Return a key that sequences have in common if they can share a prefix; None: they cannot.
 
         Args:
             length: The largest number of tokens of the sequence.
+            adapter: Its adapter. The key does not reference it, so that a prefix does not keep it in memory.
         """
         ...
 
@@ -65,13 +77,17 @@ class ModelRunner(Protocol[LogitsT]):
         ...
 
     def step(
-        self, batch: Sequence[tuple[Any, Sequence[int]]], positions: Sequence[range] | None = None
+        self,
+        batch: Sequence[tuple[Any, Sequence[int]]],
+        positions: Sequence[range] | None = None,
+        adapters: Sequence[Any] | None = None,
     ) -> LogitsT:
         """Append tokens to sequences and return logits, (R, V).
 
         Args:
             batch: Sequences and their new tokens.
             positions: For each sequence, the new tokens after which the logits are computed; None: the last.
+            adapters: The adapter of each sequence, the same in all of its steps; None: `adapter(None)`.
         """
         ...
 

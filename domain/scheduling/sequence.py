@@ -27,6 +27,7 @@ class ScheduledSequence:
         index: The number of the request in the engine.
         tokens: The prompt and the generated tokens.
         max_length: The largest number of tokens that it may have.
+        adapter: The adapter of the model runner with which it is computed.
         handle: The sequence of the model runner; None while it is waiting.
         num_computed: The number of tokens whose keys and values are in the KV cache.
         num_cached: The number of tokens of the prompt that were taken from the prefix cache.
@@ -45,6 +46,7 @@ class ScheduledSequence:
     tokens: list[int] = attrs.field(repr=False)
     max_length: int
     sampler_state: SamplerState = attrs.field(repr=False)
+    adapter: Any = attrs.field(default=None, repr=False)
     handle: Any = None
     pages: Pages = attrs.field(factory=Pages, repr=False)
     num_computed: int = 0
@@ -78,6 +80,10 @@ class ScheduledSequence:
     def next_tokens(self, count: int) -> list[int]:
         """Return the first `count` tokens to compute, those of the draft after the others."""
         return [*self.tokens[self.num_computed :], *self.draft][:count]
+
+    def logit_positions(self, count: int) -> range:
+        """Return the tokens of a step of `count` tokens after which the next one is sampled."""
+        return range(count - len(self.draft) - 1, count)
 
     def step_size(self, limit: int) -> int:
         """Return the number of tokens of the next step, at most `limit`."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.tool_calls.deltas import dump_json
 from litgpt.domain.tool_calls.formats import AnswerFormat, ChannelFormat
 from litgpt.domain.tool_calls.known_formats import detect_format
+from litgpt.domain.tool_calls.tool_choice import AUTO, CalledTool, ToolCallSpec, ToolChoice
 
 if TYPE_CHECKING:
     from litgpt.domain.tool_calls.parser import AnswerParser
@@ -27,14 +29,33 @@ class AnswerSyntax:
         schemas: The JSON schemas of the arguments of each tool, by the tool's name.
         in_reasoning: Whether the prompt ends within reasoning.
         prompt: The rendered prompt, from which the ids of calls are derived.
+        choice: Which tools the answer calls.
+        strict: The names of the tools whose schemas have to be enforced.
     """
 
     format: AnswerFormat
     schemas: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     in_reasoning: bool = False
     prompt: str = attrs.field(default="", repr=False)
+    choice: ToolChoice = AUTO
+    strict: frozenset[str] = frozenset()
 
     __repr__ = brief_repr
+
+    def call_spec(self) -> ToolCallSpec | None:
+        """Return the calls that the answer may have; None if there are no tools."""
+        form = self.format.tool_calls
+        if form is None or not self.schemas:
+            return None
+        return ToolCallSpec(
+            format=form,
+            tools=tuple(
+                CalledTool(name, dump_json(schema), name in self.strict)
+                for name, schema in self.schemas.items()
+            ),
+            choice=self.choice,
+            in_message=isinstance(form, ChannelFormat) and _ends_in_message(form, self.prompt),
+        )
 
     def parser(self) -> "AnswerParser":
         """Return a parser for one answer."""
@@ -49,6 +70,7 @@ def answer_syntax(
     tools: Sequence[Mapping[str, Any]] | None,
     *,
     continues: bool = False,
+    choice: ToolChoice = AUTO,
 ) -> AnswerSyntax | None:
     """Return the syntax of an answer; None if it can have neither tool calls nor reasoning.
 
@@ -57,6 +79,7 @@ def answer_syntax(
         prompt: The rendered prompt.
         tools: The JSON schemas of the tools that were passed to the template.
         continues: Whether the prompt ends within the answer.
+        choice: Which tools the answer calls.
     """
     form = detect_format(template, tools=bool(tools))
     if form is None:
@@ -66,6 +89,12 @@ def answer_syntax(
         schemas=tool_parameters(tools or ()),
         in_reasoning=_ends_in_reasoning(form, prompt, continues=continues),
         prompt=prompt,
+        choice=choice,
+        strict=frozenset(
+            function["name"]
+            for tool in tools or ()
+            if (function := _function(tool)).get("strict") is True and "name" in function
+        ),
     )
 
 
@@ -76,12 +105,16 @@ def tool_parameters(tools: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str
     """
     schemas: dict[str, Mapping[str, Any]] = {}
     for tool in tools:
-        inner = tool.get("function")
-        function = inner if isinstance(inner, Mapping) else tool
+        function = _function(tool)
         name, parameters = function.get("name"), function.get("parameters")
         if isinstance(name, str):
             schemas[name] = parameters if isinstance(parameters, Mapping) else {}
     return schemas
+
+
+def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = tool.get("function")
+    return inner if isinstance(inner, Mapping) else tool
 
 
 def _ends_in_reasoning(form: AnswerFormat, prompt: str, *, continues: bool) -> bool:
@@ -97,9 +130,14 @@ def _ends_in_reasoning(form: AnswerFormat, prompt: str, *, continues: bool) -> b
 
 
 def _ends_in_reasoning_channel(form: ChannelFormat, prompt: str) -> bool:
-    header, message, text = prompt.rpartition(form.channel)[2].partition(form.message)
-    open_message = message and not any(end in text for end in form.ends)
-    return bool(open_message) and header.split()[:1] in [[channel] for channel in form.reasoning]
+    header = prompt.rpartition(form.channel)[2].partition(form.message)[0]
+    in_message = _ends_in_message(form, prompt)
+    return in_message and header.split()[:1] in [[channel] for channel in form.reasoning]
+
+
+def _ends_in_message(form: ChannelFormat, prompt: str) -> bool:
+    _, message, text = prompt.rpartition(form.channel)[2].partition(form.message)
+    return bool(message) and not any(end in text for end in form.ends)
 
 
 def _ids(prompt: str) -> Callable[[], str]:

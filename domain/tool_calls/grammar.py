@@ -14,7 +14,7 @@ from litgpt.domain.tool_calls.formats import (
     TaggedArguments,
     ToolCallFormat,
 )
-from litgpt.domain.tool_calls.json_stream import schema_types
+from litgpt.domain.tool_calls.json_stream import schema_types, typed_value
 
 _ANY_OBJECT = {"type": "object"}
 
@@ -41,9 +41,21 @@ class JSONText:
 
 @attrs.frozen
 class FreeText:
-    """Any text up to a mark, which the next literal begins with."""
+    """Any text without a mark, which the next literal begins with."""
 
     until: str
+
+
+@attrs.frozen
+class Number:
+    """The number of a call."""
+
+
+@attrs.frozen
+class CallId:
+    """An id of letters and digits, which may be missing, after a mark."""
+
+    begin: str
 
 
 @attrs.frozen
@@ -55,14 +67,14 @@ class OneOf:
 
 @attrs.frozen
 class Parameter:
-    """An argument that is written as text between marks; the arguments of a call follow in any order."""
+    """An argument that is written as text between marks."""
 
     name: str
     required: bool
     segments: tuple[Literal | JSONText | FreeText | OneOf, ...]
 
 
-Segment: TypeAlias = Literal | JSONText | FreeText | OneOf | Parameter
+Segment: TypeAlias = Literal | JSONText | FreeText | OneOf | Number | CallId | Parameter
 
 
 @attrs.frozen
@@ -79,11 +91,12 @@ class ToolCallGrammar:
 
     Attributes:
         trigger: The text that begins the calls, after any other text. Text before it is not constrained.
-            Empty: the answer consists of calls.
-        begin: What `calls` are preceded by, beginning with the trigger.
+            Empty: a call at the beginning of an answer needs no mark.
+        begin: What the calls are preceded by, with the trigger.
         calls: The alternatives for each call.
         separator: What stands between calls; None: there is one call at each trigger.
         end: What the calls are followed by.
+        before: What may stand before `begin`, any number of times, in an answer that has to call a tool.
     """
 
     trigger: str
@@ -91,6 +104,7 @@ class ToolCallGrammar:
     calls: tuple[CallGrammar, ...]
     separator: str | None
     end: str
+    before: tuple[Segment, ...] = ()
 
 
 def tool_call_grammar(
@@ -116,12 +130,27 @@ def tool_call_grammar(
 
 
 def _channel_grammar(form: ChannelFormat, schemas: Mapping[str, Mapping[str, Any]]) -> ToolCallGrammar:
-    begin = f"{form.channel}{form.call_channel} {form.recipient}"
-    calls = []
-    for name, schema in schemas.items():
-        header = Literal(f"{name} {form.call_content_type}{form.message}")
-        calls.append(CallGrammar(name, (header, JSONText(schema or _ANY_OBJECT))))
-    return ToolCallGrammar(trigger=begin, begin=begin, calls=tuple(calls), separator=None, end=form.call_end)
+    channel = f"{form.channel}{form.call_channel}"
+    # The recipient stands in the channel or, then with the channel after it, in the role.
+    types = (f" {form.call_content_type}{form.message}", form.message)
+    header_ends = OneOf((*types, *(f"{channel}{text}" for text in types)))
+    calls = [
+        CallGrammar(name, (Literal(name), header_ends, JSONText(schema or _ANY_OBJECT)))
+        for name, schema in schemas.items()
+    ]
+    message_end = form.ends[0]
+    return ToolCallGrammar(
+        trigger=form.recipient,
+        begin=f"{channel} {form.recipient}",
+        calls=tuple(calls),
+        separator=None,
+        end=form.call_end,
+        before=(
+            Literal(f"{form.channel}{form.reasoning[0]}{form.message}"),
+            FreeText(message_end),
+            Literal(f"{message_end}{form.start}assistant"),
+        ),
+    )
 
 
 def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[Segment, ...]:
@@ -132,7 +161,9 @@ def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[S
     head: tuple[Segment, ...] = (Literal(call.before_name + name), Literal(call.after_name))
     if call.name_prefix:  # the name is an id, with the number of the call
         numbered = Literal(f"{call.before_name}{call.name_prefix}{name}:")
-        head = (numbered, FreeText(call.after_name), Literal(call.after_name))
+        head = (numbered, Number(), Literal(call.after_name))
+    elif call.before_id:
+        head = (head[0], CallId(call.before_id), head[1])
     match call.arguments:
         case JSONArguments():
             arguments: tuple[Segment, ...] = (JSONText(schema),)
@@ -149,8 +180,19 @@ def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Param
     for name, rule in schema.get("properties", {}).items():
         end = newline + tags.value_end
         value: JSONText | FreeText | OneOf = JSONText(rule)
-        if {*schema_types(rule)} == {"string"}:  # written without quotes
-            value = OneOf(tuple(rule["enum"])) if "enum" in rule else FreeText(end)
+        if texts := _fixed_texts(rule):
+            value = OneOf(texts)
+        elif (
+            "string" in schema_types(rule) and "enum" not in rule
+        ):  # written without quotes; a line break is a part of the text
+            value, end = FreeText(tags.value_end), tags.value_end
         begin = Literal(f"{tags.key_begin}{name}{tags.key_end}{tags.value_begin}{newline}")
         parameters.append(Parameter(name, name in required, (begin, value, Literal(end))))
     return tuple(parameters)
+
+
+def _fixed_texts(rule: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values of an `enum` as the parser reads them from text; empty if there are none."""
+    texts = [value if isinstance(value, str) else dump_json(value) for value in rule.get("enum", ())]
+    values = [typed_value(text, rule) for text in texts]
+    return tuple(texts) if values == [*rule.get("enum", ())] else ()

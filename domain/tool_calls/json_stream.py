@@ -207,7 +207,10 @@ def typed_value(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def schema_types(schema: Mapping[str, Any]) -> Sequence[str]:
-    """Return the types that a schema allows; empty if it does not restrict them at its top level."""
+    """Return the types that a schema allows; empty if it does not restrict them, apart from `anyOf`."""
+    if isinstance(options := schema.get("anyOf"), Sequence) and "type" not in schema:
+        types = [schema_types(option) for option in options if isinstance(option, Mapping)]
+        return [name for names in types for name in names] if all(types) else ()
     types = schema.get("type", ())
     names = [types] if isinstance(types, str) else [str(name) for name in types]
     return [*names, "null"] if names and schema.get("nullable") is True else names

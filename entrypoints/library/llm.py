@@ -28,7 +28,6 @@ from litgpt.llm_parts.base import has_torch
 from litgpt.llm_parts.beam_search import BeamSearchMixin
 from litgpt.llm_parts.benchmark import BenchmarkMixin
 from litgpt.llm_parts.conversation import ConversationMixin
-from litgpt.llm_parts.lora import LoraMixin
 from litgpt.llm_parts.scoring import ScoringMixin
 from litgpt.llm_parts.serving import ServingMixin
 from litgpt.preprocessor import Preprocessor
@@ -46,7 +45,6 @@ class LLM(
     ConversationMixin,
     BenchmarkMixin,
     ScoringMixin,
-    LoraMixin,
     ServingMixin,
 ):
     """A language model.

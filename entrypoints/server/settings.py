@@ -119,7 +119,7 @@ class ServerSettings:
     max_header_bytes: int = integer_field(32 * 1024, 1024)
     max_json_depth: int = integer_field(64, 1)
     arrival_timeout: float = real_field(30.0)
-    max_connections: int = integer_field(512, 1)
+    max_connections: int = integer_field(1000, 1)
     max_queue: int = integer_field(128, 0)
     max_answer_tokens: int | None = integer_field(None, 1)
     request_timeout: float | None = _field(None, as_real(none=True))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ class EventStream(Response):
         events: The encoded events.
     """
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._events = events
@@ -69,7 +69,7 @@ class EventStream(Response):
         finally:
             await _cancel(gone)
             await _cancel(sending)
-            await self._events.aclose()  # type: ignore[attr-defined] - an asynchronous generator
+            await self._events.aclose()
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

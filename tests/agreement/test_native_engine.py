@@ -47,13 +47,15 @@ def test_hidden_states_of_the_wrong_size_are_refused_by_the_library(both: tuple[
     sequence, rows = engine.new_sequence(), np.zeros(1, dtype=np.int32)
     hidden = np.zeros(engine.architecture.hidden_size, dtype=np.float32)
     for num_rows, count in ((1, hidden.size - 1), (1, hidden.size + 1), (2, hidden.size), (-1, -hidden.size)):
-        arguments = engine._batch([(sequence, [5])])
+        arguments, _ = engine._arguments([(sequence, [5])], rows, None)
         step = engine._library.litgpt_step_hidden
         status = step(*arguments, num_rows, _ints(rows), _floats(hidden), count)
         with pytest.raises(UnsupportedOperation, match="wrong size"):
             check(status, "Embedding")
-    with pytest.raises(UnsupportedOperation, match="not ascending"):
-        engine.hidden_states([(sequence, [5, 6])], [1, 1])
+    with pytest.raises(UnsupportedOperation, match="not a token of the step"):
+        engine.hidden_states([(sequence, [5, 6])], [2])
+    with pytest.raises(UnsupportedOperation, match="more rows of output"):
+        engine.hidden_states([(sequence, [5, 6])], [0, 1, 1])
     with pytest.raises(UnsupportedOperation, match="outside the vocabulary"):
         engine.hidden_states([(sequence, [5, -1])], [0])
     assert sequence.length == 0

@@ -13,6 +13,7 @@ from litgpt.domain.constraints.spec import ConstraintSpec
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import NotInstalled
 from litgpt.domain.ports import Tokenizer
+from litgpt.domain.tool_calls.tool_choice import ToolCallSpec, ToolChoice
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 from tests.application.test_run_batch import body, lines, loaded, openai
 
@@ -26,19 +27,19 @@ class CountingCompiler(LlguidanceCompiler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.specs: list[ConstraintSpec]
+        self.specs: list[ConstraintSpec | ToolCallSpec]
         object.__setattr__(self, "specs", [])
 
     def compile(
         self,
-        spec: ConstraintSpec,
+        spec: ConstraintSpec | ToolCallSpec,
         tokenizer: Tokenizer,
         *,
         stop_token_ids: frozenset[int],
         begins_text: bool = True,
     ) -> Any:
         self.specs.append(spec)
-        if spec.source == "missing":
+        if isinstance(spec, ConstraintSpec) and spec.source == "missing":
             raise NotInstalled("regex=", "llguidance", "pip install llguidance")
         return super().compile(spec, tokenizer, stop_token_ids=stop_token_ids, begins_text=begins_text)
 
@@ -120,3 +121,21 @@ def test_tools_are_called_in_the_format_of_the_api(loaded: LoadedModel[Any]) -> 
     assert choice["finish_reason"] == "tool_calls"
     (found,) = choice["message"]["tool_calls"]
     assert found["function"] == {"name": "lookup", "arguments": '{"q": 1}'}
+
+
+def test_lines_choose_tools(loaded: LoadedModel[Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}]
+    named = {"type": "function", "function": {"name": "lookup"}}
+    batch, written, generator = run(
+        loaded,
+        openai(**body(tools=tools, tool_choice="required", parallel_tool_calls=False)),
+        openai(**body(tools=tools, tool_choice=named)) | {"custom_id": "b"},
+        {"prompt": "x", "tools": tools, "tool_choice": "lookup"},
+        openai(**body(tools=tools, tool_choice="none")) | {"custom_id": "c"},
+        openai(**body(tools=tools, tool_choice="other")) | {"custom_id": "d"},
+    )
+    specs = [spec for spec in batch.compiler.specs if isinstance(spec, ToolCallSpec)]  # type: ignore[attr-defined]
+    choices = [spec.choice for spec in specs]
+    assert choices == [ToolChoice("required", None, parallel=False), ToolChoice("required", "lookup")]
+    assert [it is None for it in constraints(generator)] == [False, False, False, True]
+    assert "lookup" in written[0]["error"]["message"]

@@ -4,6 +4,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 import pytest
@@ -29,15 +30,13 @@ class GatedRunner(ScriptedRunner):
     entered: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     error: Exception | None = None
 
-    def step(
-        self, batch: Sequence[tuple[list[int], Sequence[int]]], positions: Sequence[range] | None = None
-    ) -> list[ScriptedLogits]:
+    def step(self, batch: Any, positions: Any = None, adapters: Any = None) -> list[ScriptedLogits]:
         self.entered.release()
         assert self.gate.acquire(timeout=TIMEOUT)
         error, self.error = self.error, None
         if error is not None:
             raise error
-        return super().step(batch, positions)
+        return super().step(batch, positions, adapters)
 
 
 class Client:
@@ -112,7 +111,7 @@ def test_a_request_joins_the_running_ones_and_has_times() -> None:
         loop.submit(requests(50), first)
         assert runner.entered.acquire(timeout=TIMEOUT)
         ticket = loop.submit(requests(1), second)[0]
-        assert ticket.started is None
+        assert not ticket.started
         runner.gate.release(3)
         second.wait()
         assert len(first.events[0]) < 50

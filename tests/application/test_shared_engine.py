@@ -31,11 +31,12 @@ class SlowRunner(ScriptedRunner):
         self,
         batch: Sequence[tuple[ScriptedSequence, Sequence[int]]],
         positions: Sequence[range] | None = None,
+        adapters: Sequence[str | None] | None = None,
     ) -> list[int]:
         assert self.lock.acquire(blocking=False), "two steps at the same time"
         try:
             time.sleep(0.001)
-            return super().step(batch, positions)
+            return super().step(batch, positions, adapters)
         finally:
             self.lock.release()
 

@@ -104,9 +104,12 @@ class ScriptedRunner:
     def num_open(self) -> int:
         return sum(not sequence.is_released for sequence in self.sequences)
 
-    def sharing_key(self, length: int) -> Hashable:
+    def adapter(self, name: str | None) -> str | None:
+        return name
+
+    def sharing_key(self, length: int, adapter: str | None = None) -> Hashable:
         del length
-        return ()
+        return (adapter,)
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
         return SamplerState(request.sampling_params, lambda: 0, constraint=request.constraint)
@@ -126,7 +129,9 @@ class ScriptedRunner:
         self,
         batch: Sequence[tuple[ScriptedSequence, Sequence[int]]],
         positions: Sequence[range] | None = None,
+        adapters: Sequence[str | None] | None = None,
     ) -> list[int]:
+        del adapters
         if self.is_interrupted:
             self.is_interrupted = False
             raise KeyboardInterrupt

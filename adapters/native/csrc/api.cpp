@@ -7,6 +7,7 @@
 
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "model/adapter.h"
 #include "model/batch.h"
 #include "model/cache.h"
 #include "model/program.h"
@@ -20,7 +21,14 @@ struct litgpt_model {
   litgpt::Batch batch;
   // Of the workspace, the batch, and sequences while a step computes them.
   pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-  int32_t references = 1;  // the caller's, and one of each sequence
+  int32_t references = 1;  // the caller's, and one of each sequence and adapter
+};
+
+struct litgpt_adapter {
+  litgpt_adapter(litgpt_model* owner) : model(owner) {}
+
+  litgpt_model* model;
+  litgpt::Adapter updates;
 };
 
 struct litgpt_sequence {
@@ -143,8 +151,32 @@ Status new_sequence(litgpt_model* model, litgpt_sequence** sequence) {
   return kOk;
 }
 
+// Only linear instructions add the updates of an adapter.
+Status check_linear(const Program& program, int32_t tensor) {
+  for (int64_t at = 0; at < program.instructions.size(); ++at) {
+    const litgpt_instruction& it = program.instructions[at];
+    if (it.opcode == kLinear && it.operands[2] == tensor) return kOk;
+  }
+  return fail("Tensor %d, which an adapter changes, is not the matrix of a linear layer.", tensor);
+}
+
+Status new_adapter(litgpt_model* model, int32_t count, const litgpt_update* updates, litgpt_adapter** adapter) {
+  litgpt_adapter* made = nullptr;
+  LITGPT_TRY(make(&made, model));
+  bool is_valid = read_adapter(model->program, count, updates, &made->updates).ok;
+  for (int32_t at = 0; is_valid && at < count; ++at) is_valid = check_linear(model->program, updates[at].tensor).ok;
+  if (!is_valid) {
+    destroy(made);
+    return {false};
+  }
+  __atomic_add_fetch(&model->references, 1, __ATOMIC_ACQ_REL);
+  *adapter = made;
+  return kOk;
+}
+
 Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                   const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows) {
+                   litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_rows,
+                   const int32_t* rows) {
   const Program& program = model.program;
   LITGPT_REQUIRE(num_sequences > 0 && num_rows >= 0, "The step is empty.");
   int64_t total = 0;
@@ -153,6 +185,8 @@ Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequ
     for (int32_t other = 0; other < at; ++other) {
       LITGPT_REQUIRE(sequences[other] != sequences[at], "Sequence %d occurs twice.", at);
     }
+    LITGPT_REQUIRE(adapters[at] == nullptr || adapters[at]->model == &model,
+                   "The adapter of sequence %d is of another model.", at);
     LITGPT_REQUIRE(counts[at] > 0 && counts[at] <= program.context_length - sequences[at]->tokens.length(),
                    "Sequence %d would exceed the context length.", at);
     total += counts[at];
@@ -162,32 +196,35 @@ Status check_batch(const litgpt_model& model, int32_t num_sequences, litgpt_sequ
     LITGPT_REQUIRE(tokens[at] >= 0 && tokens[at] < program.vocab_size, "Token id %d is outside the vocabulary.",
                    tokens[at]);
   }
-  int64_t previous = -1;
+  LITGPT_REQUIRE(num_rows <= total, "The step has more rows of output than tokens.");
   for (int32_t at = 0; at < num_rows; ++at) {
-    LITGPT_REQUIRE(rows[at] > previous && rows[at] < total, "The rows of the output are not ascending.");
-    previous = rows[at];
+    LITGPT_REQUIRE(rows[at] >= 0 && rows[at] < total, "A row of the output is not a token of the step.");
   }
   return kOk;
 }
 
-Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences, const int32_t* counts,
-            const int32_t* tokens, int32_t num_rows, const int32_t* rows, Output output) {
-  LITGPT_TRY(check_batch(model, num_sequences, sequences, counts, tokens, num_rows, rows));
+Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* sequences,
+            litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_rows,
+            const int32_t* rows, Output output) {
+  LITGPT_TRY(check_batch(model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows));
   LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr, "The output is a null pointer.");
   const Kernels* kernels = nullptr;
   LITGPT_TRY(find_kernels(&kernels));
   Array<Sequence*> all;
+  Array<const Adapter*> own_adapters;
   LITGPT_TRY(all.resize(num_sequences));
+  LITGPT_TRY(own_adapters.resize(num_sequences));
   for (int32_t at = 0; at < num_sequences; ++at) {
     all[at] = &sequences[at]->tokens;
+    own_adapters[at] = adapters[at] == nullptr ? nullptr : &adapters[at]->updates;
     LITGPT_TRY(all[at]->reserve(counts[at]));
   }
   Batch& batch = model.batch;
-  LITGPT_TRY(batch.fill(all.data(), num_sequences, counts, tokens));
+  LITGPT_TRY(batch.fill(all.data(), own_adapters.data(), num_sequences, counts, tokens));
   batch.rows = num_rows;
   batch.output_rows = rows;
   const int64_t num_logits = output.logits == nullptr ? 0 : num_rows;
-  LITGPT_TRY(model.workspace.reserve(model.program, batch.tokens, num_logits, batch.spans));
+  LITGPT_TRY(model.workspace.reserve(model.program, batch, num_logits));
   auto body = [&](Worker& worker) { run_step(model.program, *kernels, batch, model.workspace, output, worker); };
   LITGPT_TRY(run_parallel(body));
   for (int32_t at = 0; at < num_sequences; ++at) all[at]->advance(counts[at]);
@@ -196,10 +233,10 @@ Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* 
 
 // The same while no other thread computes a step.
 int32_t locked_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                    const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows,
-                    Output output) {
+                    litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_rows,
+                    const int32_t* rows, Output output) {
   pthread_mutex_lock(&model->lock);
-  const Status status = step(*model, num_sequences, sequences, counts, tokens, num_rows, rows, output);
+  const Status status = step(*model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows, output);
   pthread_mutex_unlock(&model->lock);
   return code(status);
 }
@@ -261,6 +298,17 @@ void litgpt_model_free(litgpt_model* model) {
   if (model != nullptr) litgpt::release(model);
 }
 
+int32_t litgpt_adapter_new(litgpt_model* model, int32_t count, const litgpt_update* updates, litgpt_adapter** adapter) {
+  return code(litgpt::new_adapter(model, count, updates, adapter));
+}
+
+void litgpt_adapter_free(litgpt_adapter* adapter) {
+  if (adapter == nullptr) return;
+  litgpt_model* model = adapter->model;
+  litgpt::destroy(adapter);
+  litgpt::release(model);
+}
+
 int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence) {
   return code(litgpt::new_sequence(model, sequence));
 }
@@ -300,17 +348,18 @@ void litgpt_sequence_free(litgpt_sequence* sequence) {
 int64_t litgpt_cache_bytes(void) { return litgpt::cache_bytes(); }
 
 int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                    const int32_t* counts, const int32_t* tokens, int32_t num_logits, const int32_t* logit_rows,
-                    float* logits) {
-  return litgpt::locked_step(model, num_sequences, sequences, counts, tokens, num_logits, logit_rows,
+                    litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_logits,
+                    const int32_t* logit_rows, float* logits) {
+  return litgpt::locked_step(model, num_sequences, sequences, adapters, counts, tokens, num_logits, logit_rows,
                              {logits, nullptr});
 }
 
 int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                           const int32_t* counts, const int32_t* tokens, int32_t num_rows, const int32_t* rows,
-                           float* hidden, int64_t count) {
+                           litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
+                           int32_t num_rows, const int32_t* rows, float* hidden, int64_t count) {
   if (num_rows < 0 || count != num_rows * model->program.head().cols) {
     return code(litgpt::fail("The hidden states have the wrong size."));
   }
-  return litgpt::locked_step(model, num_sequences, sequences, counts, tokens, num_rows, rows, {nullptr, hidden});
+  return litgpt::locked_step(model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows,
+                             {nullptr, hidden});
 }

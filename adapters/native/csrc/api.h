@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 5 };
+enum { LITGPT_API_VERSION = 6 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {
@@ -70,7 +70,18 @@ typedef struct {
   const litgpt_state_shape* states;
 } litgpt_program;
 
+/* A low-rank update of a matrix: its product with x becomes W x + up (down x) + bias. `down` (R x in) and `up` (out x
+ * R) are float32 matrices; `bias` is a vector of out values, padded to a multiple of 16, or its data is null. */
+typedef struct {
+  int32_t tensor; /* the number of the matrix among the tensors of the program */
+  int32_t reserved;
+  litgpt_tensor down;
+  litgpt_tensor up;
+  litgpt_tensor bias;
+} litgpt_update;
+
 typedef struct litgpt_model litgpt_model;
+typedef struct litgpt_adapter litgpt_adapter;
 typedef struct litgpt_sequence litgpt_sequence;
 
 LITGPT_API int32_t litgpt_api_version(void);
@@ -98,6 +109,12 @@ LITGPT_API int32_t litgpt_read_memory(const void* data, int64_t bytes);
 LITGPT_API int32_t litgpt_model_new(const litgpt_program* program, litgpt_model** model);
 LITGPT_API void litgpt_model_free(litgpt_model* model);
 
+/* An adapter: updates of matrices of linear instructions. Checks and copies them, but not their tensors, which must
+ * outlive it. */
+LITGPT_API int32_t litgpt_adapter_new(litgpt_model* model, int32_t count, const litgpt_update* updates,
+                                      litgpt_adapter** adapter);
+LITGPT_API void litgpt_adapter_free(litgpt_adapter* adapter);
+
 LITGPT_API int32_t litgpt_sequence_new(litgpt_model* model, litgpt_sequence** sequence);
 /* A sequence with the same tokens, whose cache pages and states are shared until one of them changes. */
 LITGPT_API int32_t litgpt_sequence_fork(const litgpt_sequence* source, litgpt_sequence** sequence);
@@ -111,16 +128,17 @@ LITGPT_API void litgpt_sequence_free(litgpt_sequence* sequence);
 LITGPT_API int64_t litgpt_cache_bytes(void);
 
 /* Appends counts[i] tokens to sequences[i] and writes the logits of `num_logits` tokens (num_logits x vocab_size).
- * `tokens` has the tokens of all sequences one after another; `logit_rows` are ascending indices into it. After an
- * error, no sequence has changed. */
+ * adapters[i] is the adapter of sequences[i], or null; it must exist until the step has ended. `tokens` has the tokens
+ * of all sequences one after another; `logit_rows` are indices into it. After an error, no sequence has
+ * changed. A step is the fastest if sequences with the same adapter are adjacent. */
 LITGPT_API int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                               const int32_t* counts, const int32_t* tokens, int32_t num_logits,
-                               const int32_t* logit_rows, float* logits);
+                               litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
+                               int32_t num_logits, const int32_t* logit_rows, float* logits);
 /* The same step without the head: writes the hidden states before it, after the final norm, of `num_rows` tokens.
  * `count` is the number of values: num_rows x the hidden size. */
 LITGPT_API int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
-                                      const int32_t* counts, const int32_t* tokens, int32_t num_rows,
-                                      const int32_t* rows, float* hidden, int64_t count);
+                                      litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
+                                      int32_t num_rows, const int32_t* rows, float* hidden, int64_t count);
 
 #ifdef __cplusplus
 }

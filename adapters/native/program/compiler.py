@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 
+import attrs
+
 from litgpt.adapters.native.program.altup import AltUpCompiler
 from litgpt.adapters.native.program.attention import AttentionCompiler
 from litgpt.adapters.native.program.coverage import unsupported_part
-from litgpt.adapters.native.program.instructions import Opcode, Program, ProgramBuilder
+from litgpt.adapters.native.program.instructions import (
+    Opcode,
+    Program,
+    ProgramBuilder,
+    ProgramTensor,
+    TensorKind,
+)
 from litgpt.adapters.native.program.layer import LayerCompiler
 from litgpt.adapters.native.program.layer_builder import LayerBuilder
 from litgpt.adapters.native.program.mlp import MLPCompiler
@@ -69,3 +77,22 @@ def _add_head(parts: LayerBuilder, architecture: Architecture) -> None:
     builder.add(
         Opcode.HEAD, residual, matrix, bias, parameters=(scale, architecture.final_logit_softcap or 0.0)
     )
+
+
+def set_head(program: Program, weight: str, bias: str | None = None) -> Program:
+    """Return the program with the matrix of another name as its LM head; with a bias if one is given."""
+    *body, head = program.instructions
+    tensors = list(program.tensors)
+    hidden, _, old_bias = head.operands
+    operands = (hidden, _number(tensors, "matrix", weight), old_bias)
+    if bias is not None:
+        operands = (*operands[:2], _number(tensors, "vector", bias))
+    head = attrs.evolve(head, operands=operands)
+    return attrs.evolve(program, tensors=tuple(tensors), instructions=(*body, head))
+
+
+def _number(tensors: list[ProgramTensor], kind: TensorKind, name: str) -> int:
+    tensor = ProgramTensor(kind, name)
+    if tensor not in tensors:
+        tensors.append(tensor)
+    return tensors.index(tensor)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import attrs
 
-from litgpt.adapters.pytorch.generation.model_runner import GENERATION, TorchModelRunner, ropes
+from litgpt.adapters.pytorch.generation.model_runner import GENERATION, TorchModelRunner, find_adapter, ropes
 from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
 from litgpt.adapters.pytorch.generation.scoring.embedding import embed
@@ -21,7 +21,7 @@ from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memor
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
 from litgpt.domain.beam_search.run import run_beam_search
-from litgpt.domain.generation.batching import check_prompt, checked_requests
+from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
@@ -58,6 +58,8 @@ class TorchGenerator:
     def generate(self, requests: Iterable[GenerationRequest | None]) -> "TorchStream":
         check_fork()
         requests = checked_requests(requests, self.context, self.model.architecture.vocab_size)
+        for adapter in requested_adapters(requests):
+            find_adapter(self.model, adapter)
         return TorchStream(self.model, self._current_engine(), requests)
 
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:

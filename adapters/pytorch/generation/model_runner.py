@@ -1,21 +1,26 @@
 """The model runner of the torch engine: its sequences, steps and samples."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 import attrs
+import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.cache_capacity import bytes_per_token, cache_capacity
 from litgpt.adapters.pytorch.generation.running_batch import TorchSequence
 from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.adapters.pytorch.generation.sequence_batches import SequenceBatches
+from litgpt.adapters.pytorch.lora.module_hook import RequestAdapter, computing_with
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.lora.config import unknown_adapter
 from litgpt.domain.model import RopeSpec
 from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
@@ -35,6 +40,22 @@ def ropes(model: GPT, length: int) -> tuple[RopeSpec | None, ...]:
     """Return the RoPE of each layer for a sequence of at most `length` tokens."""
     specs = (layer.mixer.rope for layer in model.architecture.layers)
     return tuple(None if rope is None else rope.for_length(length) for rope in specs)
+
+
+def find_adapter(model: GPT, name: str) -> RequestAdapter:
+    """Return the adapter of a name, for single requests.
+
+    Raises:
+        InvalidArgument: No adapter has this name.
+        UnsupportedOperation: An adapter is merged into the weights.
+    """
+    adapter: RequestAdapter | None = model.adapters.get(name)
+    if adapter is None:
+        raise unknown_adapter(name, [*model.adapters], "adapter")
+    if model.merged_adapter is not None:
+        reason = f"{model.merged_adapter!r} is merged. Call unmerge_adapter() first."
+        raise UnsupportedOperation("Using an adapter for single requests", reason)
+    return adapter
 
 
 @attrs.frozen(eq=False)
@@ -60,6 +81,10 @@ class TorchModelRunner:
         init=False,
         repr=False,
     )
+    _adapted: "weakref.WeakKeyDictionary[RequestAdapter, SequenceBatches]" = attrs.field(
+        factory=weakref.WeakKeyDictionary, init=False, repr=False
+    )
+    _batches_of: dict[TorchSequence, SequenceBatches] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def limits(self) -> StepLimits:
@@ -78,8 +103,11 @@ class TorchModelRunner:
     def can_truncate(self) -> bool:
         return self.model.architecture.can_truncate_cache
 
-    def sharing_key(self, length: int) -> tuple[RopeSpec | None, ...]:
-        return ropes(self.model, length)
+    def adapter(self, name: str | None) -> RequestAdapter | None:
+        return None if name is None else find_adapter(self.model, name)
+
+    def sharing_key(self, length: int, adapter: RequestAdapter | None = None) -> tuple[object, ...]:
+        return (None if adapter is None else adapter.key, *ropes(self.model, length))
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
         return SamplerState(
@@ -94,18 +122,40 @@ class TorchModelRunner:
         return TorchSequence(length)
 
     def fork(self, sequence: TorchSequence, length: int, max_length: int) -> TorchSequence:
+        batches = self._batches_of[sequence]
         with self._memory_errors():
-            return self.batches.fork(sequence, length, max_length)
+            fork = batches.fork(sequence, length, max_length)
+        self._batches_of[fork] = batches
+        return fork
 
     def step(
-        self, batch: Sequence[tuple[TorchSequence, Sequence[int]]], positions: Sequence[range] | None = None
+        self,
+        batch: Sequence[tuple[TorchSequence, Sequence[int]]],
+        positions: Sequence[range] | None = None,
+        adapters: Sequence[RequestAdapter | None] | None = None,
     ) -> Tensor:
-        with self._memory_errors():
-            return self.batches.step(batch, positions)
+        """Return logits as `ModelRunner.step` does.
+
+        The rows of an adapter have forward passes of their own, since a pass applies one adapter to all
+        kinds of layers.
+        """
+        rows_of: dict[RequestAdapter | None, list[int]] = {}
+        for row in range(len(batch)):
+            rows_of.setdefault(None if adapters is None else adapters[row], []).append(row)
+        logits = []
+        for adapter, rows in rows_of.items():
+            own = [batch[row] for row in rows]
+            at = None if positions is None else [positions[row] for row in rows]
+            batches = self._batches(adapter)
+            self._batches_of.update((sequence, batches) for sequence, _ in own)
+            with self._memory_errors(), computing_with(adapter):
+                logits.append(batches.step(own, at))
+        counts = [1 if positions is None else len(positions[row]) for row in range(len(batch))]
+        return logits[0] if len(logits) == 1 else _in_order(logits, [*rows_of.values()], counts)
 
     def truncate(self, sequence: TorchSequence, length: int) -> None:
         with self._memory_errors():
-            self.batches.truncate(sequence, length)
+            self._batches_of[sequence].truncate(sequence, length)
 
     def sample(self, logits: Tensor, rows: Sequence[int], states: Sequence[SamplerState]) -> list[int]:
         with self._memory_errors():
@@ -122,7 +172,14 @@ class TorchModelRunner:
             return top_log_probabilities(_select(logits, rows), counts)
 
     def release(self, sequence: TorchSequence) -> None:
-        self.batches.release(sequence)
+        batches = self._batches_of.pop(sequence, None)
+        if batches is not None:
+            batches.release(sequence)
+
+    def _batches(self, adapter: RequestAdapter | None) -> SequenceBatches:
+        if adapter is None:
+            return self.batches
+        return self._adapted.setdefault(adapter, SequenceBatches(self.model))
 
     @contextmanager
     def _memory_errors(self) -> Iterator[None]:
@@ -134,6 +191,20 @@ class TorchModelRunner:
             if self.model.runs_on_each_rank:
                 raise UnsupportedOperation(error.requested, error.reason) from error.__cause__
             raise
+
+
+def _in_order(logits: Sequence[Tensor], rows: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
+    """Return the logits of groups of sequences (R, V) in the order of all sequences.
+
+    Args:
+        logits: The logits of each group.
+        rows: The numbers of the sequences of each group.
+        counts: The number of logits of each sequence.
+    """
+    order = [row for group in rows for row in group]
+    starts = dict(zip(order, accumulate((counts[row] for row in order), initial=0), strict=False))
+    index = [starts[row] + at for row, count in enumerate(counts) for at in range(count)]
+    return torch.cat(list(logits))[index]
 
 
 def _select(logits: Tensor, rows: Sequence[int]) -> Tensor:

@@ -142,10 +142,15 @@ class LoraLayers:
         return {layer: lora for layer, lora in loras.items() if lora is not None and name in lora}
 
     def remove(self, name: str) -> None:
-        for layer, lora in self.layers(name).items():
+        for lora in self.layers(name).values():
             del lora[name]
-            if not lora:
-                remove_lora(self.model.get_submodule(layer))
+
+    def remove_empty(self) -> None:
+        """Remove the LoRA layers without an adapter."""
+        for module in list(self.model.modules()):
+            lora = lora_of(module)
+            if lora is not None and not lora:
+                remove_lora(module)
 
     def _add_part(self, name: str, layer: str, leaf: str, part: AdapterModule) -> None:
         add_to_module(self.model.get_submodule(layer), name, leaf, part, self.active_adapter)

@@ -1,5 +1,6 @@
 """Add, activate, merge and delete the adapters of a model."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,11 +18,18 @@ from litgpt.adapters.pytorch.lora.initialization import init_adapter
 from litgpt.adapters.pytorch.lora.injection import LoraLayers
 from litgpt.adapters.pytorch.lora.merge import MergeBackup, merge, restore_weights, unties_head
 from litgpt.adapters.pytorch.lora.model_targets import ModelTargets
+from litgpt.adapters.pytorch.lora.module_hook import RequestAdapter
 from litgpt.adapters.pytorch.lora.weight_changes import weight_changes
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.ops.tensor_versions import version
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
-from litgpt.domain.lora.config import LoraAdapter, LoraConfig, require_adapter, validate_adapter_name
+from litgpt.domain.lora.config import (
+    LoraAdapter,
+    LoraConfig,
+    require_adapter,
+    unknown_adapter,
+    validate_adapter_name,
+)
 from litgpt.domain.lora.weight_changes import WeightChanges
 from litgpt.domain.weights.mapping import ParameterSource
 
@@ -36,7 +44,9 @@ class ModelAdapters:
     _attached: dict[str, AttachedAdapter] = attrs.field(factory=dict)
     _merged: tuple[str, MergeBackup] | None = None
     _base: AttachedAdapter | None = None  # the last adapter that was merged permanently
-    _changes: tuple[object, WeightChanges[Any]] | None = None
+    _changes: dict[str, tuple[object, WeightChanges[Any]]] = attrs.field(factory=dict)
+    # Adapters that were deleted, as long as requests are computed with them.
+    _deleted: "weakref.WeakSet[RequestAdapter]" = attrs.field(factory=weakref.WeakSet, repr=False)
 
     @classmethod
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
@@ -50,11 +60,13 @@ class ModelAdapters:
     @property
     def unties_head(self) -> bool:
         """Whether a tied head currently differs from the embedding."""
+        return self._unties_head(self._layers.active_adapter.name)
+
+    def _unties_head(self, name: str | None) -> bool:
         if not self.model.architecture.tie_word_embeddings:
             return False
-        active = self._layers.active_adapter.name
         return not self._targets.is_tied or (
-            active is not None and unties_head(self.model, self._layers.layers(active), active)
+            name is not None and unties_head(self.model, self.model.adapters[name].layers, name)
         )
 
     @property
@@ -69,18 +81,27 @@ class ModelAdapters:
     def weight_changes(self) -> WeightChanges[Any] | None:
         """Return the changes of the active adapter as numpy arrays; None: no adapter is active.
 
-        The result is the same object until another adapter is activated or the tensors of this one change.
+        The result is the same object until the tensors of the adapter change.
         """
         name = self._layers.active_adapter.name
-        if name is None:
-            return None
-        layers = self._layers.layers(name)
-        tensors = (tensor for lora in layers.values() for tensor in lora[name].parameters())
-        key = name, self._attached[name], *map(version, tensors)
-        if self._changes is None or self._changes[0] != key:
-            changes = weight_changes(self.model, layers, name, unties_head=self.unties_head)
-            self._changes = key, changes
-        return self._changes[1]
+        return None if name is None else self.changes_of(name)
+
+    def changes_of(self, name: str) -> WeightChanges[Any]:
+        """Return the changes of an adapter, active or not, as `weight_changes` does.
+
+        Raises:
+            InvalidArgument: No adapter has this name.
+        """
+        adapter: RequestAdapter | None = self.model.adapters.get(name)
+        if adapter is None:
+            raise unknown_adapter(name, self.names, "adapter")
+        tensors = (tensor for parts in adapter.parts.values() for it in parts for tensor in it.parameters())
+        key = adapter.key, *map(version, tensors)
+        known = self._changes.get(name)
+        if known is None or known[0] != key:
+            changes = weight_changes(self.model, adapter, unties_head=self._unties_head(name))
+            known = self._changes[name] = key, changes
+        return known[1]
 
     def moved_to(self, model: GPT) -> "ModelAdapters":
         """Return copies of the adapters, attached to another network of the model and not trainable."""
@@ -150,8 +171,10 @@ class ModelAdapters:
         backup = merge(self.model, self._layers.layers(name), name, backup=not permanent)
         self._layers.active_adapter.name = None
         self._merged = (name, backup)
+        self.model.merged_adapter = name
         if permanent:
             self._merged, self._base = None, self._attached[name]
+            self.model.merged_adapter = None
             self._remove(name)
 
     def unmerge(self) -> None:
@@ -160,7 +183,7 @@ class ModelAdapters:
             raise UnsupportedOperation("Unmerging", "no adapter is merged, or it was merged permanently.")
         name, backup = self._merged
         restore_weights(self.model, backup)
-        self._merged = None
+        self._merged = self.model.merged_adapter = None
         self._layers.active_adapter.name = name
 
     def delete(self, name: str) -> None:
@@ -178,17 +201,26 @@ class ModelAdapters:
         self._remove(name)
 
     def _attach(self, name: str, adapter: LoraAdapter[Tensor], *, trainable: bool) -> None:
+        self._remove_unused_layers()
         matched = match_to_model(self._targets, name, adapter)
         if trainable:
             self.model.requires_grad_(False)
         self._attached[name] = attach_adapter(
             self._layers, self._targets, name, adapter, matched, trainable=trainable
         )
+        self.model.adapters[name] = RequestAdapter(name, self._layers.layers(name))
         self.activate(name)
 
     def _remove(self, name: str) -> None:
+        self._deleted.add(self.model.adapters.pop(name))  # which frees it unless a request uses it
         self._layers.remove(name)
+        self._remove_unused_layers()
+        self._changes.pop(name, None)
         del self._attached[name]
+
+    def _remove_unused_layers(self) -> None:
+        if not self._deleted:  # a hook of an empty layer may still compute a deleted adapter
+            self._layers.remove_empty()
 
     def _check_new(self, name: str) -> None:
         self._check_unmerged("Adding an adapter")

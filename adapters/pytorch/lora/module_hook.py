@@ -1,6 +1,8 @@
 """LoRA layers: a child module, `lora`, that changes the output or the parameters of its parent."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MethodType
 from typing import Any, Self
 
@@ -34,6 +36,9 @@ class ParameterUpdate:
     parameter: str
     rows: slice | Tensor | None
     compute: Callable[[Tensor], Tensor]
+
+
+_chosen: "ContextVar[RequestAdapter | None]" = ContextVar("_chosen", default=None)
 
 
 class AdapterModule(nn.Module):
@@ -105,7 +110,9 @@ class LoraLayer(nn.ModuleDict):
 
     @property
     def active(self) -> tuple[AdapterModule, ...]:
-        return self.parts_of(self.active_adapter.name)
+        """The parts that compute: those of the active adapter, unless `computing_with` names another."""
+        chosen = _chosen.get()
+        return self.parts_of(self.active_adapter.name) if chosen is None else chosen.parts.get(self, ())
 
     def parts_of(self, adapter: str | None) -> tuple[AdapterModule, ...]:
         """Return the parts of an adapter in this module, replacements first."""
@@ -117,6 +124,39 @@ class LoraLayer(nn.ModuleDict):
     def updated(self, parameter: str, value: Tensor) -> Tensor:
         """Return a parameter of the module with all updates of the active adapter, without dropout."""
         return apply_updates(value, _updates_of(self.active, parameter))
+
+
+@attrs.frozen(eq=False)
+class RequestAdapter:
+    """The parts of an adapter, for requests that are computed with it whichever adapter is active.
+
+    They remain usable after the adapter has been deleted.
+
+    Attributes:
+        name: The name of the adapter.
+        layers: The LoRA layers that contain it, by the name of their module.
+        parts: Its parts in each of them, replacements first.
+        key: What identifies it without referencing it.
+    """
+
+    name: str
+    layers: Mapping[str, LoraLayer] = attrs.field(repr=False)
+    parts: Mapping[LoraLayer, tuple[AdapterModule, ...]] = attrs.field(init=False, repr=False)
+    key: object = attrs.field(factory=object, init=False, repr=False)
+
+    @parts.default
+    def _parts(self) -> Mapping[LoraLayer, tuple[AdapterModule, ...]]:
+        return {lora: lora.parts_of(self.name) for lora in self.layers.values()}
+
+
+@contextmanager
+def computing_with(adapter: RequestAdapter | None) -> Iterator[None]:
+    """Compute with an adapter in this thread; None: with the active one."""
+    token = _chosen.set(adapter)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def get_or_add_lora(module: nn.Module, active_adapter: ActiveAdapter) -> LoraLayer:

@@ -1,6 +1,6 @@
-"""The changes of the active adapter as numpy arrays, for an engine with its own copy of the weights."""
+"""The changes of an adapter as numpy arrays, for an engine with its own copy of the weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,8 +11,8 @@ from litgpt.adapters.pytorch.lora.layer import LoraPair
 from litgpt.adapters.pytorch.lora.module_hook import (
     ADDITIVE_MODULES,
     AdapterModule,
-    LoraLayer,
     ParameterUpdate,
+    RequestAdapter,
     apply_updates,
 )
 from litgpt.adapters.pytorch.model.gpt import GPT
@@ -22,14 +22,12 @@ Array: TypeAlias = Any
 """A numpy array of float32."""
 
 
-def weight_changes(
-    model: GPT, layers: Mapping[str, LoraLayer], name: str, *, unties_head: bool
-) -> WeightChanges[Array]:
-    """Return the changes of an adapter, given the LoRA layers that contain it. The weights are not read."""
+def weight_changes(model: GPT, adapter: RequestAdapter, *, unties_head: bool) -> WeightChanges[Array]:
+    """Return the changes of an adapter. The weights are not read."""
     low_rank: dict[str, LowRankUpdate[Array]] = {}
     replaced: dict[str, Callable[[Array], Array]] = {}
-    for layer, lora in layers.items():
-        module, parts = model.get_submodule(layer), lora.parts_of(name)
+    for layer, lora in adapter.layers.items():
+        module, parts = model.get_submodule(layer), adapter.parts[lora]
         pairs = [part for part in parts if _is_low_rank(part, module)]
         if pairs:
             rows: Any = module.out_features

@@ -5,7 +5,7 @@ Shapes: B batch, T tokens of this call, V vocabulary size, D hidden size.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class GPT(nn.Module):
         layer_devices: The device of each layer; None if the model is on a single device.
         head_device: The device of the final norm and the head; None as above.
         adapter: The active LoRA adapter. KV caches that were computed with another one are invalid.
+        adapters: All LoRA adapters by name, for requests that name one.
+        merged_adapter: The adapter that is merged into the weights until it is unmerged; None: none.
     """
 
     gradient_checkpointing = False
@@ -81,6 +83,8 @@ class GPT(nn.Module):
         self._kv_sharing_layers = frozenset(shared_layers) - {None}
         self.tie_weights()
         self.adapter: object = None
+        self.adapters: dict[str, Any] = {}
+        self.merged_adapter: str | None = None
         self._frequencies = InverseFrequencyCache()
 
     def __repr__(self) -> str:
@@ -107,8 +111,10 @@ class GPT(nn.Module):
             fixed=fixed,
         )
 
-    runs_on_each_rank = False
-    """Whether each rank runs the whole program, so that all ranks must fail together."""
+    runs_on_each_rank = (
+        False  # whether each rank runs the whole program, so that all ranks must fail together
+    )
+    ranks_on_host = 1  # they share its memory
 
     def rank0_value(self, number: int) -> int:
         """Return rank 0's value of a number that is less than 2**63 and may differ between ranks."""

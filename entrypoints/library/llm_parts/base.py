@@ -1,6 +1,8 @@
 """The state of an `LLM`, which all its parts use, and how it becomes a torch module."""
 
 import sys
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from litgpt.adapters.native.placed_model import NativePlacedModel
     from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
     from litgpt.adapters.pytorch.model.gpt import GPT
+    from litgpt.domain.lora.weight_changes import WeightChanges
     from litgpt.server.run import RunningServer
 else:
     Module = object
@@ -164,12 +167,24 @@ class BaseLLM(Module):
             changes = None if adapters is None else adapters.weight_changes()
             if changes is None or changes is not self._not_native:
                 try:
-                    return placed.generator(changes)
+                    return placed.generator(changes, self._find_changes())
                 except UnsupportedOperation as error:
                     self._not_native = changes
                     self._report(Notice(f"{error} PyTorch generates with it."))
             build_network(self)
         return placed.torch.generator()
+
+    def _find_changes(self) -> "Callable[[str], WeightChanges[Any]]":
+        """Return a function from the name of an adapter to its changes, which does not keep this model."""
+        llm = weakref.ref(self)
+
+        def find(name: str) -> "WeightChanges[Any]":
+            from litgpt.domain.lora.config import no_adapter
+
+            adapters = None if (it := llm()) is None else it._current  # noqa: SLF001 - of this class
+            return no_adapter(name) if adapters is None else adapters.changes_of(name)
+
+        return find
 
     @property
     def _current(self) -> "ModelAdapters | None":

@@ -26,6 +26,11 @@ class TemplateKwargs(TypedDict, total=False):
     Attributes:
         tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
             docstring in Google style.
+        tool_choice: `auto`: the model decides whether it calls tools; `none`: it is not shown them;
+            `required`: the answer, after its reasoning, consists of calls; the name of a tool, or OpenAI's
+            `{"type": "function", "function": {"name": …}}`: of calls of this tool. `required` and names need
+            `pip install "litgpt[structured]"`.
+        parallel_tool_calls: Whether an answer may have several calls; False ends it after the first one.
         chat_template_kwargs: Variables of the chat template, such as `enable_thinking` or `documents`.
         continue_final_message: Continue the last message instead of answering it; a string names the field to
             continue in place of `content`.
@@ -34,6 +39,8 @@ class TemplateKwargs(TypedDict, total=False):
     """
 
     tools: Tools | None
+    tool_choice: str | Mapping[str, Any]
+    parallel_tool_calls: bool
     chat_template_kwargs: Mapping[str, Any] | None
     continue_final_message: bool | str
     apply_chat_template: bool
@@ -87,6 +94,8 @@ class NamedKwargs(TemplateKwargs, total=False):
             repetitions up and changes no answer; None: as many as pay; 0 disables it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
+        adapter: The LoRA adapter that computes the answer, one of `llm.adapters`, whichever is active; None:
+            the active one, or the base model if none is. It cannot be combined with `prompt_logprobs`.
     """
 
     regex: str | None
@@ -117,6 +126,7 @@ class NamedKwargs(TemplateKwargs, total=False):
     cache_prompt: bool
     prompt_lookup_num_tokens: int | None
     parse_special_tokens: bool | None
+    adapter: str | None
 
 
 class PromptLogprobsKwargs(TypedDict, total=False):

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 from litgpt.application.serving.served_model import ServedModel
 from litgpt.domain.validation.call_signatures import public_function
-from litgpt.llm_parts.generation import GenerationMixin
+from litgpt.llm_parts.lora import LoraMixin
 
 if TYPE_CHECKING:
     from litgpt.server.run import RunningServer
 
 
-class ServingMixin(GenerationMixin):
+class ServingMixin(LoraMixin):
     """An HTTP server."""
 
     @overload
@@ -76,7 +76,7 @@ class ServingMixin(GenerationMixin):
         from litgpt.server.run import run, start_in_thread
         from litgpt.server.settings import ServerSettings
 
-        settings = ServerSettings(host=host, port=port, api_keys=api_keys)
+        settings = ServerSettings(host=host, port=port, api_keys=cast("tuple[str, ...]", api_keys))
         app = create_app(self._served_model(name), settings)
         if block:
             run(app, settings, engine=app.state.litgpt)
@@ -95,5 +95,6 @@ class ServingMixin(GenerationMixin):
             compiler=self._services.constraint_compiler,
             version=lambda: (self._lock.version, self._weights_version()),
             using=self._lock.using,
+            adapters=lambda: self.adapters,
             nbytes=getattr(self._placed, "nbytes", None),
         )

@@ -9,9 +9,10 @@ import attrs
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
 from litgpt.domain.beam_search.run import run_beam_search
-from litgpt.domain.generation.batching import check_prompt, checked_requests
+from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
+from litgpt.domain.lora.config import require_adapter
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.step_costs import StepCosts
@@ -27,12 +28,14 @@ class ScriptedGenerator:
 
     Attributes:
         decode_limit: The result of `max_decode_speed`.
+        adapters: The scripts of the adapters that a request may name.
         requests: All requests so far.
     """
 
     script: Sequence[int]
     context: int = 1024
     decode_limit: float | None = None
+    adapters: Mapping[str, Sequence[int]] = attrs.field(factory=dict)
     requests: list[GenerationRequest] = attrs.field(factory=list, init=False)
     _engine: SharedEngine = attrs.field(init=False, repr=False, eq=False)
 
@@ -47,6 +50,8 @@ class ScriptedGenerator:
 
     def generate(self, requests: Iterable[GenerationRequest | None]) -> EngineStream:
         requests = checked_requests(requests, self.context, VOCAB_SIZE)
+        for adapter in requested_adapters(requests):
+            require_adapter(adapter, [*self.adapters], "adapter")
         if isinstance(requests, Iterator):
             return EngineStream(self._engine, map(self._record, requests))
         return EngineStream(self._engine, [*map(self._record, requests)])
@@ -114,9 +119,10 @@ class _ScriptedBeams:
 
 @attrs.define(eq=False)
 class ScriptedLogits:
-    """The length of a sequence, and the token that was sampled after it."""
+    """The length of a sequence, its script, and the token that was sampled after it."""
 
     length: int
+    script: Sequence[int]
     token: int = -1
 
 
@@ -133,8 +139,14 @@ class ScriptedRunner:
     can_truncate: bool = True
     costs: StepCosts = attrs.field(factory=StepCosts, init=False)
 
-    def sharing_key(self, length: int) -> tuple[()]:  # noqa: ARG002 - of no effect
-        return ()
+    def adapter(self, name: str | None) -> Sequence[int]:
+        if name is None:
+            return self.generator.script
+        require_adapter(name, [*self.generator.adapters], "adapter")
+        return self.generator.adapters[name]
+
+    def sharing_key(self, length: int, adapter: Sequence[int] = ()) -> tuple[int, ...]:  # noqa: ARG002
+        return tuple(adapter)
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
         return SamplerState(request.sampling_params, lambda: 0, request.prompt)
@@ -149,10 +161,13 @@ class ScriptedRunner:
         self,
         batch: Sequence[tuple[list[int], Sequence[int]]],
         positions: Sequence[range] | None = None,  # noqa: ARG002 - for drafts
+        adapters: Sequence[Sequence[int]] | None = None,
     ) -> list[ScriptedLogits]:
+        scripts = [self.generator.script] * len(batch) if adapters is None else adapters
         for sequence, tokens in batch:
             sequence.extend(tokens)
-        return [ScriptedLogits(len(sequence)) for sequence, _ in batch]
+        rows = zip(batch, scripts, strict=True)
+        return [ScriptedLogits(len(sequence), script) for (sequence, _), script in rows]
 
     def truncate(self, sequence: list[int], length: int) -> None:
         del sequence[length:]
@@ -160,8 +175,8 @@ class ScriptedRunner:
     def sample(
         self, logits: Sequence[ScriptedLogits], rows: Sequence[int], states: Sequence[SamplerState]
     ) -> list[int]:
-        script = self.generator.script
         for row, state in zip(rows, states, strict=True):
+            script = logits[row].script
             logits[row].token = script[(logits[row].length - len(state.prompt)) % len(script)]
         return [logits[row].token for row in rows]
 

@@ -1,7 +1,7 @@
 """`POST /v1/chat/completions` and `POST /v1/completions`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -76,7 +76,7 @@ class _Answer:
             body = text_body(self.header, done, tokenizer, n=self.call.n, echoes=self.echoes)
         return {**body, "timings": self._timings(done)}
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         call, tokenizer = self.call, self.context.model.loaded().tokenizer
         writer = (
             ChatChunks(self.header, tokenizer, call.include_usage)

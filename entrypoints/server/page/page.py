@@ -15,8 +15,8 @@ from starlette.routing import Route
 def content_security_policy(html: str) -> str:
     """Return the value of Content-Security-Policy for a page whose scripts and styles are inline.
 
-    The script and the style are allowed by their hashes, so that no other code runs, no matter what a model writes. The page
-    may request only the server that it comes from, and can be part of no other page.
+    The script and the style are allowed by their hashes, so that no other code runs, no matter what a model
+    writes. The page may request only the server that it comes from, and can be part of no other page.
     """
     scripts = _hashes(re.findall(r"<script>(.*?)</script>", html, re.DOTALL))
     styles = _hashes(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))

@@ -47,6 +47,7 @@ class FakeModel:
     steps: list[list[int]] = attrs.field(factory=list)
     sequences: list[FakeSequence] = attrs.field(factory=list)
     overrides: dict[int, float] = attrs.field(factory=dict)
+    adapter: None = None
 
     @property
     def page_bytes(self) -> int:
@@ -79,9 +80,13 @@ class FakeModel:
         return self.step(batch, rows)[:, : self.architecture.hidden_size]
 
     def step(
-        self, batch: Sequence[tuple[Any, Sequence[int]]], logit_rows: Sequence[int] | None = None
+        self,
+        batch: Sequence[tuple[Any, Sequence[int]]],
+        logit_rows: Sequence[int] | None = None,
+        adapters: Sequence[Any] | None = None,
     ) -> NDArray[np.float32]:
         """Append tokens; `overrides` has the logits after sequences that end with a token."""
+        del adapters
         self.steps.append([len(tokens) for _, tokens in batch])
         rows = []
         last = np.cumsum([len(tokens) for _, tokens in batch]) - 1

@@ -79,7 +79,7 @@ def test_log_probabilities_are_those_of_the_model(client: OpenAI, llm: LLM) -> N
     assert b"".join(bytes(it.bytes or []) for it in content).decode() == choice.message.content
     assert all(len(it.top_logprobs) == 3 for it in content)
     assert all(it.top_logprobs[0].token == it.token for it in content)  # greedy
-    streamed = []
+    streamed: list[Any] = []
     for chunk in client.chat.completions.create(**GREEDY, logprobs=True, top_logprobs=3, stream=True):
         check(chunk)
         if chunk.choices[0].logprobs is not None:

@@ -128,7 +128,8 @@ def test_further_requests_are_refused_with_a_time_when_the_queue_is_full(llm: LL
         assert response.status == 429
         assert int(response.headers["Retry-After"]) >= 1
         assert json.loads(response.read())["error"]["code"] == "rate_limit_exceeded"
-        for connection in (*connections, refused):
+        refused.close()
+        for connection in connections:
             connection.close()
         served.wait(_is_idle)
     finally:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.server.page.chat_page import ChatPage
+from tests.server.page.chat_page import TIMEOUT_MS, StubPage
 from tests.server.page.stub_server import Stub, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-DISALLOWED = ("Content Security Policy", "Refused to", "Trusted")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +27,7 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator["Browser"]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    sync_api.expect.set_options(timeout=TIMEOUT_MS)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
@@ -48,13 +47,12 @@ def context_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def chat(browser: "Browser", stub: Stub, context_options: dict[str, Any]) -> Iterator[ChatPage]:
+def chat(browser: "Browser", stub: Stub, context_options: dict[str, Any]) -> Iterator[StubPage]:
     context = browser.new_context(**context_options)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    chat = ChatPage(context.new_page(), stub)
+    chat = StubPage(context.new_page(), stub)
     chat.open()
     yield chat
     context.close()
     stub.write(None)
-    unexpected = [text for text in chat.messages if not any(part in text for part in chat.expected)]
-    assert unexpected == []
+    assert chat.unexpected() == []

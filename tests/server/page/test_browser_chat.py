@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.page.chat_page import ChatPage
+from tests.server.page.chat_page import StubPage
 
 if TYPE_CHECKING:
     from playwright.sync_api import expect
@@ -14,7 +14,7 @@ else:
 pytestmark = pytest.mark.browser
 
 
-def test_an_answer_is_rendered_while_it_is_written(chat: ChatPage) -> None:
+def test_an_answer_is_rendered_while_it_is_written(chat: StubPage) -> None:
     chat.begin("hold")
     chat.stub.write("# Title\n\nOne **bold** word.")
     expect(chat.answers.get_by_role("heading", name="Title")).to_be_visible()
@@ -30,7 +30,7 @@ def test_an_answer_is_rendered_while_it_is_written(chat: ChatPage) -> None:
     expect(chat.answers.locator(".hljs-built_in")).to_have_text("print")
 
 
-def test_code_is_copied(chat: ChatPage) -> None:
+def test_code_is_copied(chat: StubPage) -> None:
     chat.ask("markdown")
     chat.answers.locator(".code").get_by_role("button", name="Copy").click()
     expect(chat.answers.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
@@ -38,7 +38,7 @@ def test_code_is_copied(chat: ChatPage) -> None:
 
 
 @pytest.mark.parametrize("by", ["button", "Escape"])
-def test_stop_ends_the_request_and_keeps_what_was_written(chat: ChatPage, by: str) -> None:
+def test_stop_ends_the_request_and_keeps_what_was_written(chat: StubPage, by: str) -> None:
     chat.begin("hold")
     chat.stub.write("Half of")
     expect(chat.answers).to_contain_text("Half of")
@@ -52,7 +52,7 @@ def test_stop_ends_the_request_and_keeps_what_was_written(chat: ChatPage, by: st
     expect(chat.answers).to_contain_text("Stopped.")
 
 
-def test_continue_lets_the_model_go_on_in_the_same_answer(chat: ChatPage) -> None:
+def test_continue_lets_the_model_go_on_in_the_same_answer(chat: StubPage) -> None:
     chat.ask("length")
     chat.answers.get_by_role("button", name="Continue").click()
     chat.done()
@@ -62,7 +62,7 @@ def test_continue_lets_the_model_go_on_in_the_same_answer(chat: ChatPage) -> Non
     assert body["messages"][-1] == {"role": "assistant", "content": "This answer was cut off in the"}
 
 
-def test_regenerated_answers_are_alternatives(chat: ChatPage) -> None:
+def test_regenerated_answers_are_alternatives(chat: StubPage) -> None:
     chat.ask("think")
     chat.button("Regenerate").click()
     expect(chat.answers.get_by_text("2 / 2")).to_be_visible()
@@ -72,7 +72,7 @@ def test_regenerated_answers_are_alternatives(chat: ChatPage) -> None:
     assert [body["messages"] for body in chat.stub.requests] == [[{"role": "user", "content": "think"}]] * 2
 
 
-def test_an_edited_message_begins_a_branch_and_the_old_one_is_kept(chat: ChatPage) -> None:
+def test_an_edited_message_begins_a_branch_and_the_old_one_is_kept(chat: StubPage) -> None:
     chat.ask("think")
     chat.ask("length")
     first = chat.prompts.first
@@ -88,7 +88,7 @@ def test_an_edited_message_begins_a_branch_and_the_old_one_is_kept(chat: ChatPag
     expect(chat.prompts.nth(1)).to_contain_text("length")
 
 
-def test_an_edited_answer_is_what_the_model_reads(chat: ChatPage) -> None:
+def test_an_edited_answer_is_what_the_model_reads(chat: StubPage) -> None:
     chat.ask("length")
     chat.answers.get_by_role("button", name="Edit").click()
     chat.page.get_by_label("Edit the answer").fill("What I would have said.")
@@ -101,7 +101,7 @@ def test_an_edited_answer_is_what_the_model_reads(chat: ChatPage) -> None:
     }
 
 
-def test_reasoning_is_folded_and_tool_calls_are_shown(chat: ChatPage) -> None:
+def test_reasoning_is_folded_and_tool_calls_are_shown(chat: StubPage) -> None:
     chat.ask("think")
     thoughts = chat.answers.get_by_text("21 is 3 times 7")
     expect(thoughts).to_be_hidden()
@@ -111,7 +111,7 @@ def test_reasoning_is_folded_and_tool_calls_are_shown(chat: ChatPage) -> None:
     expect(chat.answers.last.locator("pre")).to_have_text('{\n  "city": "Zürich",\n  "days": 3\n}')
 
 
-def test_an_error_in_mid_stream_can_be_retried(chat: ChatPage) -> None:
+def test_an_error_in_mid_stream_can_be_retried(chat: StubPage) -> None:
     chat.ask("break")
     expect(chat.answers.get_by_role("alert")).to_contain_text("The model is out of memory.")
     chat.button("Retry").click()
@@ -119,21 +119,21 @@ def test_an_error_in_mid_stream_can_be_retried(chat: ChatPage) -> None:
     assert chat.stub.requests[-1]["continue_final_message"] is True
 
 
-def test_a_full_server_says_when_to_come_back(chat: ChatPage) -> None:
+def test_a_full_server_says_when_to_come_back(chat: StubPage) -> None:
     chat.expected.append("429")
     chat.ask("busy")
     expect(chat.answers.get_by_role("alert")).to_contain_text("no free place. Try again in 2 s.")
 
 
-def test_a_slow_request_shows_where_its_time_went(chat: ChatPage) -> None:
+def test_a_slow_request_shows_where_its_time_went(chat: StubPage) -> None:
     chat.ask("slow")
     expect(chat.answers.locator(".timing")).to_contain_text("Waiting2.1 s")
     expect(chat.answers.locator(".timing")).to_contain_text("Reading5.2 s 412 tokens, 256 cached")
     expect(chat.page.get_by_label("626 of 2,048 tokens of context")).to_be_visible()
-    expect(chat.answers.get_by_text("52 tokens/s · 214 tokens")).to_be_visible()
+    expect(chat.answers.get_by_text("52 tokens/s · 214 tokens")).to_have_css("opacity", "1")
 
 
-def test_settings_are_sent_and_defaults_are_the_placeholders(chat: ChatPage) -> None:
+def test_settings_are_sent_and_defaults_are_the_placeholders(chat: StubPage) -> None:
     chat.button("Settings").click()
     expect(chat.page.get_by_label("Temperature")).to_have_attribute("placeholder", "0.8")
     expect(chat.page.get_by_label("Top k")).to_have_attribute("placeholder", "50")
@@ -149,7 +149,7 @@ def test_settings_are_sent_and_defaults_are_the_placeholders(chat: ChatPage) -> 
     assert "temperature" not in chat.stub.requests[-1]
 
 
-def test_probabilities_of_tokens_and_their_alternatives(chat: ChatPage) -> None:
+def test_probabilities_of_tokens_and_their_alternatives(chat: StubPage) -> None:
     chat.button("Settings").click()
     chat.page.get_by_role("switch", name="Token probabilities").check()
     chat.ask("markdown")
@@ -163,7 +163,7 @@ def test_probabilities_of_tokens_and_their_alternatives(chat: ChatPage) -> None:
     expect(chat.answers.locator(".token").nth(3)).to_be_focused()
 
 
-def test_a_base_model_and_its_adapter_side_by_side(chat: ChatPage) -> None:
+def test_a_base_model_and_its_adapter_side_by_side(chat: StubPage) -> None:
     chat.ask("think")
     chat.button("Compare two models").click()
     chat.ask("markdown")
@@ -176,3 +176,5 @@ def test_a_base_model_and_its_adapter_side_by_side(chat: ChatPage) -> None:
     assert bodies[0]["messages"] == bodies[1]["messages"]
     chat.button("Compare two models").click()
     expect(chat.answers.get_by_text("1 / 2")).to_be_visible()
+    chat.button("Next version").click()
+    expect(chat.answers.last).to_contain_text("smollm2:poet")

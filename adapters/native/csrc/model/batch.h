@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "core/array.h"
+#include "model/adapter.h"
 #include "model/cache.h"
 
 namespace litgpt {
@@ -16,6 +17,13 @@ struct QueryBlock {
   int64_t first_position;
 };
 
+// Consecutive tokens with the same adapter.
+struct AdapterRun {
+  const Adapter* adapter;
+  int64_t first;
+  int64_t last;
+};
+
 struct Batch {
   int64_t tokens = 0;
   const int32_t* ids = nullptr;
@@ -24,11 +32,14 @@ struct Batch {
   Array<int32_t> sequence_of;
   Array<int64_t> first_of;  // the first token of each sequence, and the number of tokens at the end
   Array<QueryBlock> blocks;
-  int64_t spans = 1;  // the spans of the longest sequence, if their attention is computed in parts
-  int64_t rows = 0;   // number of tokens whose logits or hidden states are written
+  Array<AdapterRun> runs;  // of tokens that have an adapter
+  int64_t spans = 1;       // the spans of the longest sequence, if their attention is computed in parts
+  int64_t rows = 0;        // number of tokens whose logits or hidden states are written
   const int32_t* output_rows = nullptr;
 
-  Status fill(Sequence* const* all, int32_t num_sequences, const int32_t* counts, const int32_t* token_ids);
+  // `adapters` has the adapter of each sequence, or null; sequences with the same adapter should be adjacent.
+  Status fill(Sequence* const* all, const Adapter* const* adapters, int32_t num_sequences, const int32_t* counts,
+              const int32_t* token_ids);
 };
 
 }  // namespace litgpt

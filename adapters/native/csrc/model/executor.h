@@ -29,6 +29,7 @@ class Executor {
   const Prepared& prepared() const { return prepared_; }  // the input of the previous product
 
   bool is_prepared_for(const Matrix& weight) const { return weight.format == prepared_format_; }
+  void forget() { prepared_format_ = kFormatCount; }  // the next product prepares its input itself
 
   void prepare(const Matrix& weight, const float* x, int64_t stride, int64_t tokens) {
     prepared_ = memory_;

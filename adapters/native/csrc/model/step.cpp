@@ -6,6 +6,7 @@
 #include "model/executor.h"
 #include "model/experts.h"
 #include "model/gated_delta.h"
+#include "model/low_rank.h"
 #include "model/routing.h"
 #include "weights/pack.h"
 
@@ -109,6 +110,7 @@ class Step {
       executor_.prepare(weight, space_.row(o[1], 0), space_.stride(o[1]), batch_.tokens);
     executor_.multiply(weight, program_.vector(o[3]), batch_.tokens, space_.row(o[0], 0), space_.stride(o[0]),
                        o[4] != 0, alpha);
+    if (batch_.runs.size() > 0) add_low_rank(o[2], o[1], o[0], alpha, batch_, space_, executor_);
   }
 
   void rope(const int32_t* o) {

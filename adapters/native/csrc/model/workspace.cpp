@@ -9,7 +9,8 @@ Workspace::~Workspace() {
   free(buffers_);
 }
 
-Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits, int64_t spans) {
+Status Workspace::reserve(const Program& program, const Batch& batch, int64_t logits) {
+  const int64_t tokens = batch.tokens;
   if (buffers_ == nullptr) {
     const int64_t count = program.widths.size();
     buffers_ = static_cast<Array<float>*>(malloc(static_cast<size_t>(count) * sizeof(Array<float>)));
@@ -21,10 +22,15 @@ Status Workspace::reserve(const Program& program, int64_t tokens, int64_t logits
   for (int64_t at = 0; at < num_buffers_; ++at) LITGPT_TRY(buffers_[at].at_least(tokens * strides_[at]));
 
   LITGPT_TRY(reserve_experts(program, tokens));
-  LITGPT_TRY(reserve_partials(program, tokens, spans));
+  LITGPT_TRY(reserve_partials(program, tokens, batch.spans));
   int64_t rows = tokens > logits ? tokens : logits;
   if (experts_.token_of.size() > rows) rows = experts_.token_of.size();
-  LITGPT_TRY(prepared_.reserve(rows, program.max_cols));
+  int64_t rank = 0;
+  for (int64_t at = 0; at < batch.runs.size(); ++at) {
+    if (batch.runs[at].adapter->rank > rank) rank = batch.runs[at].adapter->rank;
+  }
+  LITGPT_TRY(low_rank_.at_least(tokens * rank));
+  LITGPT_TRY(prepared_.reserve(rows, program.max_cols > rank ? program.max_cols : rank));
 
   int64_t pairs = 0;
   for (int64_t at = 0; at < program.rope_tables.size(); ++at) {

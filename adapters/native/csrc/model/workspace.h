@@ -3,6 +3,7 @@
 
 #include "core/array.h"
 #include "kernels/kernels.h"
+#include "model/batch.h"
 #include "model/prepared_rows.h"
 #include "model/program.h"
 
@@ -35,13 +36,14 @@ class Workspace {
   ~Workspace();
 
   // Makes room for a step; contents are undefined.
-  Status reserve(const Program& program, int64_t tokens, int64_t logits, int64_t spans);
+  Status reserve(const Program& program, const Batch& batch, int64_t logits);
 
   float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
   Prepared prepared() { return prepared_.view(0, 0); }
   RopeRows rope(int64_t table) { return ropes_[table]; }
   ExpertRows& experts() { return experts_; }
+  float* low_rank() { return low_rank_.data(); }  // A x of each token, for the widest adapter
   float* partials() { return partials_.data(); }
   float* head_input() { return head_input_.data(); }
   float* head_output() { return head_output_.data(); }
@@ -57,6 +59,7 @@ class Workspace {
   Array<float> rope_values_;
   Array<RopeRows> ropes_;
   ExpertRows experts_;
+  Array<float> low_rank_;
   Array<float> partials_;  // of attention
   Array<float> head_input_;
   Array<float> head_output_;

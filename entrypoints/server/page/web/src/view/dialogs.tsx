@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { unlock } from "../actions/connection";
 import { setState } from "../state";
 import { IconButton } from "./icons";
@@ -15,7 +15,8 @@ const KEYS: [string, string][] = [
 
 interface ModalProps {
   title: string;
-  onClose: () => void;
+  /** Without it, the dialog stays until what it asks for is there. */
+  onClose?: () => void;
   children: ComponentChildren;
 }
 
@@ -23,10 +24,17 @@ function Modal({ title, onClose, children }: ModalProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} aria-label={title} onClose={onClose}>
+    <dialog
+      ref={dialog}
+      aria-label={title}
+      onClose={onClose}
+      onCancel={(event) => {
+        if (!onClose) event.preventDefault();
+      }}
+    >
       <div class="dialog-head">
         <h2>{title}</h2>
-        <IconButton icon="close" label="Close" onClick={() => dialog.current?.close()} />
+        {onClose && <IconButton icon="close" label="Close" onClick={() => dialog.current?.close()} />}
       </div>
       {children}
     </dialog>
@@ -60,12 +68,13 @@ export function Help() {
 /** Asks for the API key, which is kept until the tab is closed. */
 export function KeyPrompt() {
   const input = useRef<HTMLInputElement>(null);
+  const [refused, setRefused] = useState(false);
   return (
-    <Modal title="API key" onClose={() => undefined}>
+    <Modal title="API key">
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          void unlock(input.current?.value ?? "");
+          void unlock(input.current?.value ?? "").then((accepted) => setRefused(!accepted));
         }}
       >
         <p class="hint">This server asks for a key. It is kept until you close this tab.</p>
@@ -73,6 +82,11 @@ export function KeyPrompt() {
           <span>Key</span>
           <input ref={input} type="password" autocomplete="off" required autofocus />
         </label>
+        {refused && (
+          <p class="refused" role="alert">
+            The server does not accept this key.
+          </p>
+        )}
         <button type="submit" class="button primary">
           Continue
         </button>
