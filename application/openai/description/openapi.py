@@ -1,6 +1,5 @@
 """The OpenAPI document of the API."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
