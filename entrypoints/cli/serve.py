@@ -8,6 +8,7 @@ import typer
 from litgpt.cli import console, options
 from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_model
+from litgpt.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from litgpt.server.api.predict import PredictRoute
@@ -165,7 +166,10 @@ def _predict_route(*, is_openai: bool, path: str | None, stream: bool) -> "Predi
     if is_openai:
         expected = f"{_OPENAI_PATHS[-1]} or nothing with --openai-spec, as OpenAI's API has its own paths"
         raise UsageError(f"--api-path must be {expected}.")
-    return PredictRoute(path=path, stream=stream)
+    try:
+        return PredictRoute(path=path, stream=stream)
+    except InvalidArgument as error:
+        raise UsageError(f"--api-path must be {error.expected}.") from error
 
 
 def _settings(api_key_file: str | None, **settings: Any) -> "ServerSettings":

@@ -113,7 +113,7 @@ def test_missing_packages_are_an_error_before_the_model_is_loaded(
         (["--timeout", "-1"], 1, "--timeout must be"),
         (["--stream", "perhaps"], 2, "'perhaps' is neither true nor false"),
         (["--openai_spec", "true", "--api_path", "/predict"], 2, "OpenAI's API has its own paths"),
-        (["--api_path", "predict"], 1, "--path must be a path such as /predict"),
+        (["--api_path", "predict"], 2, "--api-path must be a path such as /predict"),
     ],
 )
 def test_options_are_checked_before_the_model_is_loaded(
