@@ -7,6 +7,7 @@ import attrs
 if TYPE_CHECKING:
     from litgpt.cli.model_loading import DistributeArguments
     from litgpt.domain.reference import ModelReference
+    from litgpt.server.api.predict import PredictRoute
     from litgpt.server.settings import ServerSettings
 
 _LIMITS = ("max_body_bytes", "max_json_depth", "arrival_timeout", "max_connections", "max_answer_tokens")
@@ -20,6 +21,7 @@ def replica_job(
     name: str,
     draft: str | None,
     quiet: bool,
+    predict: "PredictRoute | None" = None,
 ) -> dict[str, Any]:
     """Return the job of the replicas: the model on one device, and the limits that are not the front's.
 
@@ -30,6 +32,7 @@ def replica_job(
         name: The name of the model in the API.
         draft: The name of a draft model.
         quiet: Whether to show no progress.
+        predict: LitGPT's own route; None: without it.
     """
     limits = {name: getattr(settings, name) for name in _LIMITS}
     limits["max_queue"] = -(-settings.max_queue // (placement.devices or 1))
@@ -41,4 +44,5 @@ def replica_job(
         "name": name,
         "draft": draft,
         "quiet": quiet,
+        "predict": None if predict is None else attrs.asdict(predict),
     }

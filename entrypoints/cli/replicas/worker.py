@@ -29,6 +29,7 @@ def main() -> None:
 def _serve(send: Sender) -> None:
     from litgpt.cli.model_loading import DistributeArguments, load_model
     from litgpt.domain.reference import ModelReference
+    from litgpt.server.api.predict import PredictRoute
     from litgpt.server.app import create_app
     from litgpt.server.run import start_in_thread
     from litgpt.server.settings import ServerSettings
@@ -40,7 +41,9 @@ def _serve(send: Sender) -> None:
     reference, placement = ModelReference(**job["reference"]), DistributeArguments(**job["placement"])
     settings = ServerSettings(**job["settings"])
     with load_model(reference, placement, draft=job["draft"], quiet=job["quiet"]) as llm:
-        app = create_app(llm._served_model(job["name"]), settings)  # noqa: SLF001 - as LLM.serve
+        predict = None if job["predict"] is None else PredictRoute(**job["predict"])
+        served = llm._served_model(job["name"])  # noqa: SLF001 - as LLM.serve
+        app = create_app(served, settings, predict=predict)
         context = app.state.litgpt
         # In a thread, where no signal ends it: the front finishes the answers, and then ends this process.
         with start_in_thread(app, settings, engine=context) as server:
