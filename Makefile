@@ -4,6 +4,7 @@
 #   make test     run the tests on the working tree; ARGS="-k cache" selects some
 #   make test-all run all tests, including the slow ones (minutes)
 #   make check    check formatting, lint, types and architecture, on a wheel built from this folder
+#   make clients  run clients of OpenAI's API, which are installed in .clients/, with a server (minutes; npm)
 #   make native-check  run the tests of the native engine with sanitizers (minutes)
 #   make arm64-check   run them on an emulated 64-bit ARM processor (minutes; Debian with qemu-user)
 #   make page-check    rebuild the chat page, compare it with the committed one and test it in Chromium (npm, Node 20)
@@ -34,8 +35,8 @@ INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
 BUILD_NATIVE := PYTHONPATH=adapters/native/csrc $(PY) -m native_build
 
-.PHONY: help demo test test-all native-check arm64-check page-check wheels check check-style check-native check-tidy wheel
-.PHONY: check-types check-imports bench clean
+.PHONY: help demo test test-all clients native-check arm64-check page-check wheels check check-style check-native
+.PHONY: check-tidy wheel check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -51,7 +52,10 @@ test: .venv/.dev .venv/.native .venv/.models
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: .venv/.dev .venv/.native .venv/.models
-	$(PY) -m pytest $(SIDE_BY_SIDE) -m "" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not clients" $(ARGS)
+
+clients: .venv/.dev .venv/.native .venv/.models
+	$(PY) -m pytest -m clients tests/clients $(ARGS)
 
 native-check: .venv/.dev .venv/.native .venv/.models
 	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.sanitized_tests $(ARGS)
@@ -119,7 +123,7 @@ bench: .venv/.demo .venv/.native
 	$(PY) benchmarks/bench.py $(ARGS)
 
 clean:
-	rm -rf .venv .check .bench build dist *.egg-info
+	rm -rf .venv .check .bench .clients build dist *.egg-info
 	rm -rf adapters/native/lib
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ from litgpt.application.reasoning_budget import limit_reasoning
 from litgpt.application.render_prompt import RenderPrompt, to_messages
 from litgpt.application.structured_output import OutputFormat
 from litgpt.application.tools.python_tools import PythonTools, tool_message
-from litgpt.domain.chat.messages import Message, Messages, parse_message, parse_messages
+from litgpt.domain.chat.messages import Message, Messages, last_user_message, parse_message, parse_messages
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.errors import TooManyToolRounds
@@ -93,12 +93,12 @@ class Conversation:
 
     def undo(self) -> Message | None:
         """Remove the last user message and all later messages; return it, or None without one."""
-        for index in range(len(self.messages) - 1, -1, -1):
-            if self.messages[index].role == "user":
-                removed = self.messages[index]
-                self.messages = self.messages[:index]
-                return removed
-        return None
+        index = last_user_message(self.messages)
+        if index is None:
+            return None
+        removed = self.messages[index]
+        self.messages = self.messages[:index]
+        return removed
 
     def count_tokens(self) -> int:
         """Return the number of tokens of the conversation so far, as a prompt."""

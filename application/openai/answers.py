@@ -95,11 +95,16 @@ def usage(completions: Sequence[Completion], n: int) -> dict[str, Any]:
     }
 
 
-def visible_tokens(completion: Completion) -> list[TokenLogprob]:
-    """Return the tokens with their log-probabilities, without the stop token, which is not in the text."""
+def tokens_of(completion: Completion) -> list[TokenLogprob]:
+    """Return the tokens with their log-probabilities, including the stop token."""
     logprobs = completion.logprobs or ()
     tops: Sequence[Mapping[int, float] | None] = completion.top_logprobs or [None] * len(logprobs)
-    tokens = [TokenLogprob(*it) for it in zip(completion.token_ids, logprobs, tops, strict=True)]
+    return [TokenLogprob(*it) for it in zip(completion.token_ids, logprobs, tops, strict=True)]
+
+
+def visible_tokens(completion: Completion) -> list[TokenLogprob]:
+    """Return the tokens of the text with their log-probabilities: without the stop token."""
+    tokens = tokens_of(completion)
     return tokens if completion.stop_token is None else tokens[:-1]
 
 
@@ -122,7 +127,8 @@ def _text_choice(completion: Completion, tokenizer: Tokenizer, echo: PromptEcho 
     before = "" if echo is None else echo.text
     logprobs = None
     if completion.logprobs is not None:
-        tokens = [*(() if echo is None else echo.tokens), *visible_tokens(completion)]
+        # With the stop token, as in vLLM: clients such as lm-eval count on as many tokens as were generated.
+        tokens = [*(() if echo is None else echo.tokens), *tokens_of(completion)]
         logprobs = text_logprobs(tokens, tokenizer)
     return {
         "text": before + completion.text,

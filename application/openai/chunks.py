@@ -88,7 +88,7 @@ class TextChunks:
         """Return one chunk for consecutive chunks of one answer; None: there is nothing to send yet."""
         last = chunks[-1]
         text = "".join(chunk.text for chunk in chunks)
-        tokens = token_logprobs(chunks)
+        tokens = token_logprobs(chunks, with_stop_token=True)  # as in the answer as a whole
         reason = None if last.completion is None else last.completion.finish_reason
         return self._body(last.index, text, tokens, reason) if text or tokens or reason else None
 
@@ -109,14 +109,14 @@ class TextChunks:
         return {**body, "usage": None} if self.has_usage else body
 
 
-def token_logprobs(chunks: Iterable[CompletionChunk]) -> list[TokenLogprob]:
-    """Return the log-probabilities in chunks, without the stop token."""
+def token_logprobs(chunks: Iterable[CompletionChunk], *, with_stop_token: bool = False) -> list[TokenLogprob]:
+    """Return the log-probabilities in chunks, by default without the stop token."""
     return [
         TokenLogprob(chunk.token, chunk.logprob, chunk.top_logprobs)
         for chunk in chunks
         if chunk.logprob is not None
         and chunk.token is not None
-        and (chunk.completion is None or chunk.completion.stop_token is None)
+        and (with_stop_token or chunk.completion is None or chunk.completion.stop_token is None)
     ]
 
 

@@ -53,7 +53,7 @@ def _own(note: str) -> Field:
 
 _IGNORED = Field("ignored")
 _SAMPLING_OWN: Fields = {
-    "top_k": _own("Sample from this many likeliest tokens."),
+    "top_k": _own("Sample from this many likeliest tokens; 0 or -1: from all."),
     "min_p": _own("Sample from the tokens with at least this fraction of the highest probability."),
     "typical_p": _own("Locally typical sampling."),
     "repetition_penalty": _own("As in transformers."),

@@ -184,6 +184,8 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(biases, dict):
             raise WrongType("logit_bias", biases, "an object of token ids and biases")
         options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()} or None
+    if options.get("top_k") in (0, -1):  # other servers' way to switch it off; null is the model's default
+        options["top_k"] = None
     if options.get("stop") == []:
         del options["stop"]
     return options

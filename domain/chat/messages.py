@@ -66,6 +66,12 @@ class Message:
 Messages: TypeAlias = Sequence[Message]
 
 
+def last_user_message(messages: Messages) -> int | None:
+    """Return the index of the last message of the user; None if there is none."""
+    users = [index for index, message in enumerate(messages) if message.role == "user"]
+    return users[-1] if users else None
+
+
 def parse_messages(value: object) -> tuple[Message, ...]:
     """Return a list of Messages, or of dicts, dataclasses or pydantic objects with their fields, as Messages.
 

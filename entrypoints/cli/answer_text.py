@@ -7,7 +7,7 @@ import attrs
 from litgpt.domain.tool_calls.deltas import ReasoningDelta, TextDelta, ToolCallEnd
 
 if TYPE_CHECKING:
-    from litgpt.domain.generation.request import CompletionChunk
+    from litgpt.cli.repl.chat_protocol import AnswerPart
 
 
 @attrs.define
@@ -18,7 +18,7 @@ class AnswerText:
     _separator: str = attrs.field(default="", init=False)  # before the next part
     _last: str = attrs.field(default="\n", init=False)
 
-    def push(self, chunk: "CompletionChunk") -> str:
+    def push(self, chunk: "AnswerPart") -> str:
         """Return the text of a chunk."""
         text = ""
         for delta in chunk.deltas:

@@ -86,14 +86,7 @@ def batch(  # noqa: PLR0913 - one per option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
-    devices: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  "
-            "[default: 1]",
-            show_default=False,
-        ),
-    ] = None,
+    devices: options.CopyDevices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,

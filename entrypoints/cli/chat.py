@@ -1,22 +1,49 @@
 """`litgpt chat`: chat with a model in the terminal."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
 from litgpt.cli.constraint_options import constraint_kwargs
+from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_model
+from litgpt.cli.repl.opening import Opening
 
 if TYPE_CHECKING:
+    from litgpt.cli.repl.session import Session
+    from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        help="Model: a folder, a GGUF file, an installed model, or a Hub repository (org/name). "
+        "With --url, a model of the server, or MODEL:ADAPTER.",
+        metavar="MODEL",
+        show_default=f"{options.DEFAULT_MODEL}; with --url, the first one of the server",
+    ),
+]
 
 
 def chat(  # noqa: PLR0913 - one per option
-    model: options.Model = options.DEFAULT_MODEL,
+    model: Model = None,
     *,
+    model_option: Annotated[
+        str | None, typer.Option("--model", help="The same as MODEL.", metavar="MODEL")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat with a model of this server, such as http://127.0.0.1:8000, instead of loading one."
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="With --url: the API key.  [default: LITGPT_API_KEY]")
+    ] = None,
     sys_prompt: options.SysPrompt = None,
     resume: Annotated[str | None, typer.Option(help="Continue a conversation saved with /save.")] = None,
     max_new_tokens: options.MaxNewTokensOrAll = None,
@@ -52,12 +79,11 @@ def chat(  # noqa: PLR0913 - one per option
 ) -> None:
     """Chat with a model in the terminal."""
     from litgpt.application.generation_options import GenerationOptions
-    from litgpt.chat import read_chat
-    from litgpt.cli.repl.adapter_switch import AdapterSwitch
-    from litgpt.cli.repl.chat_files import ChatFiles
-    from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
 
+    if model is not None and model_option is not None:
+        raise UsageError("MODEL and --model exclude each other: pass one of them.")
+    name = model if model is not None else model_option
     settings = options.sampling_kwargs(
         temperature,
         top_k,
@@ -72,31 +98,55 @@ def chat(  # noqa: PLR0913 - one per option
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
-    settings |= constraint_kwargs(schema, regex, grammar, choices)
+    settings |= constraint_kwargs(schema, regex, grammar, choices, check=url is None)
     GenerationOptions(**settings)
-    saved = read_chat(resume) if resume else None
-    if saved is not None:
+    opening = Opening(sys_prompt, resume)
+    if (saved := opening.saved) is not None:
         settings |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
     settings |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
-    reference = ModelReference(model, revision, offline or None, access_token)
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
-    with load_model(reference, placement, draft=draft, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
-        session = Session(
-            lambda messages, settings: llm.chat(resume=messages, **settings),
-            llm.chat(sys_prompt, resume=None if saved is None else saved.messages, **settings),
-            settings,
-            AdapterSwitch(llm),
-            details={"model": str(reference), "prompts": _style(llm)},
-            files=ChatFiles(set() if resume is None else {Path(resume)}),
-            quiet=quiet,
-        )
+    with ExitStack() as stack:
+        if url is None:
+            if api_key is not None:
+                raise UsageError("--api-key is for a server: pass its --url, too.")
+            reference = ModelReference(name or options.DEFAULT_MODEL, revision, offline or None, access_token)
+            llm = stack.enter_context(load_model(reference, placement, draft=draft, quiet=quiet))
+            stack.enter_context(warnings_as_notes(quiet=quiet))
+            session = _local_session(llm, reference, settings, opening, quiet=quiet)
+        else:
+            from litgpt.cli.remote.client import ServerClient
+            from litgpt.cli.remote.start import require_remote_options, server_session
+
+            further = {"draft": draft, "revision": revision, "offline": offline, "access_token": access_token}
+            further |= {"parse_special_tokens": settings.pop("parse_special_tokens")}
+            further |= {"no_apply_chat_template": not apply_chat_template}
+            require_remote_options({**placement._asdict(), **further, "accelerator": accelerator != "auto"})
+            client = ServerClient.from_url(url, api_key or os.environ.get("LITGPT_API_KEY"))
+            session = server_session(client, name, settings, opening, quiet=quiet)
         if console.stdin_is_terminal() and not quiet:
-            console.note(f"Chat with {reference}. /help lists the commands; Ctrl-D quits.")
+            console.note(f"Chat with {session.details['model']}. /help lists the commands; Ctrl-D quits.")
         session.run()
     if session.failed and not console.stdin_is_terminal():
         raise typer.Exit(1)  # scripts only see the exit status
+
+
+def _local_session(
+    llm: "LLM", reference: "ModelReference", settings: dict[str, Any], opening: Opening, *, quiet: bool
+) -> "Session":
+    from litgpt.cli.repl.adapter_switch import AdapterSwitch
+    from litgpt.cli.repl.session import Session
+
+    return Session(
+        lambda messages, settings: llm.chat(resume=messages, **settings),
+        llm.chat(opening.sys_prompt, resume=opening.messages, **settings),
+        settings,
+        AdapterSwitch(llm),
+        details={"model": str(reference), "prompts": _style(llm)},
+        files=opening.files,
+        quiet=quiet,
+    )
 
 
 def _style(llm: "LLM") -> str:

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 
 
 def constraint_kwargs(
-    schema: str | None, regex: str | None, grammar: str | None, choices: str | None
+    schema: str | None, regex: str | None, grammar: str | None, choices: str | None, *, check: bool = True
 ) -> dict[str, Any]:
     """Return the constraint as keyword arguments of `LLM.generate`, checked before a model is loaded.
+
+    Without `check`, only their types are checked: a server compiles the constraint.
 
     Raises:
         InvalidArgument: It is not valid, or there are several.
@@ -29,7 +31,7 @@ def constraint_kwargs(
     if choices is not None:
         kwargs["choices"] = _choices(choices)
     output = output_format(*(kwargs.get(name) for name in ("schema", "regex", "grammar", "choices")))
-    if output is not None:
+    if output is not None and check:
         from litgpt.container import container
 
         container.constraint_compiler().check(output.spec)

@@ -176,6 +176,14 @@ Devices: TypeAlias = Annotated[
     int | None,
     typer.Option(help="Number of devices.  [default: 1; with --generate-strategy, all]"),
 ]
+CopyDevices: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  "
+        "[default: 1]",
+        show_default=False,
+    ),
+]
 GenerateStrategy: TypeAlias = Annotated[
     str | None,
     typer.Option(help="How to distribute the model over devices: sequential or tensor_parallel."),

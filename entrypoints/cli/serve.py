@@ -82,7 +82,7 @@ def serve(  # noqa: PLR0913 - one per option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
-    devices: options.Devices = None,
+    devices: options.CopyDevices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
@@ -130,13 +130,22 @@ def serve(  # noqa: PLR0913 - one per option
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
+    name = Path(model).name
     # The port first: a model may take minutes to load.
+    if (devices or 1) > 1 and generate_strategy is None:
+        from litgpt.cli.replicas.job import replica_job
+        from litgpt.cli.replicas.serve import serve_replicas
+
+        with listen(settings) as listener:
+            job = replica_job(reference, placement, settings, name=name, draft=draft, quiet=quiet)
+            serve_replicas(job, devices or 1, settings, listener)
+        return
     with listen(settings) as listener, load_model(reference, placement, draft=draft, quiet=quiet) as llm:
         from litgpt.server.app import create_app
         from litgpt.server.run import run
         from litgpt.server.startup_text import startup_text
 
-        served = llm._served_model(Path(model).name)  # noqa: SLF001 - as LLM.serve, which loads no model
+        served = llm._served_model(name)  # noqa: SLF001 - as LLM.serve, which loads no model
         app = create_app(served, settings)
 
         def announce(url: str) -> None:

@@ -22,9 +22,11 @@ NO_MODEL = "no-such-model"
 
 
 @contextmanager
-def served(*options: str, **variables: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
-    """Serve SmolLM2 in a process, and yield it with the lines of its start."""
-    command = [sys.executable, "-m", "litgpt.cli", "serve", "smollm2", "--port", "0", *options]
+def served(
+    *options: str, model: str = "smollm2", **variables: str
+) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+    """Serve a model in a process, and yield it with the lines of its start."""
+    command = [sys.executable, "-m", "litgpt.cli", "serve", model, "--port", "0", *options]
     with subprocess.Popen(
         command, text=True, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"} | variables
     ) as process:

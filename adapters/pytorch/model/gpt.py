@@ -109,8 +109,10 @@ class GPT(nn.Module):
             fixed=fixed,
         )
 
-    runs_on_each_rank = False
-    """Whether each rank runs the whole program, so that all ranks must fail together."""
+    runs_on_each_rank = (
+        False  # whether each rank runs the whole program, so that all ranks must fail together
+    )
+    ranks_on_host = 1  # they share its memory
 
     def rank0_value(self, number: int) -> int:
         """Return rank 0's value of a number that is less than 2**63 and may differ between ranks."""

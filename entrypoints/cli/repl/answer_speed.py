@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from litgpt.domain.generation.request import Completion, CompletionChunk
+    from litgpt.cli.repl.chat_protocol import AnswerEnd, AnswerPart
 
 
 @attrs.define
@@ -18,13 +18,22 @@ class AnswerSpeed:
     first_token_at: float | None = None
     last_token_at: float = 0.0
     tokens: int = 0
+    _ended: int = attrs.field(
+        default=0, init=False
+    )  # tokens of the complete answers: tools are called between
 
-    def measure(self, events: "Iterator[CompletionChunk]") -> "Iterator[CompletionChunk]":
+    def measure(self, events: "Iterator[AnswerPart]") -> "Iterator[AnswerPart]":
         for event in events:
+            if event.token is None and not event.deltas and event.completion is None:
+                yield event  # a sign of life of a server
+                continue
             self.last_token_at = perf_counter()
             if self.first_token_at is None:
                 self.first_token_at = self.last_token_at
-            self.tokens += event.token is not None
+            self.tokens += event.token is not None or bool(event.deltas)
+            if event.completion is not None:
+                self._ended += event.completion.completion_tokens
+                self.tokens = self._ended  # a part of a server's answer may have several tokens
             yield event
 
     def summary(self) -> str:
@@ -38,7 +47,7 @@ class AnswerSpeed:
         return ", ".join(parts)
 
 
-def truncation_notice(completion: "Completion", limit: int | None, remedy: str) -> str:
+def truncation_notice(completion: "AnswerEnd", limit: int | None, remedy: str) -> str:
     """Return a note for the finish reason `length`; `remedy` is the setting that raises the limit."""
     if limit is None or completion.completion_tokens < limit:
         return "(Stopped at the end of the model's context.)"

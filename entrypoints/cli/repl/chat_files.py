@@ -8,7 +8,8 @@ import attrs
 from litgpt.cli import console
 
 if TYPE_CHECKING:
-    from litgpt.chat import Chat, SavedChat
+    from litgpt.chat import SavedChat
+    from litgpt.cli.repl.chat_protocol import Conversation
 
 _FORCE = "--force"
 
@@ -19,7 +20,7 @@ class ChatFiles:
 
     saved_paths: set[Path] = attrs.field(factory=set)
 
-    def save(self, chat: "Chat", text: str) -> None:
+    def save(self, chat: "Conversation", text: str) -> None:
         """Save a conversation; a file of another one is overwritten only with `--force`."""
         from litgpt.domain.overwrite_check import WouldOverwrite
         from litgpt.domain.validators import local_path

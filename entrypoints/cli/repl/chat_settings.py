@@ -1,13 +1,10 @@
 """`/set` and `/show`: the settings of a chat."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from litgpt.cli import console
 from litgpt.domain.validation.option_names import suggest_name
-
-if TYPE_CHECKING:
-    from litgpt.domain.generation.sampling_params import SamplingParams
 
 PARAMETERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
@@ -44,8 +41,11 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
         return None
 
 
-def show_settings(settings: Mapping[str, Any], sampling: "SamplingParams") -> None:
-    """Write the settings in effect to stderr, one per line; `sampling` includes the model's defaults."""
+def show_settings(settings: Mapping[str, Any], sampling: Any) -> None:
+    """Write the settings in effect to stderr, one per line.
+
+    `sampling` has them as attributes, with the model's defaults, as `SamplingParams` has.
+    """
     for name in PARAMETERS:
         value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
         console.note(f"{name}: {'none' if value is None else value}")

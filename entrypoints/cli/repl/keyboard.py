@@ -167,6 +167,12 @@ def defer_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def raise_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C raise KeyboardInterrupt at any point, where nothing has to be completed."""
+    yield lambda: False
+
+
 def _can_edit() -> bool:
     if not (console.stdin_is_terminal() and console.stdout_is_terminal()) or os.environ.get("TERM") in (
         None,

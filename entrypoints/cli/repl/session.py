@@ -1,7 +1,8 @@
 """The chat loop on a terminal or a pipe: messages, and commands that start with /."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,7 +20,8 @@ from litgpt.cli.repl.markdown import MarkdownStream
 from litgpt.domain.formatting.units import format_count
 
 if TYPE_CHECKING:
-    from litgpt.chat import Chat, Said
+    from litgpt.chat import Said
+    from litgpt.cli.repl.chat_protocol import AnswerEnd, AnswerPart, Conversation
     from litgpt.domain.chat.messages import Message
 
 HELP = '''\
@@ -63,14 +65,18 @@ class Session:
     """A chat session, until the user quits or the input ends.
 
     `start_chat` returns a new conversation from messages and settings; `details` are shown by `/show`.
+    `on_interrupt` is in effect during an answer and yields a function: whether Ctrl-C was pressed.
     """
 
-    start_chat: "Callable[[list[Message], dict[str, Any]], Chat]"
-    chat: "Chat"
+    start_chat: "Callable[[list[Message], dict[str, Any]], Conversation]"
+    chat: "Conversation"
     settings: dict[str, Any]
     adapters: AdapterSwitch
     details: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     files: ChatFiles = attrs.field(factory=ChatFiles, kw_only=True)
+    on_interrupt: Callable[[], AbstractContextManager[Callable[[], bool]]] = attrs.field(
+        default=defer_interrupt, kw_only=True
+    )
     quiet: bool = attrs.field(default=False, kw_only=True)
     failed: bool = attrs.field(default=False, init=False)
     _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
@@ -144,25 +150,22 @@ class Session:
             self._show(message, stopped=lambda: False)
             return
         try:
-            with self._keyboard.answering(), defer_interrupt() as stopped:
+            with self._keyboard.answering(), self.on_interrupt() as stopped:
                 self._show(message, stopped)
         except KeyboardInterrupt:
-            self.chat.close()  # interrupted within a forward pass: the KV cache is invalid
+            self.chat.close()  # interrupted within a forward pass, or while an answer is received
             console.show("")
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
+        from litgpt.domain.errors import LitGPTError
+
         pace = AnswerSpeed()
-        markdown = MarkdownStream(styled=console.supports_styles())
-        answer, completion = AnswerText(), None
         try:
-            for event in pace.measure(self.chat.events(message)):
-                completion = event.completion
-                if text := answer.push(event):
-                    console.show_rendered(text, markdown.feed)
-                if stopped():
-                    break
-        finally:
-            console.show_rendered("", lambda _: markdown.finish())
+            completion = self._show_parts(pace.measure(self.chat.events(message)), stopped)
+        except LitGPTError:
+            if pace.tokens:
+                console.show("")  # the error is on a line of its own
+            raise
         console.show("")
         if self.quiet:
             return
@@ -171,6 +174,21 @@ class Session:
             console.note(truncation_notice(completion, limit, "/set max_new_tokens NUMBER"))
         if pace.tokens and console.stdin_is_terminal() and console.stdout_is_terminal():
             console.note(f"({pace.summary()})")
+
+    def _show_parts(self, parts: "Iterator[AnswerPart]", stopped: Callable[[], bool]) -> "AnswerEnd | None":
+        """Show an answer; return its end, or None if it was stopped."""
+        markdown = MarkdownStream(styled=console.supports_styles())
+        answer, completion = AnswerText(), None
+        try:
+            for part in parts:
+                completion = part.completion
+                if text := answer.push(part):
+                    console.show_rendered(text, markdown.feed)
+                if stopped():
+                    break
+        finally:
+            console.show_rendered("", lambda _: markdown.finish())
+        return completion
 
     def _regenerate(self, text: "str | None") -> None:
         """Answer the last message again, or `text` in its place; if that fails, restore the conversation."""

@@ -52,7 +52,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise RequestRefused(400, "The body is not in UTF-8.", code="invalid_json") from None
     except UnicodeEncodeError:
         raise RequestRefused(
-            400, "The body has a lone surrogate, which is no text.", code="invalid_json"
+            400, "The body has a lone surrogate, which text cannot have.", code="invalid_json"
         ) from None
     except json.JSONDecodeError as error:
         where = f"{error.msg}: line {error.lineno}, column {error.colno}"
