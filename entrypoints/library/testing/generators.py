@@ -14,6 +14,7 @@ from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.scheduler import StepLimits
+from litgpt.domain.scheduling.step_costs import StepCosts
 from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, check_sequences
 
 VOCAB_SIZE = 2**20
@@ -130,6 +131,7 @@ class ScriptedRunner:
     shares_pages: bool = True
     max_cached_pages: int = 2**10
     can_truncate: bool = True
+    costs: StepCosts = attrs.field(factory=StepCosts, init=False)
 
     def sharing_key(self, length: int) -> tuple[()]:  # noqa: ARG002 - of no effect
         return ()
