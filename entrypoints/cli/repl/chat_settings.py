@@ -18,6 +18,7 @@ PARAMETERS: dict[str, type[int] | type[float]] = {
     "presence_penalty": float,
     "frequency_penalty": float,
     "max_new_tokens": int,
+    "reasoning_budget": int,
     "seed": int,
 }
 
@@ -47,5 +48,5 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
 def show_settings(settings: Mapping[str, Any], sampling: "SamplingParams") -> None:
     """Write the settings in effect to stderr, one per line; `sampling` includes the model's defaults."""
     for name in PARAMETERS:
-        value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
+        value = getattr(sampling, name, settings.get(name))
         console.note(f"{name}: {'none' if value is None else value}")
