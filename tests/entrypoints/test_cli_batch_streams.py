@@ -170,6 +170,6 @@ def test_a_package_that_a_line_needs_is_named_and_the_run_can_be_continued(tmp_p
 )
 def test_a_closed_stdin_is_an_error_of_one_line(arguments: str, message: str) -> None:
     command = f"exec {shlex.quote(sys.executable)} -m litgpt.cli {arguments} <&-"
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
     assert message in run.stderr
