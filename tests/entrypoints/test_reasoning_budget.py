@@ -118,7 +118,8 @@ def test_reasoning_in_a_channel_ends_after_the_budget(tmp_path: Path) -> None:
         free = llm.complete("Hi", **GREEDY)
         answer = llm.complete("Hi", reasoning_budget=5, **GREEDY)
         end = llm.tokenizer.encode("<|end|>", bos=False).tolist()
+    assert end[0] not in free.token_ids
     assert (free.text, answer.token_ids[:5]) == ("", free.token_ids[:5])
-    assert list(answer.token_ids[5 : 5 + len(end)]) == end
+    assert end[0] in answer.token_ids[5:9]  # a character that has begun is completed
     assert answer.reasoning
     assert answer.text
