@@ -91,7 +91,7 @@ class BatchLine:
     @classmethod
     def parse(cls, number: int, raw: bytes) -> "BatchLine":
         """Read a line; a fault is its `error`."""
-        name = f"line-{number}"
+        name: str | int = f"line-{number}"
         fault = None
         try:
             fields = parse_json(raw)
@@ -106,8 +106,9 @@ class BatchLine:
         is_openai = "body" in fields or "url" in fields
         given = fields.get("custom_id", None if is_openai else fields.get("id"))
         if fault is not None:
-            is_usable = is_integer(given) or (isinstance(given, str) and not _has_surrogates(given))
-            return cls(number=number, id=given if is_usable else name, is_openai=is_openai, error=fault)
+            if is_integer(given) or (isinstance(given, str) and not _has_surrogates(given)):
+                name = given
+            return cls(number=number, id=name, is_openai=is_openai, error=fault)
         if given is None:
             return cls(number=number, id=name, fields=fields, is_openai=is_openai)
         if isinstance(given, bool) or not isinstance(given, (str, int)):
