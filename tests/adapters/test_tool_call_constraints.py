@@ -12,10 +12,13 @@ import pytest
 from litgpt.adapters.constraints.llguidance_compiler import LlguidanceCompiler
 from litgpt.adapters.constraints.tool_calls import ToolSchemaWarning
 from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.application.structured_output import CompileConstraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.tool_calls import known_formats as known
+from litgpt.domain.tool_calls.answer_syntax import answer_syntax
 from litgpt.domain.tool_calls.deltas import Delta, ParsedAnswer
 from litgpt.domain.tool_calls.formats import AnswerFormat, ChannelFormat, ToolCallFormat
 from litgpt.domain.tool_calls.parser import AnswerParser
@@ -247,7 +250,7 @@ def test_a_call_without_a_mark_begins_with_the_name_of_a_tool(opening: str) -> N
     for token in opening.encode():
         assert running.mask() == frozenset()
         running.advance(token)
-    assert allowed(bytes(running.mask())) == [ord(",")]  # type: ignore[arg-type]
+    assert allowed(bytes(running.mask())) == [ord(",")]
     for token in b', "arguments": {}}':
         running.advance(token)
     assert running.mask() == frozenset()
@@ -263,7 +266,7 @@ def test_a_message_that_mentions_the_mark_of_a_header_is_free() -> None:
     for token in encode(tokenizer, "<|end|><|start|>assistant to=functions."):
         assert running.mask() == frozenset()
         running.advance(token)
-    assert allowed(bytes(running.mask())) == sorted(b"nw")  # type: ignore[arg-type]
+    assert allowed(bytes(running.mask())) == sorted(b"nw")
 
 
 def test_an_answer_with_one_call_ends_after_it() -> None:
@@ -287,3 +290,40 @@ def test_a_schema_that_cannot_be_enforced_is_an_error_if_the_tool_is_strict() ->
             MarkTokenizer(),
             stop_token_ids=frozenset((STOP,)),
         )
+
+
+def request_with(template: str, prompt: str, choice: ToolChoice) -> TokenConstraint:
+    """Return the constraint of a request for an answer that may reason."""
+    tools = [{"type": "function", "function": {"name": "now", "parameters": SCHEMAS["now"]}}]
+    syntax = answer_syntax(template, prompt, tools, choice=choice)
+    request = GenerationRequest(prompt=[0], stop_token_ids=frozenset((STOP,)))
+    constraint = CompileConstraint(COMPILER, MarkTokenizer())(request, syntax, None).constraint
+    assert constraint is not None
+    return constraint.copy()
+
+
+def advance(running: TokenConstraint, text: str) -> None:
+    for token in text.encode():
+        assert running.mask() == frozenset(), text
+        running.advance(token)
+
+
+@pytest.mark.parametrize("template", ["<think> <tool_call>", "<think>"], ids=["hermes", "json"])
+@pytest.mark.parametrize("in_prompt", [True, False])
+def test_a_mark_within_reasoning_begins_no_call(template: str, *, in_prompt: bool) -> None:
+    running = request_with(template, "<think>" if in_prompt else "Hi", ToolChoice())
+    call = '<tool_call>{"name": "now"' if "tool" in template else '{"name": "now"'
+    advance(running, "" if in_prompt else " <think>")
+    advance(running, f"{call}, x </think> \n{call.partition('>')[0]}")
+    rest = call.partition(">")[1] + call.partition(">")[2]
+    for token in rest.encode():
+        running.advance(token)
+    assert allowed(bytes(running.mask())) == [ord(",")]
+
+
+def test_a_required_call_follows_reasoning() -> None:
+    running = request_with("<think> <tool_call>", "<think>", REQUIRED)
+    for token in b"Hm. </think>":
+        assert running.mask() == frozenset((STOP,))  # the answer does not end in reasoning
+        running.advance(token)
+    assert {*allowed(bytes(running.mask()))} == {*b" \n<"}

@@ -66,14 +66,15 @@ def test_the_parser_reads_what_the_grammar_allows(form: ToolCallFormat | Channel
 
 
 def test_a_string_is_free_text_only_if_nothing_restricts_it() -> None:
-    optional = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-    schema = {
+    optional: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    number: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    schema: dict[str, Any] = {
         "properties": {
             "a": {"type": "string"},
             "b": {"type": ["string", "null"], "enum": ["x", None]},
             "c": {},
             "d": optional,
-            "e": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "e": number,
         }
     }
     (call,) = tool_call_grammar(known.QWEN3_CODER, {"f": schema}).calls
@@ -83,7 +84,7 @@ def test_a_string_is_free_text_only_if_nothing_restricts_it() -> None:
         OneOf(("x", "null")),
         JSONText({}),
         FreeText("</parameter>"),
-        JSONText(schema["properties"]["e"]),
+        JSONText(number),
     ]
 
 

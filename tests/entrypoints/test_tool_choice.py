@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ def now() -> str:
     return "noon"
 
 
-TOOLS = [weather, now]
+TOOLS: list[Callable[..., Any]] = [weather, now]
 
 
 @pytest.fixture(scope="module")
