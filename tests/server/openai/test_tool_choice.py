@@ -1,0 +1,69 @@
+"""`tool_choice` and `parallel_tool_calls` over HTTP, as OpenAI's client sends and reads them."""
+
+import json
+from typing import Any
+
+import pytest
+from openai import BadRequestError, OpenAI
+
+pytest.importorskip("llguidance")
+
+NOW: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "now", "parameters": {"type": "object", "properties": {}}},
+}
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Rome", "Oslo"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+REQUEST: dict[str, Any] = {
+    "model": "smollm2",
+    "messages": [{"role": "user", "content": "Is it warm in Oslo?"}],
+    "tools": [NOW, WEATHER],
+    "tool_choice": {"type": "function", "function": {"name": "weather"}},
+    "parallel_tool_calls": False,
+    "temperature": 2.0,
+    "seed": 1,
+    "max_tokens": 60,
+}
+
+
+def test_a_named_function_is_called(client: OpenAI) -> None:
+    (choice,) = client.chat.completions.create(**REQUEST).choices
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls
+    assert call.function.name == "weather"
+    assert json.loads(call.function.arguments)["city"] in ("Rome", "Oslo")
+
+
+def test_a_streamed_call_is_that_of_the_whole_answer(client: OpenAI) -> None:
+    with client.chat.completions.stream(**REQUEST) as stream:
+        (choice,) = stream.get_final_completion().choices
+    (call,) = choice.message.tool_calls
+    (whole,) = client.chat.completions.create(**REQUEST).choices
+    assert choice.finish_reason == "tool_calls"
+    assert (call.function.name, call.function.arguments) == (
+        whole.message.tool_calls[0].function.name,
+        whole.message.tool_calls[0].function.arguments,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tool_choice": "other"}, {"tool_choice": "required", "tools": []}, {"tool_choice": {"type": "x"}}],
+)
+def test_a_choice_that_cannot_be_kept_is_an_error_of_the_field(
+    client: OpenAI, change: dict[str, Any]
+) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        client.chat.completions.create(**{**REQUEST, **change})
+    assert caught.value.param == "tool_choice"
