@@ -40,7 +40,7 @@ REQUEST: dict[str, Any] = {
 def test_a_named_function_is_called(client: OpenAI) -> None:
     (choice,) = client.chat.completions.create(**REQUEST).choices
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls
+    (call,) = choice.message.tool_calls or ()
     assert call.function.name == "weather"
     assert json.loads(call.function.arguments)["city"] in ("Rome", "Oslo")
 
@@ -48,7 +48,7 @@ def test_a_named_function_is_called(client: OpenAI) -> None:
 def test_a_streamed_call_is_that_of_the_whole_answer(client: OpenAI) -> None:
     with client.chat.completions.stream(**REQUEST) as stream:
         (choice,) = stream.get_final_completion().choices
-    (call,) = choice.message.tool_calls
+    (call,) = choice.message.tool_calls or ()
     (whole,) = client.chat.completions.create(**REQUEST).choices
     assert choice.finish_reason == "tool_calls"
     assert (call.function.name, call.function.arguments) == (
