@@ -67,7 +67,7 @@ class RenderPrompt:
 
     def after_calls(self) -> "RenderPrompt":
         """Return the renderer of the answer to the results of tools: a new one, which need not call any."""
-        choice = attrs.evolve(self.tool_choice, mode="auto", name=None)
+        choice = attrs.evolve(self.tool_choice, mode="auto", names=())
         options = attrs.evolve(self.options, continue_final_message=False)
         return attrs.evolve(self, options=options, tool_choice=choice)
 
@@ -85,7 +85,7 @@ class RenderPrompt:
             InvalidArgument: The answer has to call a tool, and may not.
         """
         if self.tool_choice.is_required and not calls:
-            requested = self.tool_choice.name or self.tool_choice.mode
+            requested = self.tool_choice.names or self.tool_choice.mode
             expected = "'auto' or 'none' with schema, regex, grammar or choices, which exclude calls"
             raise InvalidArgument("tool_choice", requested, expected)
         tools = self.options.tools if calls else None

@@ -47,8 +47,7 @@ class CompileToolCalls:
         from llguidance import LLMatcher
 
         spec = self.spec
-        tools = [tool for tool in spec.tools if spec.choice.name in (None, tool.name)]
-        grammar = tool_call_grammar(spec.format, {tool.name: self._schema(tool) for tool in tools})
+        grammar = tool_call_grammar(spec.format, {tool.name: self._schema(tool) for tool in spec.tools})
         special = {mark: token for mark in spec.special_tokens if (token := self._special(mark)) is not None}
         lark, parallel = LarkGrammar(special, self.stop_token_ids), spec.choice.parallel
         if spec.choice.is_required:

@@ -26,7 +26,7 @@ class AnswerSyntax:
 
     Attributes:
         format: The formats of tool calls and reasoning.
-        schemas: The JSON schemas of the arguments of each tool, by the tool's name.
+        schemas: The JSON schemas of the arguments of each tool that may be called, by the tool's name.
         in_reasoning: Whether the prompt ends within reasoning.
         prompt: The rendered prompt, from which the ids of calls are derived.
         choice: Which tools the answer calls.
@@ -86,7 +86,11 @@ def answer_syntax(
         return None
     return AnswerSyntax(
         format=form,
-        schemas=tool_parameters(tools or ()),
+        schemas={
+            name: schema
+            for name, schema in tool_parameters(tools or ()).items()
+            if not choice.names or name in choice.names
+        },
         in_reasoning=_ends_in_reasoning(form, prompt, continues=continues),
         prompt=prompt,
         choice=choice,

@@ -19,12 +19,12 @@ class ToolChoice:
 
     Attributes:
         mode: `auto`: the model decides; `none`: no tools; `required`: at least one.
-        name: The only tool that the answer may call; None: any.
+        names: The only tools that the answer may call; empty: all.
         parallel: Whether the answer may have several calls.
     """
 
     mode: Mode = "auto"
-    name: str | None = None
+    names: tuple[str, ...] = ()
     parallel: bool = True
 
     @property
@@ -59,7 +59,7 @@ class ToolCallSpec:
 
     Attributes:
         format: The format of the calls.
-        tools: The tools that it may call.
+        tools: The tools that it may call, those of `choice.names`.
         choice: Whether it has to, and may have several calls.
         in_message: In a format with channels, whether the prompt ends within a message.
     """
@@ -87,7 +87,8 @@ def parse_tool_choice(choice: object, parallel: object, tools: Sequence[Mapping[
 
     Args:
         choice: `auto`, `none`, `required`, the name of a tool, or OpenAI's object
-            `{"type": "function", "function": {"name": …}}`.
+            `{"type": "function", "function": {"name": …}}` or `{"type": "allowed_tools", "allowed_tools":
+            {"mode": …, "tools": […]}}`.
         parallel: Whether an answer may have several calls.
         tools: The JSON schemas of the tools.
 
@@ -98,19 +99,18 @@ def parse_tool_choice(choice: object, parallel: object, tools: Sequence[Mapping[
     flag("parallel_tool_calls", parallel)
     is_parallel = parallel is True
     if choice == "auto":
-        return ToolChoice("auto", None, is_parallel)
+        return ToolChoice("auto", (), is_parallel)
     if choice == "none":
-        return ToolChoice("none", None, is_parallel)
+        return ToolChoice("none", (), is_parallel)
     names = [name for tool in tools if (name := _tool_name(tool)) is not None]
-    name = _name(choice)
+    mode, chosen = _read(choice)
     if not names:
         raise InvalidArgument("tool_choice", choice, "'auto' or 'none' without tools")
-    if name is None:
-        return ToolChoice("required", None, is_parallel)
-    if name not in names:
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
         expected = f"{', '.join(get_args(Mode))} or the name of one of the tools, {names}"
-        raise InvalidArgument("tool_choice", name, expected)
-    return ToolChoice("required", name, is_parallel)
+        raise InvalidArgument("tool_choice", unknown[0], expected)
+    return ToolChoice(mode, chosen, is_parallel)
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str | None:
@@ -119,13 +119,23 @@ def _tool_name(tool: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _name(choice: object) -> str | None:
-    """Return the name of the only tool to call; None for any."""
+def _read(choice: object) -> tuple[Mode, tuple[str, ...]]:
+    """Return the mode of a choice and the names of the only tools to call; without names, any."""
     if isinstance(choice, str):
-        return None if choice == "required" else choice
-    if isinstance(choice, Mapping) and choice.get("type") == "function":
-        inner = choice.get("function", choice)
-        if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
-            return str(inner["name"])
+        return "required", () if choice == "required" else (choice,)
+    if isinstance(choice, Mapping):
+        allowed = choice.get("allowed_tools") if choice.get("type") == "allowed_tools" else None
+        if isinstance(allowed, Mapping) and isinstance(allowed.get("tools"), list):
+            names = tuple(name for tool in allowed["tools"] if (name := _chosen(tool)) is not None)
+            mode = allowed.get("mode")
+            if names and len(names) == len(allowed["tools"]) and mode in ("auto", "required"):
+                return "auto" if mode == "auto" else "required", names
+        elif (name := _chosen(choice)) is not None:
+            return "required", (name,)
     expected = "'auto', 'none', 'required', the name of a tool, or a dict such as "
     raise WrongType("tool_choice", choice, expected + "{'type': 'function', 'function': {'name': 'f'}}")
+
+
+def _chosen(choice: object) -> str | None:
+    is_function = isinstance(choice, Mapping) and choice.get("type") == "function"
+    return _tool_name(choice) if isinstance(choice, Mapping) and is_function else None

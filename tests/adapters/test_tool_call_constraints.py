@@ -50,8 +50,8 @@ COMPILER = LlguidanceCompiler()
 _ENDS = frozenset(b'"<}]')
 REQUIRED, ONE, NOW = (
     ToolChoice("required"),
-    ToolChoice("required", None, parallel=False),
-    ToolChoice("required", "now", parallel=False),
+    ToolChoice("required", (), parallel=False),
+    ToolChoice("required", ("now",), parallel=False),
 )
 
 
@@ -81,7 +81,11 @@ class MarkTokenizer(ByteTokenizer):
 
 
 def spec(form: Format, choice: ToolChoice, *, strict: bool = False, **schemas: Any) -> ToolCallSpec:
-    tools = [CalledTool(name, json.dumps(schema), strict) for name, schema in (schemas or SCHEMAS).items()]
+    tools = [
+        CalledTool(name, json.dumps(schema), strict)
+        for name, schema in (schemas or SCHEMAS).items()
+        if not choice.names or name in choice.names
+    ]
     return ToolCallSpec(format=form, tools=tuple(tools), choice=choice)
 
 
@@ -172,7 +176,7 @@ def test_a_required_call_always_parses(form: Format, *, special: bool) -> None:
             answer = parse(form, [text])
             assert answer.text == "", text
             assert 1 <= len(answer.tool_calls) <= at_most, text
-            assert choice.name in (None, answer.tool_calls[0].name)
+            assert not choice.names or answer.tool_calls[0].name in choice.names
             check_calls(answer)
         text = min(texts, key=len)
         answer = parse(form, [text])

@@ -136,6 +136,6 @@ def test_lines_choose_tools(loaded: LoadedModel[Any]) -> None:
     )
     specs = [spec for spec in batch.compiler.specs if isinstance(spec, ToolCallSpec)]  # type: ignore[attr-defined]
     choices = [spec.choice for spec in specs]
-    assert choices == [ToolChoice("required", None, parallel=False), ToolChoice("required", "lookup")]
+    assert choices == [ToolChoice("required", (), parallel=False), ToolChoice("required", ("lookup",))]
     assert [it is None for it in constraints(generator)] == [False, False, False, True]
     assert "lookup" in written[0]["error"]["message"]

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import pytest
 
 from litgpt import LLM
+from litgpt.domain.tool_calls.answer_syntax import answer_syntax
+from litgpt.domain.tool_calls.tool_choice import parse_tool_choice
 from litgpt.errors import InvalidArgument, MissingArgument, NotInstalled, WrongType
 from tests.architecture.repository import ROOT
 from tests.entrypoints.templated_model import TEMPLATE, templated_folder
@@ -127,6 +129,20 @@ def test_the_stream_of_a_required_call_is_the_completion(smollm2: LLM) -> None:
     assert completion == smollm2.complete("Hi", **options)
 
 
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_the_tools_of_a_call_can_be_restricted(mode: str) -> None:
+    allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": "now"}}]}
+    tools = [{"name": "now"}, {"name": "weather"}]
+    choice = parse_tool_choice(
+        {"type": "allowed_tools", "allowed_tools": allowed}, parallel=True, tools=tools
+    )
+    assert (choice.mode, choice.names) == (mode, ("now",))
+    syntax = answer_syntax("<tool_call>", "Hi", tools, choice=choice)
+    spec = None if syntax is None else syntax.call_spec()
+    assert spec is not None
+    assert [tool.name for tool in spec.tools] == ["now"]
+
+
 def test_tools_are_not_shown_if_none_may_be_called(smollm2: LLM) -> None:
     plain = smollm2.complete("Is it warm in Rome?", temperature=0)
     hidden = smollm2.complete("Is it warm in Rome?", tools=TOOLS, tool_choice="none", temperature=0)
@@ -154,6 +170,7 @@ def test_a_chat_is_required_to_call_in_the_first_round_only(smollm2: LLM) -> Non
             "other",
         ),
         ({"tool_choice": {"type": "function"}, "tools": TOOLS}, WrongType, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools"}, "tools": TOOLS}, WrongType, "tool_choice"),
         ({"tool_choice": 1, "tools": TOOLS}, WrongType, "tool_choice"),
         ({"parallel_tool_calls": 1, "tools": TOOLS}, WrongType, "parallel_tool_calls"),
         (
