@@ -37,24 +37,24 @@ REQUEST: dict[str, Any] = {
 }
 
 
-def test_a_named_function_is_called(client: OpenAI) -> None:
-    (choice,) = client.chat.completions.create(**REQUEST).choices
+def only_call(choice: Any) -> tuple[str, str]:
+    """Return the name and the arguments of the only call of an answer."""
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls or ()
-    assert call.function.name == "weather"
-    assert json.loads(call.function.arguments)["city"] in ("Rome", "Oslo")
+    (call,) = choice.message.tool_calls
+    return call.function.name, call.function.arguments
+
+
+def test_a_named_function_is_called(client: OpenAI) -> None:
+    name, arguments = only_call(client.chat.completions.create(**REQUEST).choices[0])
+    assert name == "weather"
+    assert json.loads(arguments)["city"] in ("Rome", "Oslo")
 
 
 def test_a_streamed_call_is_that_of_the_whole_answer(client: OpenAI) -> None:
     with client.chat.completions.stream(**REQUEST) as stream:
-        (choice,) = stream.get_final_completion().choices
-    (call,) = choice.message.tool_calls or ()
-    (whole,) = client.chat.completions.create(**REQUEST).choices
-    assert choice.finish_reason == "tool_calls"
-    assert (call.function.name, call.function.arguments) == (
-        whole.message.tool_calls[0].function.name,
-        whole.message.tool_calls[0].function.arguments,
-    )
+        streamed = stream.get_final_completion()
+    whole = client.chat.completions.create(**REQUEST)
+    assert only_call(streamed.choices[0]) == only_call(whole.choices[0])
 
 
 @pytest.mark.parametrize(
