@@ -4,6 +4,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
+from litgpt.application.openai.description.tables import field_tables
 from litgpt.domain.catalogue import search
 from litgpt.domain.families import FAMILIES
 
@@ -34,7 +35,11 @@ def benchmarks() -> str:
     return "".join([*lines[header : header + 2], *rows])
 
 
-GENERATED = (("docs/models.md", "families", families), ("README.md", "benchmarks", benchmarks))
+GENERATED = (
+    ("docs/models.md", "families", families),
+    ("docs/openai-api.md", "fields", field_tables),
+    ("README.md", "benchmarks", benchmarks),
+)
 
 
 def main() -> int:

@@ -225,6 +225,9 @@ def _templated(fields: Mapping[str, Any], model: str | None, *, pieces: bool = F
 def _paired(first: Any, second: Any) -> list[tuple[str, list[str]]]:
     firsts, is_list = parse_texts("text_1", first)
     seconds, _ = parse_texts("text_2", second)
+    for name, texts in (("text_1", firsts), ("text_2", seconds)):
+        if not texts:
+            raise InvalidArgument(name, texts, "at least one text")
     if not is_list:
         return [(firsts[0], seconds)]
     if len(firsts) != len(seconds):

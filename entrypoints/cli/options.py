@@ -126,6 +126,10 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for repr
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.", metavar="TEXT")
 ]
+ReasoningBudget: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Maximum number of tokens of the reasoning before an answer.", show_default=False),
+]
 Schema: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -175,6 +179,14 @@ Accelerator: TypeAlias = Annotated[str, typer.Option(help="Device type: cpu, cud
 Devices: TypeAlias = Annotated[
     int | None,
     typer.Option(help="Number of devices.  [default: 1; with --generate-strategy, all]"),
+]
+CopyDevices: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of devices. Each has a copy of the model, or with --generate-strategy a part.  "
+        "[default: 1]",
+        show_default=False,
+    ),
 ]
 GenerateStrategy: TypeAlias = Annotated[
     str | None,

@@ -8,11 +8,14 @@ import typer
 from litgpt.cli import console, options
 from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_model
+from litgpt.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from litgpt.server.api.predict import PredictRoute
     from litgpt.server.settings import ServerSettings
 
-_LITGPT_PATHS = (None, "/v1/chat/completions")
+_OPENAI_PATHS = (None, "/v1/chat/completions")
+"""The paths that LitGPT 0.5 has with `--openai_spec`."""
 
 
 def _flag(text: str) -> bool:
@@ -82,7 +85,7 @@ def serve(  # noqa: PLR0913 - one per option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
-    devices: options.Devices = None,
+    devices: options.CopyDevices = None,
     generate_strategy: options.GenerateStrategy = None,
     engine: options.Engine = None,
     kv_cache: options.KVCache = None,
@@ -103,14 +106,9 @@ def serve(  # noqa: PLR0913 - one per option
     [{"role": "user", "content": "What do llamas eat?"}]}'
     """
     from litgpt.domain.reference import ModelReference
-    from litgpt.server.listening import listen, require_packages
+    from litgpt.server.listening import listen
 
-    del openai_spec, stream  # it always has this API, in which each request chooses whether it is streamed
-    if api_path not in _LITGPT_PATHS:
-        raise UsageError(
-            f"--api-path {api_path} is not available: the paths are those of OpenAI's API, such as "
-            f"{_LITGPT_PATHS[-1]}."
-        )
+    predict = _predict_route(is_openai=bool(openai_spec), path=api_path, stream=bool(stream))
     settings = _settings(
         api_key_file,
         host=host,
@@ -125,25 +123,53 @@ def serve(  # noqa: PLR0913 - one per option
         grace_period=grace_period,
         log_prompts=log_prompts,
     )
-    require_packages()
     reference = ModelReference(model, revision, offline or None, access_token)
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
+    name = Path(model).name
     # The port first: a model may take minutes to load.
+    if (devices or 1) > 1 and generate_strategy is None:
+        from litgpt.cli.replicas.job import replica_job
+        from litgpt.cli.replicas.serve import serve_replicas
+
+        with listen(settings) as listener:
+            job = replica_job(
+                reference, placement, settings, name=name, draft=draft, quiet=quiet, predict=predict
+            )
+            serve_replicas(job, devices or 1, settings, listener)
+        return
     with listen(settings) as listener, load_model(reference, placement, draft=draft, quiet=quiet) as llm:
         from litgpt.server.app import create_app
         from litgpt.server.run import run
         from litgpt.server.startup_text import startup_text
 
-        served = llm._served_model(Path(model).name)  # noqa: SLF001 - as LLM.serve, which loads no model
-        app = create_app(served, settings)
+        served = llm._served_model(name)  # noqa: SLF001 - as LLM.serve, which loads no model
+        app = create_app(served, settings, predict=predict)
 
         def announce(url: str) -> None:
             if not quiet:
                 console.note(startup_text(served, settings, url))
 
         run(app, settings, engine=app.state.litgpt, listener=listener, on_ready=announce)
+
+
+def _predict_route(*, is_openai: bool, path: str | None, stream: bool) -> "PredictRoute | None":
+    """Return LitGPT's own route, with which LitGPT 0.5 serves unless it is asked for OpenAI's API."""
+    from litgpt.server.listening import require_packages
+
+    require_packages()
+    from litgpt.server.api.predict import PredictRoute
+
+    if path in _OPENAI_PATHS:
+        return None if is_openai else PredictRoute(stream=stream)
+    if is_openai:
+        expected = f"{_OPENAI_PATHS[-1]} or nothing with --openai-spec, as OpenAI's API has its own paths"
+        raise UsageError(f"--api-path must be {expected}.")
+    try:
+        return PredictRoute(path=path, stream=stream)
+    except InvalidArgument as error:
+        raise UsageError(f"--api-path must be {error.expected}.") from error
 
 
 def _settings(api_key_file: str | None, **settings: Any) -> "ServerSettings":

@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from litgpt.application.serving.served_model import ServedModel
+from litgpt.server.api.openapi import openapi_route
 from litgpt.server.api.predict import PredictRoute
 from litgpt.server.api.scoring import rerank, score
 from litgpt.server.api.tokens import apply_template, detokenize, tokenize
@@ -41,7 +42,9 @@ def create_app(
         finally:
             context.stop()
 
-    own = [] if predict is None else [predict.route()]
+    own = [openapi_route(None if predict is None else predict.path)]
+    if predict is not None:
+        own.append(predict.route())
     app = Starlette(routes=[page_route(), *_ROUTES, *own], lifespan=lifespan)
     app.state.litgpt = context
     return app

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from litgpt.application.serving.scoring_service import ScoringService
 from litgpt.application.serving.served_model import ServedModel
 from litgpt.application.serving.service import CompletionService
+from litgpt.domain.errors import InvalidArgument
 from litgpt.server.metrics import EngineStatus
 from litgpt.server.settings import ServerSettings
 
@@ -52,6 +53,16 @@ class ServerContext:
         """End all answers and the engine's thread."""
         self.scoring.stop()
         self.service.engine.stop()
+
+    def check_without_adapter(self, model: str | None) -> None:
+        """Check that a request names the model itself, for what adapters do not change here.
+
+        Raises:
+            UnknownModel: The name is another one.
+            InvalidArgument: It is that of an adapter, which would not be used.
+        """
+        if self.model.adapter_of(model) is not None:
+            raise InvalidArgument("model", model, f"{self.model.name}: this route does not use adapters")
 
     def status(self) -> EngineStatus:
         """Return the state of the engine, for `/health` and `/metrics`."""

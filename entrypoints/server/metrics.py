@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -12,6 +12,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
+_STALLED_SECONDS = 300.0
+"""A step that takes longer hangs: even a large model on a CPU computes a chunk of a prompt in less."""
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +22,7 @@ class EngineStatus:
 
     Attributes:
         is_alive: Whether its thread computes steps, or waits for requests.
+        is_degraded: Whether some of several replicas do not run.
         running: The requests in the batch.
         waiting: The requests that wait for a place in it.
         kv_pages_used: The pages of the KV cache that running requests and cached prefixes use.
@@ -28,11 +31,21 @@ class EngineStatus:
     """
 
     is_alive: bool = True
+    is_degraded: bool = False
     running: int = 0
     waiting: int = 0
     kv_pages_used: int = 0
     kv_pages: int = 0
     step_seconds: float = 0.0
+
+    @property
+    def state(self) -> str:
+        """The state in one word; requests are answered if it is `ok` or `degraded`."""
+        if not self.is_alive:
+            return "stopped"
+        if self.step_seconds > _STALLED_SECONDS:
+            return "stalled"
+        return "degraded" if self.is_degraded else "ok"
 
 
 class EngineProbe(Protocol):
@@ -40,6 +53,15 @@ class EngineProbe(Protocol):
 
     def status(self) -> EngineStatus:
         """Return the state of the engine at this moment."""
+        ...
+
+
+@runtime_checkable
+class MetricsSource(Protocol):
+    """An `EngineProbe` that has further metrics, as the front of several replicas."""
+
+    async def metrics(self, own: str) -> str:
+        """Return all metrics, given the text of this server's own."""
         ...
 
 

@@ -20,11 +20,17 @@ def startup_text(model: ServedModel, settings: ServerSettings, url: str) -> str:
     finally:
         engine.close()
     weights = "" if model.nbytes is None else f"{format_bytes(model.nbytes)} of weights; "
-    lines = [
-        f"Serving {model.name} at {url}",
-        f"  OpenAI's API: {url}/v1",
-        f"  {weights}{requests:,} requests at a time, with {tokens:,} tokens together",
-    ]
+    capacity = f"{weights}{requests:,} requests at a time, with {tokens:,} tokens together"
+    return _text(model.name, capacity, settings, url)
+
+
+def replicas_text(name: str, count: int, settings: ServerSettings, url: str) -> str:
+    """Return what `startup_text` says, for a number of replicas."""
+    return _text(name, f"{count} replicas, one per device", settings, url)
+
+
+def _text(name: str, capacity: str, settings: ServerSettings, url: str) -> str:
+    lines = [f"Serving {name} at {url}", f"  OpenAI's API: {url}/v1", f"  {capacity}"]
     if not settings.is_local and not settings.api_keys:
         lines.append(
             "  WARNING: anyone who can reach this machine may use the server. Pass --api-key-file, or set "

@@ -135,6 +135,21 @@ def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
     )
 
 
+def test_a_process_with_a_share_of_the_memory_uses_no_more_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = system(
+        tmp_path, **{"proc/self/status": "Name:\tpython\nVmRSS:\t 3145728 kB\nRssAnon:\t 1048576 kB\n"}
+    )
+    monkeypatch.setenv("LITGPT_MEMORY_LIMIT", f"{3 * GIB}")
+    assert allocatable_memory(root) == 2 * GIB
+    monkeypatch.setenv("LITGPT_MEMORY_LIMIT", f"{20 * GIB}")
+    assert allocatable_memory(root) == 8 * GIB
+    for nonsense in ("", "-1", "much"):
+        monkeypatch.setenv("LITGPT_MEMORY_LIMIT", nonsense)
+        assert allocatable_memory(root) == 8 * GIB
+
+
 def test_a_system_without_memory_information_has_unknown_memory(tmp_path: Path) -> None:
     assert machine_memory(tmp_path) is None
 

@@ -76,6 +76,11 @@ def test_the_logits_are_those_of_one_device(pool: LLM) -> None:
     assert torch.allclose(logits, one_device()(ids), atol=1e-5)
 
 
+def test_the_ranks_on_one_cpu_share_its_memory(pool: LLM) -> None:
+    assert isinstance(pool.model, Rank0GPT)
+    assert pool.model.ranks_on_host == pool.model.communicator.world_size > 1
+
+
 def test_answers_are_those_of_one_device_in_lists_and_in_streams(pool: LLM) -> None:
     alone = one_device()
     options = {"max_new_tokens": 12, "top_k": 1}

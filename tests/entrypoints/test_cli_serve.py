@@ -22,9 +22,11 @@ NO_MODEL = "no-such-model"
 
 
 @contextmanager
-def served(*options: str, **variables: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
-    """Serve SmolLM2 in a process, and yield it with the lines of its start."""
-    command = [sys.executable, "-m", "litgpt.cli", "serve", "smollm2", "--port", "0", *options]
+def served(
+    *options: str, model: str = "smollm2", **variables: str
+) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+    """Serve a model in a process, and yield it with the lines of its start."""
+    command = [sys.executable, "-m", "litgpt.cli", "serve", model, "--port", "0", *options]
     with subprocess.Popen(
         command, text=True, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"} | variables
     ) as process:
@@ -110,7 +112,8 @@ def test_missing_packages_are_an_error_before_the_model_is_loaded(
         (["--max-queue", "-1"], 1, "--max-queue must be a non-negative integer"),
         (["--timeout", "-1"], 1, "--timeout must be"),
         (["--stream", "perhaps"], 2, "'perhaps' is neither true nor false"),
-        (["--api_path", "/predict"], 2, "the paths are those of OpenAI's API"),
+        (["--openai_spec", "true", "--api_path", "/predict"], 2, "OpenAI's API has its own paths"),
+        (["--api_path", "predict"], 2, "--api-path must be a path such as /predict"),
     ],
 )
 def test_options_are_checked_before_the_model_is_loaded(
@@ -140,7 +143,13 @@ def test_a_key_file_that_others_can_read_is_reported(
     assert "sk-one" not in err
 
 
-def test_flags_of_litgpt_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = "--openai_spec true --stream false --api_path /v1/chat/completions --timeout 30 --devices 1"
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--openai_spec true --stream false --api_path /v1/chat/completions --timeout 30 --devices 1",
+        "--openai_spec false --stream true --api_path /api/predict",
+    ],
+)
+def test_flags_of_litgpt_are_accepted(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["serve", NO_MODEL, "--port", "0", "--offline", *flags.split()]) == 1
     assert f"There is no model '{NO_MODEL}'" in capsys.readouterr().err

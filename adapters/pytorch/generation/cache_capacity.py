@@ -23,10 +23,16 @@ def bytes_per_token(model: GPT) -> Counter[torch.device]:
 
 
 def cache_capacity(model: GPT) -> int:
-    """Return the tokens whose keys and values fit into half of the memory that is free on each device."""
+    """Return the tokens whose keys and values fit into half of the memory that is free on each device.
+
+    Ranks on one CPU have equal parts of it.
+    """
     capacities = [_UNBOUNDED]
     for device, nbytes in bytes_per_token(model).items():
-        free = free_device_memory(device.index or 0) if device.type == "cuda" else allocatable_memory()
+        if device.type == "cuda":
+            free: int | None = free_device_memory(device.index or 0)
+        elif (free := allocatable_memory()) is not None:
+            free //= model.ranks_on_host
         if free is not None and nbytes > 0:
             capacities.append(free // 2 // nbytes)
     return model.least_value(min(capacities))

@@ -13,6 +13,10 @@ from litgpt.domain.memory.estimate import DeviceMemory
 COMMAND_TIMEOUT = 5
 """Timeout of external programs, in seconds."""
 
+MEMORY_LIMIT = "LITGPT_MEMORY_LIMIT"
+"""The variable with the bytes of main memory that a process may use besides mapped files. Processes that
+share a machine get a part each: together, they would otherwise plan with several times the free memory."""
+
 
 def device_memory() -> list[DeviceMemory]:
     """Return the memory of each GPU that torch can use, then the host memory, as far as they are known."""
@@ -73,9 +77,10 @@ def allocatable_memory(root: Path = Path("/")) -> int | None:
     """Return an upper bound of the bytes that this process can allocate on the host; None if unknown.
 
     The bound includes swap space and the page cache, which can be reclaimed. A limit of the process's address
-    space (RLIMIT_AS) applies as well. `root` contains `/proc` and `/sys`.
+    space (RLIMIT_AS) and the variable `LITGPT_MEMORY_LIMIT` apply as well. `root` contains `/proc` and
+    `/sys`.
     """
-    bounds = [_address_space(root)]
+    bounds = [_address_space(root), _remaining_share(root)]
     if (memory := machine_memory(root)) is not None:
         if sys.platform == "linux":
             bounds.append(memory.free + _read_numbers(root / "proc/meminfo").get("SwapFree", 0) * 1024)
@@ -83,6 +88,15 @@ def allocatable_memory(root: Path = Path("/")) -> int | None:
             bounds.append(memory.total)
     known = [bound for bound in bounds if bound is not None]
     return min(known) if known else None
+
+
+def _remaining_share(root: Path) -> int | None:
+    """Return the bytes of `LITGPT_MEMORY_LIMIT` that the process has not allocated; None if it is not set."""
+    limit = os.environ.get(MEMORY_LIMIT, "").strip()
+    if not limit.isdecimal():
+        return None
+    allocated = _read_numbers(root / "proc/self/status").get("RssAnon", 0) * 1024  # 0: not Linux
+    return max(0, int(limit) - allocated)
 
 
 def _address_space(root: Path) -> int | None:

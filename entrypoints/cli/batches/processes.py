@@ -10,10 +10,12 @@ from litgpt.application.batch.lines import BatchLine
 from litgpt.application.batch.progress import BatchCounts, SkippedLines
 from litgpt.application.batch.results import error_result
 from litgpt.application.files.id_set import IdSet
-from litgpt.cli.batches.device_process import DeviceProcess, Inbox
+from litgpt.cli.device_processes.process import DeviceProcess, Inbox
+from litgpt.cli.device_processes.shares import DeviceShares
 from litgpt.domain.errors import HardwareUnavailable, LitGPTError, UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
 
+_WORKER = "litgpt.cli.batches.worker"
 _MAX_LINES = 320
 """The lines that a process has at most: those that run together, and some that wait."""
 _SECONDS = 0.1
@@ -44,6 +46,7 @@ class DeviceProcesses:
     ) -> None:
         self.counts = BatchCounts()
         self._job, self._world, self._write = job, world, write
+        self._shares = DeviceShares.measure(world)
         self._skipped = SkippedLines(done, self.counts)
         # Of a short file, no process takes more than its share.
         self._max_lines = _MAX_LINES if total is None else max(1, min(_MAX_LINES, -(-total // world)))
@@ -104,7 +107,7 @@ class DeviceProcesses:
 
     def _start(self, rank: int, *, quiet: bool) -> None:
         job = {**self._job, "quiet": quiet}
-        self._processes.append(DeviceProcess(job, rank, self._world, self._inbox))
+        self._processes.append(DeviceProcess(_WORKER, job, self._shares, rank, self._inbox))
 
     def _deal(self, lines: Iterator[BatchLine | None]) -> None:
         """Give lines to the processes that have the fewest."""

@@ -6,13 +6,11 @@ argument is the descriptor of a pipe that the parent process holds open: it ends
 """
 
 import json
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from litgpt.cli.device_processes.child import Sender, run_child
 
 if TYPE_CHECKING:
     from litgpt.application.batch.lines import BatchLine
@@ -20,32 +18,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Answer lines until stdin is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent process decides
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
-    messages = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library may print
-
-    def send(message: Mapping[str, Any]) -> None:
-        raw = json.dumps(message).encode() + b"\n"
-        while raw:
-            raw = raw[os.write(messages, raw) :]
-
-    from litgpt.domain.errors import LitGPTError
-
-    with suppress(BrokenPipeError):  # the parent process is gone
-        try:
-            _answer(send)
-        except LitGPTError as error:
-            send({"error": str(error)})
+    run_child(_answer)
 
 
-def _end_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)  # nothing is written: it returns when the parent process is gone
-    os._exit(1)
-
-
-def _answer(send: Callable[[Mapping[str, Any]], None]) -> None:
+def _answer(send: Sender) -> None:
     import attrs
 
     from litgpt.application.batch.run_batch import RunBatch

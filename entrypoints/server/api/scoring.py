@@ -19,7 +19,7 @@ async def score(request: Request) -> Response:
         context_of(request),
         record_of(request.scope),
     )
-    context.model.adapter_of(call.model)
+    context.check_without_adapter(call.model)
     record.model = call.model or context.model.name
     texts = [prompt + it for prompt, continuations in call.pairs for it in continuations]
     encoded = await until_disconnect(request, context.scoring.encode("continuations", texts))
@@ -35,7 +35,7 @@ async def rerank(request: Request) -> Response:
         context_of(request),
         record_of(request.scope),
     )
-    context.model.adapter_of(call.model)
+    context.check_without_adapter(call.model)
     record.model = call.model or context.model.name
     texts = [call.query, *call.documents]
     encoded = await until_disconnect(request, context.scoring.encode("documents", texts))

@@ -5,11 +5,8 @@ import json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from litgpt.server.http.in_flight import Admission
-from litgpt.server.metrics import CONTENT_TYPE, EngineProbe, EngineStatus, Metrics
+from litgpt.server.metrics import CONTENT_TYPE, EngineProbe, EngineStatus, Metrics, MetricsSource
 from litgpt.server.openai.errors import RequestRefused
-
-_STALLED_SECONDS = 300.0
-"""A step that takes longer hangs: even a large model on a CPU computes a chunk of a prompt in less."""
 
 
 class Observation:
@@ -29,10 +26,13 @@ class Observation:
         if scope["method"] not in ("GET", "HEAD"):
             raise RequestRefused(405, f"{path} answers GET only.", headers={"Allow": "GET, HEAD"})
         if path == "/metrics":
-            await _answer(send, 200, self._metrics.render(self._status()).encode(), CONTENT_TYPE)
+            text = self._metrics.render(self._status())
+            if isinstance(self._engine, MetricsSource):
+                text = await self._engine.metrics(text)
+            await _answer(send, 200, text.encode(), CONTENT_TYPE)
             return
         state = "alive" if path == "/health/live" else self._state()
-        status = 200 if state in ("alive", "ok") else 503
+        status = 200 if state in ("alive", "ok", "degraded") else 503
         await _answer(send, status, json.dumps({"status": state}).encode(), "application/json")
 
     def _status(self) -> EngineStatus:
@@ -41,10 +41,7 @@ class Observation:
     def _state(self) -> str:
         if self._admission.is_draining:
             return "draining"
-        status = self._status()
-        if not status.is_alive:
-            return "stopped"
-        return "stalled" if status.step_seconds > _STALLED_SECONDS else "ok"
+        return self._status().state
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: str) -> None:

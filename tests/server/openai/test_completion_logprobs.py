@@ -5,8 +5,10 @@ from openai import OpenAI
 
 from tests.server.openai.conftest import NAME
 
-QUESTION = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
-PROMPT = f"{QUESTION}<|im_start|>assistant\nThe capital of France is Paris."
+PROMPT = (
+    "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+    "<|im_start|>assistant\nThe capital of France is Paris."
+)
 
 
 @pytest.mark.parametrize("echo", [True, False])
@@ -17,7 +19,7 @@ def test_the_stop_token_is_one_of_the_tokens(client: OpenAI, *, echo: bool) -> N
     choice, usage = answer.choices[0], answer.usage
     assert choice.logprobs is not None
     assert usage is not None
-    assert choice.text.endswith("The capital of France is Paris.") == echo
+    assert choice.text == (PROMPT if echo else "")
     assert choice.finish_reason == "stop"
     assert choice.logprobs.tokens is not None
     assert choice.logprobs.tokens[-1] == "<|im_end|>"

@@ -35,6 +35,7 @@ class Stub:
     """The state of the server: the requests that it had, and what the answer to `hold` says next."""
 
     def __init__(self) -> None:
+        self.models_served: list[dict[str, Any]] = [MODEL, ADAPTER]
         self.requests: list[dict[str, Any]] = []
         self.key: str | None = None
         self.address = ""
@@ -49,7 +50,7 @@ class Stub:
             self.loop.call_soon_threadsafe(self.held.put_nowait, text)
 
     async def models(self, request: Request) -> Response:
-        return self.refused(request) or JSONResponse({"object": "list", "data": [MODEL, ADAPTER]})
+        return self.refused(request) or JSONResponse({"object": "list", "data": self.models_served})
 
     async def chat(self, request: Request) -> Response:
         if refused := self.refused(request):
@@ -85,9 +86,6 @@ class Stub:
         if name == "hold" and not body.get("continue_final_message"):
             async for piece in self.held_pieces():
                 yield piece
-            return
-        if name == "requested":
-            yield {"delta": {"content": f"```json\n{json.dumps(body)}\n```"}}
             return
         answer = ANSWERS[
             "rest" if body.get("continue_final_message") else name if name in ANSWERS else "markdown"

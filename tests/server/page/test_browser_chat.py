@@ -130,7 +130,7 @@ def test_a_slow_request_shows_where_its_time_went(chat: StubPage) -> None:
     expect(chat.answers.locator(".timing")).to_contain_text("Waiting2.1 s")
     expect(chat.answers.locator(".timing")).to_contain_text("Reading5.2 s 412 tokens, 256 cached")
     expect(chat.page.get_by_label("626 of 2,048 tokens of context")).to_be_visible()
-    expect(chat.answers.get_by_text("52 tokens/s · 214 tokens")).to_be_visible()
+    expect(chat.answers.get_by_text("52 tokens/s · 214 tokens")).to_have_css("opacity", "1")
 
 
 def test_settings_are_sent_and_defaults_are_the_placeholders(chat: StubPage) -> None:
@@ -176,3 +176,5 @@ def test_a_base_model_and_its_adapter_side_by_side(chat: StubPage) -> None:
     assert bodies[0]["messages"] == bodies[1]["messages"]
     chat.button("Compare two models").click()
     expect(chat.answers.get_by_text("1 / 2")).to_be_visible()
+    chat.button("Next version").click()
+    expect(chat.answers.last).to_contain_text("smollm2:poet")

@@ -8,6 +8,7 @@ import pytest
 
 from litgpt.llm_parts.saved_chat import read_chat
 from tests.server.page.chat_page import StubPage
+from tests.server.page.stub_server import MODEL
 
 if TYPE_CHECKING:
     from playwright.sync_api import expect
@@ -65,6 +66,26 @@ def test_a_deleted_chat_comes_back(chat: StubPage) -> None:
     expect(chat.page.locator(".chat-link")).to_have_count(0)
     chat.button("Undo").click()
     expect(chat.answers).to_contain_text("The answer is 23.")
+
+
+def test_a_chat_that_is_deleted_while_it_is_answered_stays_deleted(chat: StubPage) -> None:
+    chat.begin("hold")
+    chat.page.locator(".history li").hover()
+    chat.button("Delete hold").click()
+    assert chat.stub.closed_by_client.wait(120)
+    expect(chat.page.locator(".chat-link")).to_have_count(0)
+    chat.page.reload()
+    expect(chat.page.get_by_text("Your chats stay in this browser.")).to_be_visible()
+
+
+def test_a_chat_with_a_model_that_the_server_no_longer_has(chat: StubPage) -> None:
+    chat.page.get_by_label("Model", exact=True).select_option("smollm2:poet")
+    chat.ask("think")
+    chat.stub.models_served = [MODEL]
+    chat.page.reload()
+    expect(chat.page.get_by_label("Model", exact=True)).to_have_value("smollm2")
+    chat.ask("length")
+    assert [body["model"] for body in chat.stub.requests] == ["smollm2:poet", "smollm2"]
 
 
 def test_an_exported_chat_is_one_of_the_library(chat: StubPage, tmp_path: Path) -> None:

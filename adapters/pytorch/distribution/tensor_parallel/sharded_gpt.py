@@ -1,5 +1,6 @@
 """The shard of one rank of a tensor-parallel model, driven by rank 0 or by torchrun."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +25,8 @@ class TensorParallelGPT(GPT):
     def __init__(self, architecture: Architecture, communicator: GlooCommunicator) -> None:
         super().__init__(architecture)
         self.communicator = communicator
+        # Under torchrun, the other ranks may be on other machines.
+        self.ranks_on_host = int(os.environ.get("LOCAL_WORLD_SIZE", communicator.world_size))
 
     def require_trainable(self) -> None:
         """Require disabled gradients: the all-reduce over the ranks is not differentiable."""

@@ -1,6 +1,7 @@
 /** What the page shows: one value, replaced on each change. */
 
 import { useEffect, useReducer } from "preact/hooks";
+import { isNarrow } from "./browser/screen";
 import { emptyChat } from "./chat/saved-chat";
 import type { Conversation, Model, Summary } from "./chat/types";
 
@@ -38,7 +39,7 @@ let state: State = {
   query: "",
   running: {},
   firstToken: {},
-  sidebar: !matchMedia("(max-width: 60rem)").matches,
+  sidebar: !isNarrow(),
   settings: false,
   help: false,
   notice: null,

@@ -10,13 +10,12 @@ import type { Message } from "../chat/types";
 import { changeChat, getState, isRunning, openChat, setState } from "../state";
 import { noteFailure } from "./connection";
 import { remember, save } from "./history";
+import { register, stopAnswers, unregister } from "./running";
 
 const SAVE_EVERY_MS = 1000;
 
 /** How an answer ended, until the server says otherwise: what a reload finds of a running one can be continued. */
 const STOPPED = "stopped";
-
-const controllers = new Map<string, AbortController>();
 
 /** Send a prompt to each lane. Lanes that show the same messages share it. */
 export function send(text: string): void {
@@ -67,13 +66,9 @@ export function retry(lane: number, failed: Message): void {
   void stream(chat.id, failed.id, body);
 }
 
-/** Stop the answers of the open chat. What has been written stays. */
 export function stop(): void {
-  for (const id of Object.keys(openChat().messages)) controllers.get(id)?.abort();
+  stopAnswers(openChat());
 }
-
-/** A page that goes away ends its requests; what was written can be continued after a reload. */
-addEventListener("pagehide", () => controllers.forEach((controller) => controller.abort()));
 
 function message(role: Message["role"], parent: string | null, content: string): Message {
   return { id: newId(), parent, role, content, created: Date.now() };
@@ -98,8 +93,7 @@ function answer(chatId: string, lane: number, promptId: string): void {
 
 /** Read an answer into the message `id`; the page is rendered once a frame, however many tokens arrive in it. */
 async function stream(chatId: string, id: string, body: unknown): Promise<void> {
-  const controller = new AbortController();
-  controllers.set(id, controller);
+  const signal = register(id);
   setState({ running: { ...getState().running, [id]: performance.now() } });
   void save(chatId);
   const saving = setInterval(() => void save(chatId), SAVE_EVERY_MS);
@@ -112,7 +106,7 @@ async function stream(chatId: string, id: string, body: unknown): Promise<void> 
     if (chunks.length) changeMessage(chatId, id, (old) => chunks.reduce(withChunk, old));
   };
   try {
-    for await (const chunk of streamAnswer(body, controller.signal)) {
+    for await (const chunk of streamAnswer(body, signal)) {
       if (hasTokens(chunk)) noteFirstToken(id);
       waiting.push(chunk);
       if (!scheduled) afterFrame(show);
@@ -121,10 +115,10 @@ async function stream(chatId: string, id: string, body: unknown): Promise<void> 
     show();
   } catch (error) {
     show();
-    if (!controller.signal.aborted) fail(chatId, id, error);
+    if (!signal.aborted) fail(chatId, id, error);
   } finally {
     clearInterval(saving);
-    controllers.delete(id);
+    unregister(id);
     finish(chatId, id);
   }
 }

@@ -1,8 +1,8 @@
 /** Whether the server answers, and which models it has. */
 
 import { RequestFailed, listModels, setApiKey } from "../browser/server";
-import type { Conversation } from "../chat/types";
-import { getState, setState } from "../state";
+import { withServedModels } from "../chat/served-models";
+import { type State, getState, setState } from "../state";
 
 const RETRY_MS = 2000;
 
@@ -10,7 +10,8 @@ const RETRY_MS = 2000;
 export async function connect(): Promise<void> {
   try {
     const models = await listModels();
-    setState({ server: "up", models, chats: withModels(getState().chats, models[0]?.id ?? "") });
+    const chats = Object.entries(getState().chats).map(([id, chat]) => [id, withServedModels(chat, models)]);
+    setState({ server: "up", models, chats: Object.fromEntries(chats) as State["chats"] });
   } catch (error) {
     const locked = error instanceof RequestFailed && error.failure.status === 401;
     setState({ server: locked ? "locked" : "down" });
@@ -30,13 +31,4 @@ export async function unlock(key: string): Promise<boolean> {
   setApiKey(key);
   await connect();
   return getState().server !== "locked";
-}
-
-/** Chats that were begun before the models were known get the first one. */
-function withModels(chats: Record<string, Conversation>, model: string): Record<string, Conversation> {
-  const entries = Object.entries(chats).map(([id, chat]) => {
-    const lanes = chat.lanes.map((lane) => (lane.model ? lane : { ...lane, model }));
-    return [id, { ...chat, lanes }] as const;
-  });
-  return Object.fromEntries(entries);
 }

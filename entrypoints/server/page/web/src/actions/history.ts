@@ -8,10 +8,13 @@ import {
   saveConversation,
 } from "../browser/database";
 import { download, readFile } from "../browser/files";
+import { isNarrow, isTouch } from "../browser/screen";
 import { emptyChat, readChat, savedChat } from "../chat/saved-chat";
+import { withServedModels } from "../chat/served-models";
 import type { Conversation } from "../chat/types";
 import { changeChat, getState, isRunning, openChat, setState } from "../state";
 import { notify } from "./notices";
+import { stopAnswers } from "./running";
 
 export async function refreshHistory(): Promise<void> {
   const { query } = getState();
@@ -54,15 +57,19 @@ export function saveSoon(id: string): void {
   waiting = setTimeout(() => void save(id), SAVE_AFTER_MS);
 }
 
-function show(chat: Conversation): void {
-  const { chats, openId, sidebar } = getState();
-  const narrow = matchMedia("(max-width: 60rem)").matches;
+function without(chats: Record<string, Conversation>, id: string): Record<string, Conversation> {
+  return Object.fromEntries(Object.entries(chats).filter(([key]) => key !== id));
+}
+
+function show(opened: Conversation): void {
+  const { chats, openId, sidebar, models } = getState();
+  const chat = withServedModels(opened, models);
   // Only chats that are being answered stay in memory.
   const kept = Object.entries(chats).filter(([id, one]) => id !== openId || isRunning(one));
   setState({
     chats: { ...Object.fromEntries(kept), [chat.id]: chat },
     openId: chat.id,
-    sidebar: sidebar && !narrow,
+    sidebar: sidebar && !isNarrow(),
   });
   const hash = isWorthKeeping(chat) ? `#${chat.id}` : "";
   if (location.hash !== hash) history.replaceState(null, "", hash || location.pathname);
@@ -91,7 +98,9 @@ export function remember(id: string): void {
 export async function remove(id: string): Promise<void> {
   const chat = getState().chats[id] ?? (await loadConversation(id));
   if (!chat) return;
+  stopAnswers(chat);
   if (getState().openId === id) newChat();
+  setState({ chats: without(getState().chats, id) });
   await deleteConversation(id);
   await refreshHistory();
   const undo = async () => {
@@ -129,5 +138,6 @@ export async function importFiles(files: Iterable<File>): Promise<void> {
 }
 
 export function focusComposer(): void {
+  if (isTouch()) return;
   requestAnimationFrame(() => document.getElementById("prompt")?.focus());
 }

@@ -1,5 +1,6 @@
 /** The keyboard. */
 
+import { isNarrow } from "../browser/screen";
 import { getState, setState } from "../state";
 import { stop } from "./answers";
 import { focusComposer, newChat } from "./history";
@@ -20,6 +21,7 @@ function escape(): void {
   const { running, help } = getState();
   if (help) return; // the dialog closes itself
   if (Object.keys(running).length) stop();
+  else if (isNarrow()) setState({ sidebar: false, settings: false });
   else focusComposer();
 }
 

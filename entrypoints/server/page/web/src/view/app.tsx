@@ -47,6 +47,7 @@ function Conversations({ state, chat }: { state: State; chat: Conversation }) {
   const empty = chat.lanes.length === 1 && chat.lanes[0]?.head === null;
   return (
     <main class={empty ? "empty" : ""}>
+      {!empty && <h1 class="sr-only">{chat.title}</h1>}
       <div class="scroller" ref={scroller} tabIndex={-1}>
         <div class={`threads lanes-${chat.lanes.length}`} ref={content}>
           {empty ? (

@@ -1,9 +1,7 @@
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { send, stop } from "../actions/answers";
+import { isTouch } from "../browser/screen";
 import { Icon } from "./icons";
-
-/** On a phone, Enter makes a new line: its keyboard has no Shift+Enter. */
-const isTouch = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
 
 interface ComposerProps {
   chatId: string;
@@ -28,6 +26,10 @@ export function Composer({ chatId, running, onSend }: ComposerProps) {
     element.style.height = "auto";
     element.style.height = `${element.scrollHeight}px`;
   }, [text]);
+
+  useLayoutEffect(() => {
+    if (!isTouch()) area.current?.focus();
+  }, []);
 
   const submit = () => {
     if (running || !text.trim()) return;

@@ -101,7 +101,9 @@ function Answer(props: MessageProps) {
           asTokens={asTokens}
           onTokens={() => setAsTokens(!asTokens)}
           onEdit={() => setEditing(true)}
-          onContinue={last && message.content ? () => continueAnswer(lane, message) : undefined}
+          onContinue={
+            last && message.content && !message.toolCalls ? () => continueAnswer(lane, message) : undefined
+          }
         />
       )}
     </article>
@@ -139,6 +141,7 @@ function AnswerFoot({ message, lane, siblings, asTokens, onTokens, onEdit, onCon
         {message.tokens && (
           <IconButton icon="tokens" label="Token probabilities" pressed={asTokens} onClick={onTokens} />
         )}
+        {siblings.some((one) => one.model !== message.model) && <span class="by">{message.model}</span>}
         {timings && (
           <button
             type="button"

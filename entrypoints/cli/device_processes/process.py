@@ -1,4 +1,4 @@
-"""The process of one device, which answers lines of a batch."""
+"""The process of one device, which has a copy of the model."""
 
 import json
 import os
@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
+
+from litgpt.cli.device_processes.shares import DeviceShares
 
 Inbox: TypeAlias = "SimpleQueue[tuple[DeviceProcess, dict[str, Any] | None]]"
 """The messages of all processes; None: the process has closed its output."""
@@ -19,23 +20,31 @@ Inbox: TypeAlias = "SimpleQueue[tuple[DeviceProcess, dict[str, Any] | None]]"
 class DeviceProcess:
     """A process and its threads, so that the caller never waits for a pipe.
 
-    Attributes:
+    Args:
+        module: The module that it runs, with `run_child`.
+        job: Its first line of stdin.
+        shares: What it gets of the machine.
         rank: The index of its device.
-        num_running: The number of lines that it has, and has not answered.
-        device: The type of its device, when it is ready for lines.
+        inbox: Where its messages go.
+
+    Attributes:
+        num_running: The number of lines of a batch that it has, and has not answered.
+        device: The type of its device, when the model is loaded.
     """
 
-    def __init__(self, job: Mapping[str, Any], rank: int, world: int, inbox: Inbox) -> None:
+    def __init__(
+        self, module: str, job: Mapping[str, Any], shares: DeviceShares, rank: int, inbox: Inbox
+    ) -> None:
         self.rank, self.num_running, self.device = rank, 0, ""
         # It is open for as long as this process exists, however that ends.
         lifeline, self._lifeline = os.pipe()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - of this package
-                [sys.executable, "-P", "-m", "litgpt.cli.batches.worker", str(lifeline)],
+            self._process = subprocess.Popen(  # noqa: S603 - a module of this package
+                [sys.executable, "-P", "-m", module, str(lifeline)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 process_group=0,  # Ctrl-C reaches the caller only
-                env=_environment(rank, world),
+                env=shares.environment(rank),
                 pass_fds=[lifeline],
             )
         finally:
@@ -44,6 +53,10 @@ class DeviceProcess:
         for work in (self._write, self._read):
             threading.Thread(target=work, args=(inbox,), daemon=True).start()
         self._send(job)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def answer(self, number: int, fields: Mapping[str, Any]) -> None:
         """Send a line, which is answered by a message."""
@@ -87,17 +100,3 @@ class DeviceProcess:
                 with suppress(ValueError):  # a killed process leaves an incomplete one
                     inbox.put((self, json.loads(raw)))
         inbox.put((self, None))
-
-
-def _environment(rank: int, world: int) -> dict[str, str]:
-    """Return the environment of a process, which sees one GPU, and has its share of the processor."""
-    from litgpt.adapters.native.threads import VARIABLES, thread_count
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = [str(index) for index in range(world)] if visible is None else visible.split(",")
-    path = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
-    environment = {**os.environ, "PYTHONPATH": path}
-    environment["CUDA_VISIBLE_DEVICES"] = devices[rank].strip() if rank < len(devices) else ""
-    if not any(name in os.environ for name in VARIABLES):
-        environment["OMP_NUM_THREADS"] = str(max(1, thread_count() // world))
-    return environment

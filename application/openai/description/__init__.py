@@ -1,0 +1,1 @@
+"""A description of the API, as an OpenAPI document and as tables."""

@@ -1,0 +1,1 @@
+"""Processes with a copy of the model each, one per device."""

@@ -1,0 +1,1 @@
+"""A server per device behind one address: `litgpt serve --devices N`."""
