@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from litgpt.chat import Said
 
 _DONE = "[DONE]"
-_SENT = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
-_SENT += ("seed", "stop", "regex", "grammar", "choices", "tools", "chat_template_kwargs")
+_SENT = (
+    *("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("seed", "stop", "regex", "grammar", "choices", "tools", "chat_template_kwargs"),
+)
 _UNKNOWN = "the server's default"
 
 
