@@ -32,10 +32,9 @@ def limit_reasoning(
     if budget is None:
         return request
     syntax = renderer.reasoning_syntax(rendered)
-    calls = None if syntax is None else syntax.format.tool_calls
-    reasoning = (
-        calls.reasoning_marks if isinstance(calls, ChannelFormat) else syntax and syntax.format.reasoning
-    )
+    reasoning = None if syntax is None else syntax.format.reasoning
+    if syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat):
+        reasoning = syntax.format.tool_calls.reasoning_marks
     if syntax is None or reasoning is None:
         reason = "the chat template of the model has no marks of reasoning, such as <think> and </think>."
         raise UnsupportedOperation(f"reasoning_budget={budget}", reason)

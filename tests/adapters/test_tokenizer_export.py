@@ -9,7 +9,7 @@ from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 from litgpt.adapters.tokenization.export import export_tokenizer
 from litgpt.adapters.tokenization.factory import open_tokenizer
 from litgpt.domain.errors import MissingFile
-from litgpt.domain.tokenizer_source import TokenizerFiles
+from litgpt.domain.tokenizer_source import GgufVocabulary, TokenizerFiles
 
 TEXTS = (
     "What is the capital of France?",
@@ -39,7 +39,8 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
 
     vocabulary = open_gguf(request.getfixturevalue(model), "m").read_tokenizer()
     if ends:
-        vocabulary = attrs.evolve(vocabulary, add_eos=True)  # type: ignore[misc]
+        assert isinstance(vocabulary, GgufVocabulary)
+        vocabulary = attrs.evolve(vocabulary, add_eos=True)
     before = open_tokenizer(vocabulary, name="m")
     after = open_tokenizer(written(vocabulary, tmp_path), name="m")
     reference = AutoTokenizer.from_pretrained(tmp_path)

@@ -129,7 +129,7 @@ def test_a_text_ends_with_the_token_that_tokenizer_json_adds(
     tmp_path: Path, single: str, *, flag: bool
 ) -> None:
     library = tiny.byte_level()
-    ids = [(token, library.token_to_id(token)) for token in ("<|begin|>", "<|im_end|>")]
+    ids = [(token, int(library.token_to_id(token) or 0)) for token in ("<|begin|>", "<|im_end|>")]
     library.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
     config = {"eos_token": "<|im_end|>", "add_eos_token": flag, "tokenizer_class": "PreTrainedTokenizerFast"}
     files = tiny.write(tmp_path, {"tokenizer.json": library, "tokenizer_config.json": config})

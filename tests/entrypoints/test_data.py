@@ -362,12 +362,14 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 class Refusing(ByteTokenizer):
     """Refuses a letter, as a tokenizer does whose token has no embedding in the model."""
 
-    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+    def encode(
+        self, text: str, *, bos: bool | None = None, eos: bool = False, escaped: bool = False
+    ) -> list[int]:
         if "ß" in text:
             raise InvalidArgument("text", "ß", "free of tokens that the model has no embedding for")
         if "Ω" in text:
             raise KeyError(text)
-        return super().encode(text, bos=bos, escaped=escaped)
+        return super().encode(text, bos=bos, eos=eos, escaped=escaped)
 
 
 @pytest.mark.parametrize("letter", ["ß", "Ω"])

@@ -112,10 +112,12 @@ def test_text_that_cannot_be_encoded_is_named_with_file_and_line(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     class Refusing(ByteTokenizer):
-        def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+        def encode(
+            self, text: str, *, bos: bool | None = None, eos: bool = False, escaped: bool = False
+        ) -> list[int]:
             if "ß" in text:
                 raise InvalidArgument("text", "ß", "a text with no ß")
-            return [1] if len(text) > 100 else super().encode(text, bos=bos, escaped=escaped)
+            return [1] if len(text) > 100 else super().encode(text, bos=bos, eos=eos, escaped=escaped)
 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidData, match=message):
