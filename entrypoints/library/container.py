@@ -15,7 +15,7 @@ without arguments and returns a ModelStore, which is searched after the local st
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dependency_injector import providers
+from litgpt.injector import providers
 
 if TYPE_CHECKING:
     from pathlib import Path
