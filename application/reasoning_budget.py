@@ -9,7 +9,7 @@ from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
-from litgpt.domain.tool_calls.formats import ReasoningFormat
+from litgpt.domain.tool_calls.formats import ChannelFormat, ReasoningFormat
 
 if TYPE_CHECKING:
     from litgpt.domain.constraints.reasoning import ReasoningConstraint
@@ -27,19 +27,18 @@ def limit_reasoning(
         rendered: The prompt.
 
     Raises:
-        UnsupportedOperation: The chat template has no marks of reasoning, or channels.
+        UnsupportedOperation: The chat template has no marks of reasoning.
     """
     if budget is None:
         return request
     syntax = renderer.reasoning_syntax(rendered)
-    requested = f"reasoning_budget={budget}"
-    if syntax is None:
+    calls = None if syntax is None else syntax.format.tool_calls
+    reasoning = (
+        calls.reasoning_marks if isinstance(calls, ChannelFormat) else syntax and syntax.format.reasoning
+    )
+    if syntax is None or reasoning is None:
         reason = "the chat template of the model has no marks of reasoning, such as <think> and </think>."
-        raise UnsupportedOperation(requested, reason)
-    reasoning = syntax.format.reasoning
-    if reasoning is None:
-        reason = "the chat template of the model has channels; only reasoning between two marks can be ended."
-        raise UnsupportedOperation(requested, reason)
+        raise UnsupportedOperation(f"reasoning_budget={budget}", reason)
     constraint = reasoning_constraint(syntax, reasoning, renderer.tokenizer, request.stop_token_ids)
     return attrs.evolve(request, constraint=attrs.evolve(constraint, budget=budget))
 
@@ -53,6 +52,7 @@ def reasoning_constraint(
     return ReasoningConstraint(
         begin=reasoning.begin,
         end=reasoning.end,
+        header=reasoning.header,
         end_ids=_mark_ids(tokenizer, reasoning.end),
         in_reasoning=syntax.in_reasoning,
         vocab_size=tokenizer.vocab_size,

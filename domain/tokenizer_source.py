@@ -80,6 +80,7 @@ class GgufVocabulary:
     eos_ids: tuple[int, ...] = ()
     unk_id: int | None = None
     add_bos: bool = False
+    add_eos: bool = False
     add_space_prefix: bool = True
     chat_template: str | None = attrs.field(default=None, repr=False)
     named_templates: Mapping[str, str] = attrs.field(factory=dict, repr=False)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from litgpt.adapters.native.low_rank import NativeAdapter
+from litgpt.adapters.native.low_rank import NativeAdapter, no_adapter
 from litgpt.adapters.native.model import NativeModel
 from litgpt.adapters.native.read_bandwidth import read_bandwidth
 from litgpt.adapters.native.runner import NativeRunner
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
 from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.scheduling.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 

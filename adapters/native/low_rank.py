@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.program.instructions import Opcode, Program
 from litgpt.adapters.native.program.structure import padded_bias, vector_tensor
 from litgpt.adapters.native.structures import Format, SourceFormat, Tensor, Update
-from litgpt.domain.lora.weight_changes import LowRankUpdate
 
-Updates: TypeAlias = Mapping[str, LowRankUpdate[NDArray[np.float32]]]
+if TYPE_CHECKING:
+    from litgpt.domain.lora.weight_changes import LowRankUpdate
+
+Updates: TypeAlias = "Mapping[str, LowRankUpdate[NDArray[np.float32]]]"
 
 
 class NativeAdapter:
@@ -72,6 +74,13 @@ class NativeAdapter:
         padded = padded_bias(np.ascontiguousarray(values, np.float32))
         self._owned.append(padded)
         return vector_tensor(padded)
+
+
+def no_adapter(name: str) -> NoReturn:
+    """Raise the error for the adapter of a request to a model without any."""
+    from litgpt.domain.lora.config import unknown_adapter
+
+    raise unknown_adapter(name, (), "adapter")
 
 
 def updatable_layers(program: Program) -> dict[str, int]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 
 from litgpt.adapters.native.generator import NativeGenerator
-from litgpt.adapters.native.low_rank import NativeAdapter
+from litgpt.adapters.native.low_rank import NativeAdapter, no_adapter
 from litgpt.adapters.native.model import NativeModel
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.ports import PlacedModel
 from litgpt.domain.ports.model_store import Weights
 from litgpt.domain.weights.mapping import ParameterSource

@@ -6,13 +6,12 @@ from time import thread_time
 
 import attrs
 
-from litgpt.adapters.native.low_rank import NativeAdapter
+from litgpt.adapters.native.low_rank import NativeAdapter, no_adapter
 from litgpt.adapters.native.model import PAGE_SIZE, NativeModel, NativeSequence
 from litgpt.adapters.native.sampling.candidates import Logits
 from litgpt.adapters.native.sampling.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampler_state import SamplerState
-from litgpt.domain.lora.config import no_adapter
 from litgpt.domain.scheduling.prefix_store import max_cached_pages
 from litgpt.domain.scheduling.scheduler import StepLimits
 from litgpt.domain.scheduling.step_costs import StepCosts

@@ -24,7 +24,7 @@ class CheckpointTokenizer:
     """A checkpoint's tokenizer; it implements the port Tokenizer.
 
     `embedding_rows` is the number of ids of the model; ids beyond the vocabulary are padding and decode to
-    nothing.
+    nothing. `final_id` is the token with which the files end a text, such as EOS; None: they do not.
     """
 
     name: str
@@ -34,6 +34,7 @@ class CheckpointTokenizer:
     bos_id: int | None
     adds_bos: bool
     eos_ids: tuple[int, ...]
+    final_id: int | None = None
     chat_template: ChatTemplate | None
     _stop_token_ids: frozenset[int] | None = attrs.field(default=None, init=False, repr=False)
     _splitter: SpecialTokenSplitter = attrs.field(init=False, repr=False)
@@ -71,12 +72,16 @@ class CheckpointTokenizer:
         _check(text)
         return self._splitter.escape(text)
 
-    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+    def encode(
+        self, text: str, *, bos: bool | None = None, eos: bool = False, escaped: bool = False
+    ) -> list[int]:
         _check(unescape(text) if escaped else text)
         ids = self.backend.encode(text)
         add_bos = self.adds_bos if bos is None else bos
         if add_bos and self.bos_id is not None and ids[:1] != [self.bos_id]:
             ids = [self.bos_id, *ids]
+        if eos and self.final_id is not None and ids[-1:] != [self.final_id]:
+            ids = [*ids, self.final_id]
         if self.backend.vocab_size > self.vocab_size and (
             beyond := [token for token in ids if token >= self.vocab_size]
         ):

@@ -50,11 +50,12 @@ def _convert_vocab_files(name: str, paths: Mapping[str, Path]) -> dict[str, byte
     if library is None:
         return {}
     backend = wrap_tokenizer(name, library, source.added_tokens)
-    bos_token = source.special_tokens.get("bos_token")
-    if source.add_bos is False:
+    begin = source.special_tokens.get("bos_token") if source.add_bos else None
+    end = source.special_tokens.get("eos_token") if source.add_eos else None
+    if begin is not None or end is not None:
+        _add_tokens(library, begin, end, backend.special_tokens)
+    elif source.add_bos is False:
         library.post_processor = processors.ByteLevel(trim_offsets=False)
-    elif source.add_bos and bos_token is not None:
-        _prepend_token(library, bos_token, backend.special_tokens[bos_token])
     settings = {key: value for key, value in source.settings.items() if key not in _EXPORTED_KEYS}
     config = {**settings, **source.special_tokens, "tokenizer_class": "PreTrainedTokenizerFast"}
     files["tokenizer.json"] = library.to_str().encode()
@@ -75,6 +76,7 @@ def _convert_gguf_vocabulary(name: str, vocabulary: GgufVocabulary) -> dict[str,
     config: dict[str, object] = {
         **tokenizer_config(vocabulary).special_tokens,
         "add_bos_token": vocabulary.add_bos,
+        "add_eos_token": vocabulary.add_eos,
         "clean_up_tokenization_spaces": False,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
@@ -155,17 +157,23 @@ def _sentencepiece_json(backend: "SentencePieceBackend", vocabulary: GgufVocabul
 
 
 def _to_json(library: "Tokenizer", vocabulary: GgufVocabulary) -> bytes:
-    """Return the library's file, with a BOS post-processor if the vocabulary adds BOS."""
-    if vocabulary.add_bos and vocabulary.bos_id is not None:
-        _prepend_token(library, vocabulary.tokens[vocabulary.bos_id], vocabulary.bos_id)
+    """Return the library's file, with a post-processor if the vocabulary adds BOS or EOS."""
+    bos_id = vocabulary.bos_id if vocabulary.add_bos else None
+    eos_id = next(iter(vocabulary.eos_ids), None) if vocabulary.add_eos else None
+    begin, end = (None if token is None else vocabulary.tokens[token] for token in (bos_id, eos_id))
+    if begin is not None or end is not None:
+        ids = {vocabulary.tokens[token]: token for token in (bos_id, eos_id) if token is not None}
+        _add_tokens(library, begin, end, ids)
     return library.to_str().encode()
 
 
-def _prepend_token(library: "Tokenizer", bos_token: str, token_id: int) -> None:
+def _add_tokens(library: "Tokenizer", begin: str | None, end: str | None, ids: Mapping[str, int]) -> None:
+    """Set a post-processor that adds tokens before and after a text; None: no token."""
     from tokenizers import processors
 
+    first, second = (" ".join(filter(None, (begin, text, end))) for text in ("$A", "$B"))
     library.post_processor = processors.TemplateProcessing(
-        single=f"{bos_token} $A",
-        pair=f"{bos_token} $A {bos_token} $B",
-        special_tokens=[(bos_token, token_id)],
+        single=first,
+        pair=f"{first} {second}",
+        special_tokens=[(token, ids[token]) for token in dict.fromkeys((begin, end)) if token is not None],
     )

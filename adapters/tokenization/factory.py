@@ -38,6 +38,7 @@ def open_tokenizer(
         bos_id=parts.bos_id,
         adds_bos=parts.adds_bos and parts.bos_id is not None,
         eos_ids=parts.eos_ids,
+        final_id=parts.final_id,
         chat_template=template,
     )
     if vocab_size is not None and size > vocab_size:
@@ -52,6 +53,7 @@ class _OpenedTokenizer:
     bos_id: int | None
     adds_bos: bool
     eos_ids: tuple[int, ...]
+    final_id: int | None
 
 
 def _from_vocabulary(name: str, vocabulary: GgufVocabulary) -> _OpenedTokenizer:
@@ -63,6 +65,7 @@ def _from_vocabulary(name: str, vocabulary: GgufVocabulary) -> _OpenedTokenizer:
         bos_id=vocabulary.bos_id,
         adds_bos=vocabulary.add_bos,
         eos_ids=vocabulary.eos_ids,
+        final_id=next(iter(vocabulary.eos_ids), None) if vocabulary.add_eos else None,
     )
 
 
@@ -80,7 +83,8 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _OpenedTokenizer:
             if library is None
             else hf_tokenizers.wrap_tokenizer(name, library, config.added_tokens)
         )
-        default_bos, default_eos = hf_tokenizers.leading_special_token(hf_backend), None
+        default_bos, final_id = hf_tokenizers.added_special_tokens(hf_backend)
+        default_eos = None
     elif path := paths.get("tokenizer.model"):
         from litgpt.adapters.tokenization.backends.sentencepiece_backend import (
             bos_and_eos,
@@ -89,18 +93,22 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _OpenedTokenizer:
 
         backend = sp_backend = open_sentencepiece(path, config)
         default_bos, default_eos = bos_and_eos(sp_backend)
+        final_id = None
     else:
         raise TokenizerMismatch(name, "has no tokenizer.")
     by_role = {**DEFAULT_SPECIAL_TOKENS.get(config.tokenizer_class or "", {}), **config.special_tokens}
     ids = {role: backend.token_to_id(token) for role, token in by_role.items()}
     bos_id, eos_id = ids.get("bos_token"), ids.get("eos_token")
     eos_id = default_eos if eos_id is None else eos_id
+    if config.add_eos and "tokenizer.json" not in paths:  # which would have it, as in transformers
+        final_id = eos_id
     return _OpenedTokenizer(
         backend=backend,
         config=config,
         bos_id=default_bos if bos_id is None else bos_id,
         adds_bos=default_bos is not None if config.add_bos is None else config.add_bos,
         eos_ids=() if eos_id is None else (eos_id,),
+        final_id=final_id,
     )
 
 
@@ -118,7 +126,7 @@ def _check_vocab_size(tokenizer: CheckpointTokenizer, num_embeddings: int) -> No
         for token in beyond.values()
         if tokenizer.chat_template and token in (tokenizer.chat_template.source or "")
     ]
-    roles = {tokenizer.bos_id if tokenizer.adds_bos else None, *tokenizer.eos_ids}
+    roles = {tokenizer.bos_id if tokenizer.adds_bos else None, *tokenizer.eos_ids, tokenizer.final_id}
     if backend.base_vocab_size > num_embeddings or needed or roles & beyond.keys():
         raise TokenizerMismatch(
             tokenizer.name,

@@ -29,6 +29,7 @@ class TokenizerConfig:
     Attributes:
         special_tokens: Special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
         add_bos: Whether encoding adds the BOS token; None if not specified.
+        add_eos: Whether encoding adds the EOS token.
         added_tokens: Tokens that these files add to the vocabulary, including named ones.
         legacy: Whether sentencepiece inserts a space into the text after a special token.
         tokenizer_class: Class in transformers, without the suffix `Fast`; None for the generic class.
@@ -37,6 +38,7 @@ class TokenizerConfig:
 
     special_tokens: Mapping[str, str] = attrs.field(factory=dict)
     add_bos: bool | None = None
+    add_eos: bool = False
     added_tokens: AddedTokens = attrs.field(factory=AddedTokens, repr=False)
     legacy: bool = True
     tokenizer_class: str | None = None
@@ -68,6 +70,7 @@ def read_tokenizer_config(paths: Mapping[str, Path]) -> TokenizerConfig:
             name: token.text for name, token in added.special_tokens.items() if name.endswith("_token")
         },
         add_bos=add_bos if isinstance(add_bos, bool) else None,
+        add_eos=config.get("add_eos_token") is True,
         added_tokens=added,
         legacy=config.get("legacy", class_name != "LlamaTokenizer") is not False,
         tokenizer_class=class_name,

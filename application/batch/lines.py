@@ -1,5 +1,6 @@
 """Lines of a batch file: prompts with options, in this library's format or in that of OpenAI's batches."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -22,12 +23,12 @@ _GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) 
 MAX_ANSWERS = 128
 """The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
 
-_PYTHON_ONLY = frozenset({"logits_processor", "prompt_logprobs", "adapter"})
+_PYTHON_ONLY = frozenset({"logits_processor", "adapter"})
 _OPTIONS = (_GENERATION | TEMPLATE_OPTIONS | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
-_BODY_FIELDS = _OPTIONS | {"model", "response_format", *_MAX_TOKENS}
+_BODY_FIELDS = (_OPTIONS - {"prompt_logprobs"}) | {"model", "response_format", *_MAX_TOKENS}
 _EXAMPLE = 'Write one object per line, such as {"prompt": "Hello"}.'
 _IGNORED = frozenset({"model", "user", "metadata", "store"})
 _ONLY_VALUES: Mapping[str, Any] = {
@@ -85,17 +86,24 @@ class BatchLine:
     @classmethod
     def parse(cls, number: int, raw: bytes) -> "BatchLine":
         """Read a line; a fault is its `error`."""
-        name = f"line-{number}"
+        name: str | int = f"line-{number}"
+        fault = None
         try:
             fields = parse_json(raw)
         except ValueError as error:
             reason = f"The line is not valid JSON: {error_message(error).removesuffix('.')}. {_EXAMPLE}"
-            return cls(number=number, id=name, error=InvalidBatchLine(reason))
+            fault = InvalidBatchLine(reason)
+            # Only a lone surrogate: the answer can have the id.
+            fields = json.loads(raw) if isinstance(error, UnicodeEncodeError) else {}
         if not isinstance(fields, dict):
             reason = f"The line must be a JSON object, not {short_repr(fields)}. {_EXAMPLE}"
             return cls(number=number, id=name, error=InvalidBatchLine(reason))
         is_openai = "body" in fields or "url" in fields
         given = fields.get("custom_id", None if is_openai else fields.get("id"))
+        if fault is not None:
+            if is_integer(given) or (isinstance(given, str) and not _has_surrogates(given)):
+                name = given
+            return cls(number=number, id=name, is_openai=is_openai, error=fault)
         if given is None:
             return cls(number=number, id=name, fields=fields, is_openai=is_openai)
         if isinstance(given, bool) or not isinstance(given, (str, int)):
@@ -188,6 +196,10 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings
         options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()}
     return options
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _token_id(text: str) -> int:

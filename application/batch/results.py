@@ -55,6 +55,8 @@ def _plain(line: BatchLine, completions: Sequence[Completion], *, is_list: bool)
         columns["logprobs"] = [it.logprobs for it in completions]
     if first.top_logprobs is not None:
         columns["top_logprobs"] = [it.top_logprobs for it in completions]
+    if first.prompt_logprobs is not None:
+        columns["prompt_logprobs"] = [it.prompt_logprobs for it in completions]
     if any(it.tool_calls for it in completions):
         columns["tool_calls"] = [[call.as_dict() for call in it.tool_calls] for it in completions]
     if any(it.reasoning for it in completions):

@@ -15,6 +15,7 @@ from litgpt.application.generate_text import GenerateText
 from litgpt.application.generation_options import GenerationOptions
 from litgpt.application.load_model import LoadedModel
 from litgpt.application.prepare_requests import TEMPLATE_OPTIONS, make_prompt_renderer, prepare_requests
+from litgpt.application.scoring.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from litgpt.application.structured_output import CompileConstraint
 from litgpt.domain.errors import InsufficientSpace, LitGPTError, NotInstalled
 from litgpt.domain.generation.batching import check_prompts
@@ -42,6 +43,7 @@ class _Entry:
     job: _Job
     at: int
     request: TextRequest
+    prompt_logprobs: PromptLogprobs | None = None
     num_tokens: int = 0
 
 
@@ -177,14 +179,15 @@ class RunBatch:
         spec = None if prepared.output is None else prepared.output.spec
         pairs = zip(prepared.requests, prepared.syntaxes, strict=True)
         requests = [self._constrain(request, syntax, spec) for request, syntax in pairs]
+        logprobs = prompt_logprobs(self.generator, requests)
         return [
-            _Entry(job, at, TextRequest(request, prepared.stop_strings, syntax))
+            _Entry(job, at, TextRequest(request, prepared.stop_strings, syntax), logprobs[at])
             for at, (request, syntax) in enumerate(zip(requests, prepared.syntaxes, strict=True))
         ]
 
     def _finish(self, entry: _Entry, completion: Completion) -> None:
         job, counts = entry.job, self.counts
-        job.completions[entry.at] = completion
+        job.completions[entry.at] = attrs.evolve(completion, prompt_logprobs=entry.prompt_logprobs)
         counts.prompt_tokens += completion.prompt_tokens
         counts.cached_tokens += completion.cached_tokens
         completions = [it for it in job.completions if it is not None]

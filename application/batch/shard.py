@@ -49,10 +49,6 @@ class Shard:
         """Return whether the line with a number, counted from 1, belongs to the shard."""
         return (number - 1) % self.world == self.rank
 
-    def count(self, total: int) -> int:
-        """Return how many of `total` lines belong to the shard."""
-        return len(range(self.rank, total, self.world))
-
     def path(self, output: Path) -> Path:
         """Return the file of the shard: `out.r00003.jsonl` for `out.jsonl`, or that itself without shards."""
         return (

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -21,7 +21,6 @@ from litgpt.domain.validation.untrusted_files import error_message
 STDOUT = Path("/dev/stdout")
 """The path of the standard output, which is only written to: nothing in it is continued or discarded."""
 
-_BLOCK = 1 << 20
 GZIP = b"\x1f\x8b"
 """The first bytes of a file that is compressed with gzip."""
 
@@ -44,6 +43,8 @@ def open_input(path: Path | None) -> AbstractContextManager[BinaryIO]:
         UnsupportedOperation: It cannot be read.
     """
     if path is None:
+        if sys.stdin is None:  # closed, as by `<&-`
+            raise UnsupportedOperation("Reading stdin", "it is closed.")
         stdin = sys.stdin.buffer
         if _is_compressed(stdin):
             return gzip.open(stdin)  # type: ignore[return-value]
@@ -65,15 +66,19 @@ def is_regular(descriptor: int) -> bool:
     return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
-def count_lines(file: BinaryIO) -> int | None:
-    """Return the number of lines that are left in a file; None if it cannot be read twice, as a pipe."""
+def count_lines(file: BinaryIO, has: Callable[[int], bool]) -> int | None:
+    """Return the number of lines that are left in a file; None if it cannot be read twice, as a pipe.
+
+    Args:
+        file: A file.
+        has: Whether a line, by its number from 1, is counted; blank lines are not.
+    """
     if not is_regular(file.fileno()):
         return None
-    start, count, last = file.tell(), 0, b"\n"
-    while block := file.read(_BLOCK):
-        count, last = count + block.count(b"\n"), block[-1:]
+    start = file.tell()
+    count = sum(has(number) and not line.isspace() for number, line in enumerate(file, 1))
     file.seek(start)
-    return count + (last != b"\n")
+    return count
 
 
 @attrs.define(eq=False)

@@ -21,7 +21,8 @@ class EmbedTexts:
         self, texts: Sequence[str], pooling: Pooling = "last", *, normalize: bool = True
     ) -> "list[array[float]]":
         """Return an embedding of each text, (D,) in float32, with a Euclidean norm of 1 if `normalize`."""
-        embeddings = self.generator.embed([self.tokenizer.encode(text) for text in texts], pooling)
+        ids = [self.tokenizer.encode(text, eos=True) for text in texts]
+        embeddings = self.generator.embed(ids, pooling)
         return [normalized(one) for one in embeddings] if normalize else embeddings
 
 

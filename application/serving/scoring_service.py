@@ -43,19 +43,22 @@ class ScoringService:
         """End the thread after the current batch."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def encode(self, name: str, inputs: Sequence[str | list[int]]) -> list[list[int]]:
+    async def encode(
+        self, name: str, inputs: Sequence[str | list[int]], *, eos: bool = False
+    ) -> list[list[int]]:
         """Return the token ids of texts and of lists of token ids, which are checked.
 
         Args:
             name: The name of the field, for errors.
             inputs: Texts and lists of token ids.
+            eos: Whether texts end with the token that the tokenizer's files add, as for embeddings.
 
         Raises:
             TextTooLong: One is longer than the context.
             InvalidArgument: A token id is outside the vocabulary, a text has no tokens, or the request has
                 more than `MAX_TOKENS`.
         """
-        return await asyncio.to_thread(self._encode, name, inputs)
+        return await asyncio.to_thread(self._encode, name, inputs, eos=eos)
 
     async def embed(self, sequences: Sequence[list[int]], pooling: Pooling) -> "list[array[float]]":
         """Return an embedding of each sequence, (D,) in float32, with a Euclidean norm of 1.
@@ -119,12 +122,12 @@ class ScoringService:
     def _embed(self, sequences: Sequence[list[int]], pooling: Pooling) -> "list[array[float]]":
         return [normalized(it) for it in self._model.generator.embed(sequences, pooling)]
 
-    def _encode(self, name: str, inputs: Iterable[str | list[int]]) -> list[list[int]]:
+    def _encode(self, name: str, inputs: Iterable[str | list[int]], *, eos: bool) -> list[list[int]]:
         loaded, context = self._model.loaded(), self._model.generator.context
         vocab_size, total = loaded.architecture.vocab_size, 0
         encoded = []
         for number, it in enumerate(inputs):
-            ids = loaded.tokenizer.encode(it) if isinstance(it, str) else it
+            ids = loaded.tokenizer.encode(it, eos=eos) if isinstance(it, str) else it
             if not ids:
                 raise InvalidArgument(f"{name}[{number}]", it, "at least one token long")
             if max(ids) >= vocab_size:

@@ -18,6 +18,8 @@ class ReasoningConstraint:
     Attributes:
         begin: The text that begins the reasoning.
         end: The text that ends it.
+        header: The text that may stand before `begin`, if it is not the first of an answer; it is the header
+            of a message in formats with channels.
         constraint: What follows the reasoning; None: any text, or further reasoning.
         budget: The largest number of tokens of the reasoning, besides its marks; None: any. A character that
             has begun is completed.
@@ -34,6 +36,7 @@ class ReasoningConstraint:
 
     begin: str
     end: str
+    header: str = ""
     constraint: TokenConstraint | None = None
     budget: int | None = None
     end_ids: tuple[int, ...]
@@ -119,10 +122,10 @@ class ReasoningConstraint:
         """Look for the mark that begins reasoning, which only white space and reasoning may precede."""
         if not self._may_reason:
             return
-        begin = self.begin
         self._tail = (self._tail + self._decode(token)).lstrip()
-        self._may_reason = begin.startswith(self._tail[: len(begin)])
-        if self._tail.startswith(begin):
+        begins = (self.begin, self.header + self.begin)
+        self._may_reason = any(begin.startswith(self._tail[: len(begin)]) for begin in begins)
+        if begin := next(filter(self._tail.startswith, begins), None):
             self.in_reasoning, self._in_character = True, False
             self._tail = self._tail.removeprefix(begin)
 

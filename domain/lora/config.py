@@ -8,7 +8,7 @@ arXiv:2312.03732.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -213,11 +213,6 @@ def unknown_adapter(name: str, names: Sequence[str], argument: str) -> InvalidAr
     """Return the error for the name of an adapter that does not exist, with the existing names."""
     expected = f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
     return InvalidArgument(argument, name, expected)
-
-
-def no_adapter(name: str) -> NoReturn:
-    """Raise the error for the adapter of a request to a model without any."""
-    raise unknown_adapter(name, (), "adapter")
 
 
 def adapter_mismatch(name: str, unknown: Sequence[str], shape_mismatches: Sequence[str]) -> InvalidCheckpoint:

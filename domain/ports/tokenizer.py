@@ -68,13 +68,17 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+    def encode(
+        self, text: str, *, bos: bool | None = None, eos: bool = False, escaped: bool = False
+    ) -> list[int]:
         """Return the ids of `text`, in which special tokens such as `<|im_end|>` are recognized.
 
         Args:
             text: Any text; it may be empty.
             bos: Whether to prepend `bos_id`; None follows the tokenizer's files. It is not added to a text
                 that already begins with it, such as a rendered chat template.
+            eos: Whether to append the token with which the tokenizer's files end a text, if they have one, as
+                those of embedding models do. It is not added to a text that already ends with it.
             escaped: Whether special tokens in the text were escaped with `escape`; they are encoded as text.
         """
         ...

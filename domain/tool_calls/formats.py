@@ -136,10 +136,12 @@ class ReasoningFormat:
     Attributes:
         begin: Begins the reasoning. The prompt may end with it.
         end: Ends the reasoning.
+        header: May stand before `begin`, unless the reasoning is the first of an answer.
     """
 
     begin: str
     end: str
+    header: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -175,6 +177,12 @@ class ChannelFormat:
     call_end: str
     reasoning: tuple[str, ...]
     history: HistoryFormat = attrs.field(factory=HistoryFormat)
+
+    @property
+    def reasoning_marks(self) -> ReasoningFormat:
+        """The marks of a message of the first channel of reasoning."""
+        begin = f"{self.channel}{self.reasoning[0]}{self.message}"
+        return ReasoningFormat(begin=begin, end=self.ends[0], header=f"{self.start}assistant")
 
 
 @attrs.frozen

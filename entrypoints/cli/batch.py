@@ -76,6 +76,7 @@ def batch(  # noqa: PLR0913 - one per option
     frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    reasoning_budget: options.ReasoningBudget = None,
     schema: options.Schema = None,
     regex: options.Regex = None,
     grammar: options.Grammar = None,
@@ -128,6 +129,7 @@ def batch(  # noqa: PLR0913 - one per option
         frequency_penalty=frequency_penalty,
         max_new_tokens=max_new_tokens,
         seed=seed,
+        reasoning_budget=reasoning_budget,
     )
     if stop is not None:
         defaults["stop"] = stop
@@ -166,9 +168,7 @@ def _answer(
     from litgpt.application.files.json_lines import count_lines, translated_errors
 
     with translated_errors("Reading the input"):
-        total = count_lines(source)
-    if total is not None:
-        total = part.count(total)
+        total = count_lines(source, part.has)
     display = BatchDisplay(total, quiet=job.quiet)
     with (
         job.start(answers, total) as run,

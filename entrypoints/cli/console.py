@@ -85,7 +85,7 @@ def ask(prompt: str, prefilled: str = "") -> str:
         return input(prompt)
     if stdin_is_terminal():
         print(prompt, end="", file=sys.stderr, flush=True)
-    if line := sys.stdin.readline():
+    if sys.stdin is not None and (line := sys.stdin.readline()):
         return line.removesuffix("\n")
     raise EOFError
 
@@ -121,12 +121,12 @@ def mark_pastes(enabled: bool) -> None:  # noqa: FBT001 - a switch
 
 def read_all() -> str:
     """Return all of stdin, without a trailing newline."""
-    return sys.stdin.read().removesuffix("\n")
+    return "" if sys.stdin is None else sys.stdin.read().removesuffix("\n")
 
 
 def stdin_is_terminal() -> bool:
     """Return whether stdin is a terminal."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def stdout_is_terminal() -> bool:

@@ -33,6 +33,7 @@ def generate(  # noqa: PLR0913 - one per option
     frequency_penalty: options.FrequencyPenalty = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    reasoning_budget: options.ReasoningBudget = None,
     schema: options.Schema = None,
     regex: options.Regex = None,
     grammar: options.Grammar = None,
@@ -83,6 +84,7 @@ def generate(  # noqa: PLR0913 - one per option
         repetition_penalty=repetition_penalty,
         presence_penalty=presence_penalty,
         frequency_penalty=frequency_penalty,
+        reasoning_budget=reasoning_budget,
     ) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,

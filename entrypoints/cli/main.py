@@ -128,5 +128,6 @@ def main() -> None:
     """Run the command in `sys.argv` and exit with its status."""
     # Undecodable input becomes surrogates, which `decode_input` rejects; unencodable output becomes "?".
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
-        stream.reconfigure(errors=errors)  # type: ignore[union-attr] # a TextIOWrapper in every process
+        if stream is not None:  # closed, as by `<&-`
+            stream.reconfigure(errors=errors)  # type: ignore[union-attr] # a TextIOWrapper in every process
     sys.exit(run(sys.argv[1:]))

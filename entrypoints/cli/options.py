@@ -126,6 +126,10 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for repr
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.", metavar="TEXT")
 ]
+ReasoningBudget: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="Maximum number of tokens of the reasoning before an answer.", show_default=False),
+]
 Schema: TypeAlias = Annotated[
     str | None,
     typer.Option(

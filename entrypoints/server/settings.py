@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,9 @@ class ServerSettings:
 
     host: str = attrs.field(default="127.0.0.1", validator=_is_host)
     port: int = _field(8000, _PORT)
-    api_keys: tuple[str, ...] = _field((), _STRINGS, validator=_are_keys, repr=False)
-    allowed_hosts: tuple[str, ...] = _field((), _STRINGS, validator=_are_host_names)
-    cors_origins: tuple[str, ...] = _field((), _STRINGS, validator=_are_origins)
+    api_keys: Sequence[str] = _field((), _STRINGS, validator=_are_keys, repr=False)
+    allowed_hosts: Sequence[str] = _field((), _STRINGS, validator=_are_host_names)
+    cors_origins: Sequence[str] = _field((), _STRINGS, validator=_are_origins)
     tls_cert: Path | None = _field(None, _PATH)  # noqa: RUF009 - a field, not a value
     tls_key: Path | None = _field(None, _PATH)  # noqa: RUF009 - a field, not a value
     max_body_bytes: int = integer_field(32 * MIB, 1)

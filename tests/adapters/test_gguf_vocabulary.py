@@ -49,6 +49,7 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
         lambda writer: writer.add_eos_token_id(2),
         lambda writer: writer.add_unk_token_id(0),
         lambda writer: writer.add_add_bos_token(False),
+        lambda writer: writer.add_add_eos_token(True),
         lambda writer: writer.add_add_space_prefix(False),
         lambda writer: writer.add_chat_template("{{ messages }}"),
     )
@@ -61,6 +62,7 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
         eos_ids=(2,),
         unk_id=0,
         add_bos=False,
+        add_eos=True,
         add_space_prefix=False,
         chat_template="{{ messages }}",
     )

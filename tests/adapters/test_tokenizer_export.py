@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
@@ -29,20 +30,24 @@ def written(source: object, folder: Path) -> TokenizerFiles:
     return TokenizerFiles({name: folder / name for name in files})
 
 
+@pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("model", ["smollm2_gguf", "gemma3_gguf"])
 def test_the_vocabulary_of_a_gguf_file_becomes_files(
-    model: str, request: pytest.FixtureRequest, tmp_path: Path
+    model: str, request: pytest.FixtureRequest, tmp_path: Path, *, ends: bool
 ) -> None:
     from transformers import AutoTokenizer
 
     vocabulary = open_gguf(request.getfixturevalue(model), "m").read_tokenizer()
+    if ends:
+        vocabulary = attrs.evolve(vocabulary, add_eos=True)  # type: ignore[misc]
     before = open_tokenizer(vocabulary, name="m")
     after = open_tokenizer(written(vocabulary, tmp_path), name="m")
     reference = AutoTokenizer.from_pretrained(tmp_path)
     for text in TEXTS:
-        ids = before.encode(text)
-        assert after.encode(text) == ids
-        assert reference(text).input_ids == ids
+        ids = before.encode(text, eos=True)
+        assert after.encode(text, eos=True) == ids
+        added = [before.eos_id] if ends else []
+        assert reference(text).input_ids == [*before.encode(text), *added]
         assert after.decode(ids) == before.decode(ids)
     assert (after.bos_id, after.adds_bos, after.stop_token_ids) == (
         before.bos_id,

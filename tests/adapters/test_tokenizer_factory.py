@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer as Library
+from tokenizers import processors
+from transformers import AutoTokenizer
 
 from litgpt.adapters.tokenization.added_tokens import AddedToken
 from litgpt.adapters.tokenization.factory import open_tokenizer
@@ -119,3 +121,30 @@ def test_a_small_file_that_cannot_be_read_is_damaged(name: str, content: bytes, 
 def test_a_file_that_went_away_is_missing(name: str, tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=name):
         open_tokenizer(TokenizerFiles({name: tmp_path / name}), name="m")
+
+
+@pytest.mark.parametrize("single", ["$A <|im_end|>", "<|begin|> $A <|im_end|>", "<|begin|> $A"])
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_text_ends_with_the_token_that_tokenizer_json_adds(
+    tmp_path: Path, single: str, *, flag: bool
+) -> None:
+    library = tiny.byte_level()
+    ids = [(token, library.token_to_id(token)) for token in ("<|begin|>", "<|im_end|>")]
+    library.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
+    config = {"eos_token": "<|im_end|>", "add_eos_token": flag, "tokenizer_class": "PreTrainedTokenizerFast"}
+    files = tiny.write(tmp_path, {"tokenizer.json": library, "tokenizer_config.json": config})
+    opened = open_tokenizer(files, name="m")
+    reference = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("Hi there", ""):
+        assert opened.encode(text, eos=True) == reference(text)["input_ids"]
+    assert opened.encode("Hi")[-1] != ids[1][1]  # a prompt goes on
+    assert opened.encode("Hi<|im_end|>", eos=True).count(ids[1][1]) == 1
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_sentencepiece_model_ends_a_text_if_its_config_says_so(tmp_path: Path, *, flag: bool) -> None:
+    model = tiny.sentencepiece_bytes()
+    files = tiny.write(tmp_path, {"tokenizer.model": model, "tokenizer_config.json": {"add_eos_token": flag}})
+    opened = open_tokenizer(files, name="m")
+    assert opened.eos_id is not None
+    assert opened.encode("Hi", eos=True) == [*opened.encode("Hi"), *([opened.eos_id] if flag else [])]

@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,8 +12,10 @@ import pytest
 from litgpt.adapters.constraints.llguidance_compiler import LlguidanceCompiler
 from litgpt.application.batch.lines import BatchLine
 from litgpt.application.batch.run_batch import RunBatch
+from litgpt.application.batch.shard import Shard
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.application.files.id_set import IdSet
+from litgpt.application.files.json_lines import count_lines
 from litgpt.application.load_model import LoadedModel, LoadModel
 from litgpt.domain.generation.batching import checked_requests
 from litgpt.domain.generation.errors import AllTokensExcluded
@@ -122,11 +125,7 @@ def test_openai_completions_are_not_rendered_and_have_their_own_defaults(loaded:
             {"prompt": "a", "logits_processor": 1},
             "'logits_processor' is not supported. Remove it, or call LLM.complete in Python",
         ),
-        (
-            {"prompt": "a", "prompt_logprobs": 1},
-            "'prompt_logprobs' is not supported. Remove it, or call LLM.complete in Python",
-        ),
-        (openai(**body(prompt_logprobs=1)), "'prompt_logprobs' is not supported. Remove it, or call"),
+        (openai(**body(prompt_logprobs=1)), "'prompt_logprobs' is not supported"),
         ({"id": "it"}, "must have either a prompt or messages"),
         ({"prompt": "a", "messages": []}, "must have either a prompt or messages"),
         ({"prompt": ["a"]}, "prompt must be a string, not list"),
@@ -275,3 +274,36 @@ def test_many_lines_need_no_more_memory_than_the_first_ones(loaded: LoadedModel[
             objects[counts.done] = len(gc.get_objects())  # not the ids: strings are not tracked
     assert counts.done == count
     assert abs(objects[count - 1_000] - objects[2_000]) < 5_000  # those of 256 running requests
+
+
+@pytest.mark.parametrize("n", [None, 2])
+def test_log_probabilities_of_a_prompt_are_in_the_answer(loaded: LoadedModel[Any], n: int | None) -> None:
+    line = {"prompt": "ab", "apply_chat_template": False, "prompt_logprobs": 0, "max_new_tokens": 1}
+    (answer,) = answers(loaded, line if n is None else line | {"n": n})
+    (first, second) = answer["prompt_logprobs"] if n is None else answer["prompt_logprobs"][1]
+    assert first is None
+    assert list(second) == [ord("b")]
+    assert second[ord("b")] <= 0
+
+
+def test_a_line_with_a_lone_surrogate_keeps_its_id(loaded: LoadedModel[Any]) -> None:
+    raw = [
+        b'{"id": "mine", "prompt": "\\ud800"}',
+        b'{"custom_id": "other", "url": "/v1/completions", "body": {"prompt": "\\udfff"}}',
+        b'{"id": "\\ud800", "prompt": "a"}',
+    ]
+    found = lines(*raw)
+    assert [it.id for it in found] == ["mine", "other", "line-3"]
+    assert all("surrogates not allowed" in str(it.error) for it in found)
+    assert [it.is_openai for it in found] == [False, True, False]
+    assert len(answers(loaded, *raw)) == 3
+
+
+def test_blank_lines_and_those_of_other_shards_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n\n  \n{"prompt": "b"}\n\r\n{"prompt": "c"}')
+    with path.open("rb") as file:
+        assert count_lines(file, Shard().has) == 3
+        assert file.read(1) == b"{"
+        file.seek(0)
+        assert [count_lines(file, Shard(rank, 2).has) for rank in range(2)] == [1, 2]

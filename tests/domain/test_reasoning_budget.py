@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import attrs
 import pytest
 
 from litgpt.domain.constraints.reasoning import ReasoningConstraint
@@ -80,6 +81,28 @@ def test_bytes_that_are_no_character_end_too() -> None:
         assert not invisible.forced()
         invisible.advance(STOP)
     assert bytes(invisible.forced()) == END
+
+
+@pytest.mark.parametrize(
+    ("budget", "proposed", "expected"),
+    [
+        (3, "<c>a<m>abcdef", "<c>a<m>abc<e>def"),
+        (3, "<c>a<m>abc<s><c>a<m>de", "<c>a<m>abc<e><s><c>a<m><e>de"),
+        (5, "<c>a<m>ab<e><s><c>a<m>cde", "<c>a<m>ab<e><s><c>a<m><e>cde"),
+        (3, "<s><c>a<m>abcdef", "<s><c>a<m>abc<e>def"),
+        (3, "<c>f<m>abcdef", "<c>f<m>abcdef"),
+        (3, "<c>a<m>abc<s><c>f<m>de", "<c>a<m>abc<e><s><c>f<m>de"),
+    ],
+)
+def test_messages_of_a_channel_have_a_budget_together(budget: int, proposed: str, expected: str) -> None:
+    limited = attrs.evolve(
+        constraint(budget, in_reasoning=False),
+        begin="<c>a<m>",
+        end="<e>",
+        end_ids=tuple(b"<e>"),
+        header="<s>",
+    )
+    assert answer(limited, proposed.encode()).decode() == expected
 
 
 def test_a_copy_has_no_tokens() -> None:

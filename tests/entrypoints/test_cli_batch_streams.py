@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,3 +161,15 @@ def test_a_package_that_a_line_needs_is_named_and_the_run_can_be_continued(tmp_p
     assert "native engine" not in notes
     batch(tmp_path, *arguments)
     assert [it["text"] for it in read(tmp_path / "out.jsonl") if it["id"] == "c"] == ["a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [("batch - -", "error: Reading stdin is not possible: it is closed."), ("generate smollm2 -", "prompt")],
+)
+def test_a_closed_stdin_is_an_error_of_one_line(arguments: str, message: str) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m litgpt.cli {arguments} <&-"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1), run.stderr
+    assert message in run.stderr

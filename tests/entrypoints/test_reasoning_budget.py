@@ -111,7 +111,15 @@ def test_a_model_without_marks_is_an_error_before_anything_is_computed() -> None
             chat.send("Hi")
 
 
-def test_templates_with_channels_are_refused(tmp_path: Path) -> None:
-    path = folder(tmp_path / "model", TEMPLATE + "{# <|channel|><|message|><|start|> #}")
-    with LLM.load(path, quiet=True) as llm, pytest.raises(UnsupportedOperation, match="channels"):
-        llm.generate("Hi", reasoning_budget=5)
+def test_reasoning_in_a_channel_ends_after_the_budget(tmp_path: Path) -> None:
+    header = "<|start|>assistant<|channel|>analysis<|message|>"
+    path = folder(tmp_path / "model", "{% for m in messages %}{{ m.content }}{% endfor %}" + header)
+    with LLM.load(path, quiet=True) as llm:
+        free = llm.complete("Hi", **GREEDY)
+        answer = llm.complete("Hi", reasoning_budget=5, **GREEDY)
+        end = llm.tokenizer.encode("<|end|>", bos=False).tolist()
+    assert end[0] not in free.token_ids
+    assert (free.text, answer.token_ids[:5]) == ("", free.token_ids[:5])
+    assert end[0] in answer.token_ids[5:9]  # a character that has begun is completed
+    assert answer.reasoning
+    assert answer.text

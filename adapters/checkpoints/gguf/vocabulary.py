@@ -80,6 +80,7 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
         eos_ids=tuple(dict.fromkeys(number for number in (eos, *others) if number is not None)),
         unk_id=unknown,
         add_bos=add_bos if add_bos is not None else spm or pre in PRE_TOKENIZERS_WITH_BOS,
+        add_eos=metadata.flag("tokenizer.ggml.add_eos_token") or False,
         add_space_prefix=add_space if add_space is not None else spm,
         chat_template=metadata.text("tokenizer.chat_template"),
         named_templates=_named_templates(metadata),

@@ -70,10 +70,14 @@ def sample(logits: Logits, states: Sequence[SamplerState]) -> list[int]:
 
 def log_probabilities(logits: Logits, tokens: Sequence[int]) -> list[float]:
     """Return the log-probability of a token per row of `logits` (B, V), before all sampling parameters."""
-    relative = _relative_to_max(logits, logits.max(-1, keepdims=True))
-    selected = relative[np.arange(len(tokens)), list(tokens)]
-    totals = np.exp(relative).sum(-1, dtype=np.float64)
-    return [float(logit) - math.log(total) for logit, total in zip(selected, totals, strict=True)]
+    return [_log_probability(row, token) for row, token in zip(logits, tokens, strict=True)]
+
+
+def _log_probability(logits: Logits, token: int) -> float:
+    # One row at a time, in place: the values stay in the processor's cache.
+    relative = _relative_to_max(logits, logits.max())
+    logit = float(relative[token])
+    return logit - math.log(np.exp(relative, out=relative).sum())
 
 
 def top_log_probabilities(logits: Logits, counts: Sequence[int]) -> list[dict[int, float] | None]:

@@ -52,8 +52,8 @@ def find_adapter(model: GPT, name: str) -> RequestAdapter:
     adapter: RequestAdapter | None = model.adapters.get(name)
     if adapter is None:
         raise unknown_adapter(name, [*model.adapters], "adapter")
-    if model.merged_adapter is not None:
-        reason = f"{model.merged_adapter!r} is merged. Call unmerge_adapter() first."
+    if adapter.active.merged is not None:
+        reason = f"{adapter.active.merged!r} is merged. Call unmerge_adapter() first."
         raise UnsupportedOperation("Using an adapter for single requests", reason)
     return adapter
 

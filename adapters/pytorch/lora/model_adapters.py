@@ -171,10 +171,10 @@ class ModelAdapters:
         backup = merge(self.model, self._layers.layers(name), name, backup=not permanent)
         self._layers.active_adapter.name = None
         self._merged = (name, backup)
-        self.model.merged_adapter = name
+        self._layers.active_adapter.merged = name
         if permanent:
             self._merged, self._base = None, self._attached[name]
-            self.model.merged_adapter = None
+            self._layers.active_adapter.merged = None
             self._remove(name)
 
     def unmerge(self) -> None:
@@ -183,7 +183,7 @@ class ModelAdapters:
             raise UnsupportedOperation("Unmerging", "no adapter is merged, or it was merged permanently.")
         name, backup = self._merged
         restore_weights(self.model, backup)
-        self._merged = self.model.merged_adapter = None
+        self._merged = self._layers.active_adapter.merged = None
         self._layers.active_adapter.name = name
 
     def delete(self, name: str) -> None:
@@ -208,7 +208,9 @@ class ModelAdapters:
         self._attached[name] = attach_adapter(
             self._layers, self._targets, name, adapter, matched, trainable=trainable
         )
-        self.model.adapters[name] = RequestAdapter(name, self._layers.layers(name))
+        self.model.adapters[name] = RequestAdapter(
+            name, self._layers.active_adapter, self._layers.layers(name)
+        )
         self.activate(name)
 
     def _remove(self, name: str) -> None:

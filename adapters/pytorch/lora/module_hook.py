@@ -19,9 +19,14 @@ ADDITIVE_MODULES = (nn.Linear, nn.Embedding, QuantizedLinear)
 
 @attrs.define(eq=False)
 class ActiveAdapter:
-    """The name of the active adapter of a model, or None; shared by all LoRA layers."""
+    """The name of the active adapter of a model, or None; shared by all LoRA layers.
+
+    Attributes:
+        merged: The adapter that is merged into the weights until it is unmerged; None: none.
+    """
 
     name: str | None = None
+    merged: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -134,12 +139,14 @@ class RequestAdapter:
 
     Attributes:
         name: The name of the adapter.
+        active: The active adapter of the same model.
         layers: The LoRA layers that contain it, by the name of their module.
         parts: Its parts in each of them, replacements first.
         key: What identifies it without referencing it.
     """
 
     name: str
+    active: ActiveAdapter
     layers: Mapping[str, LoraLayer] = attrs.field(repr=False)
     parts: Mapping[LoraLayer, tuple[AdapterModule, ...]] = attrs.field(init=False, repr=False)
     key: object = attrs.field(factory=object, init=False, repr=False)

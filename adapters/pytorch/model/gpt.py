@@ -46,7 +46,6 @@ class GPT(nn.Module):
         head_device: The device of the final norm and the head; None as above.
         adapter: The active LoRA adapter. KV caches that were computed with another one are invalid.
         adapters: All LoRA adapters by name, for requests that name one.
-        merged_adapter: The adapter that is merged into the weights until it is unmerged; None: none.
     """
 
     gradient_checkpointing = False
@@ -84,7 +83,6 @@ class GPT(nn.Module):
         self.tie_weights()
         self.adapter: object = None
         self.adapters: dict[str, Any] = {}
-        self.merged_adapter: str | None = None
         self._frequencies = InverseFrequencyCache()
 
     def __repr__(self) -> str:
@@ -223,7 +221,7 @@ class GPT(nn.Module):
                 temperature = query_temperature(mixer.attention_temperature, positions, x.dtype)
                 infos[info_key] = PositionInfo(table, temperature)
             if mask_key not in masks:
-                masks[mask_key] = _build_mask(mask_key, slot=slot, tokens=tokens, row_offsets=starts)
+                masks[mask_key] = _build_mask(mask_key, slot=slot, tokens=tokens, starts=starts)
             state = kv_sharing.layer_state(index, mixer.kv_shared_layer, layer_cache)
             embedding = None if per_layer is None else per_layer[:, :, index].to(x.device)
             inputs = (x, infos[info_key], masks[mask_key], state, slot, embedding)
@@ -291,16 +289,11 @@ def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch
     return positions
 
 
-def _build_mask(key: MaskKey, *, slot: int, tokens: int, row_offsets: Sequence[int]) -> AttentionMask:
+def _build_mask(key: MaskKey, *, slot: int, tokens: int, starts: Sequence[int]) -> AttentionMask:
     window, chunked, alibi, device = key
     mask = build_mask(
-        slot=slot,
-        tokens=tokens,
-        sliding_window=window,
-        chunked=chunked,
-        row_offsets=row_offsets,
-        device=device,
+        slot=slot, tokens=tokens, sliding_window=window, chunked=chunked, row_offsets=starts, device=device
     )
     if alibi is None:
         return mask
-    return add_alibi_bias(mask, alibi, end=slot + tokens, row_offsets=row_offsets, device=device)
+    return add_alibi_bias(mask, alibi, end=slot + tokens, row_offsets=starts, device=device)

@@ -39,6 +39,7 @@ def tokenizer_config(vocabulary: GgufVocabulary) -> TokenizerConfig:
             role: vocabulary.tokens[token_id] for role, token_id in ids.items() if token_id is not None
         },
         add_bos=vocabulary.add_bos,
+        add_eos=vocabulary.add_eos,
         chat_template=vocabulary.chat_template,
         named_templates=vocabulary.named_templates,
     )

@@ -140,8 +140,10 @@ def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
     )
 
 
-def leading_special_token(backend: HFTokenizersBackend) -> int | None:
-    """Return the special token that the library's post-processor adds before a text, if any."""
+def added_special_tokens(backend: HFTokenizersBackend) -> tuple[int | None, int | None]:
+    """Return the special tokens that the library's post-processor adds before and after a text, if any."""
     ids: list[int] = backend.library.encode("a").ids
-    begins = len(ids) > len(backend.encode("a")) and ids[0] in backend.skipped_ids
-    return ids[0] if begins else None
+    if len(ids) == len(backend.encode("a")):
+        return None, None
+    first, last = (token if token in backend.skipped_ids else None for token in (ids[0], ids[-1]))
+    return first, last

@@ -15,6 +15,7 @@ PARAMETERS: dict[str, type[int] | type[float]] = {
     "presence_penalty": float,
     "frequency_penalty": float,
     "max_new_tokens": int,
+    "reasoning_budget": int,
     "seed": int,
 }
 
@@ -47,5 +48,5 @@ def show_settings(settings: Mapping[str, Any], sampling: Any) -> None:
     `sampling` has them as attributes, with the model's defaults, as `SamplingParams` has.
     """
     for name in PARAMETERS:
-        value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
+        value = getattr(sampling, name, settings.get(name))
         console.note(f"{name}: {'none' if value is None else value}")

@@ -179,10 +179,12 @@ class BaseLLM(Module):
         llm = weakref.ref(self)
 
         def find(name: str) -> "WeightChanges[Any]":
-            from litgpt.domain.lora.config import no_adapter
-
             adapters = None if (it := llm()) is None else it._current  # noqa: SLF001 - of this class
-            return no_adapter(name) if adapters is None else adapters.changes_of(name)
+            if adapters is None:
+                from litgpt.domain.lora.config import unknown_adapter
+
+                raise unknown_adapter(name, (), "adapter")
+            return adapters.changes_of(name)
 
         return find
 

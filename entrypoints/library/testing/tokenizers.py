@@ -66,7 +66,14 @@ class ByteTokenizer:
         _utf8(text)
         return _SPECIAL.sub(lambda match: f"{match[0][:-1]}{ESCAPE}{match[0][-1]}", text)
 
-    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+    def encode(
+        self,
+        text: str,
+        *,
+        bos: bool | None = None,
+        eos: bool = False,  # noqa: ARG002 - it ends no text
+        escaped: bool = False,
+    ) -> list[int]:
         _utf8(unescape(text) if escaped else text)
         parts = [(_id(part),) if part in SPECIAL else _utf8(unescape(part)) for part in _SPECIAL.split(text)]
         ids = [token for part in parts for token in part]

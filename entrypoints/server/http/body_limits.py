@@ -1,6 +1,7 @@
 """Read the body of a request before its handler runs: JSON, of bounded size, within a bounded time."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -10,6 +11,9 @@ from litgpt.server.http.json_body import set_max_depth
 from litgpt.server.openai.errors import RequestRefused
 from litgpt.server.settings import ServerSettings
 
+_SHARE = 8
+"""How many bodies of the largest size may be in memory at once."""
+
 
 class BodyLimits:
     """Middleware that passes on whole bodies; a later disconnect is passed on as it happens."""
@@ -17,7 +21,7 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self.app = app
         self._max_bytes, self._seconds = settings.max_body_bytes, settings.arrival_timeout
-        self._max_depth = settings.max_json_depth
+        self._max_depth, self._held = settings.max_json_depth, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         set_max_depth(scope, self._max_depth)
@@ -31,14 +35,29 @@ class BodyLimits:
         _check_type(headers)
         if length is not None and int(length) > self._max_bytes:
             raise self._too_large(f"{int(length):,} bytes")
-        messages = [await self._read(receive)]
+        own = 0
 
-        async def receive_rest() -> Message:
-            return messages.pop() if messages else await receive()
+        def hold(size: int) -> None:
+            nonlocal own
+            own += size
+            self._held += size
+            if own > self._max_bytes:
+                raise self._too_large("more")
+            if self._held > _SHARE * self._max_bytes:
+                message = "The server has as many large requests as it can hold. Try again later."
+                raise RequestRefused(503, message, headers={"Retry-After": "5"})
 
-        await self.app(scope, receive_rest, send)
+        try:
+            messages = [await self._read(receive, hold)]
 
-    async def _read(self, receive: Receive) -> Message:
+            async def receive_rest() -> Message:
+                return messages.pop() if messages else await receive()
+
+            await self.app(scope, receive_rest, send)
+        finally:
+            self._held -= own
+
+    async def _read(self, receive: Receive, hold: Callable[[int], None]) -> Message:
         body = bytearray()
         try:
             async with asyncio.timeout(self._seconds):
@@ -46,9 +65,8 @@ class BodyLimits:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
+                    hold(len(message.get("body", b"")))
                     body += message.get("body", b"")
-                    if len(body) > self._max_bytes:
-                        raise self._too_large("more")
                     if not message.get("more_body", False):
                         return {"type": "http.request", "body": bytes(body), "more_body": False}
         except TimeoutError:

@@ -1,5 +1,6 @@
 """Read the JSON object in the body of a request."""
 
+import asyncio
 import json
 import math
 from collections.abc import MutableMapping
@@ -16,6 +17,8 @@ _DEPTH = "litgpt.max_json_depth"
 _DEFAULT_DEPTH = 64
 _MOST_CONTAINERS = 500_000
 """The most brackets of a body, since an empty list of two bytes takes 56 in memory."""
+
+_LARGE = 256 * 1024
 
 _MOST_DIGITS = 20
 """Digits of the largest integer of 64 bits."""
@@ -39,15 +42,10 @@ async def read_json(request: Request) -> dict[str, Any]:
         raise RequestRefused(400, "The request has no body: it must be a JSON object.", code="invalid_json")
     if raw.count(b"[") + raw.count(b"{") > _MOST_CONTAINERS:
         raise RequestRefused(413, "The body has too many arrays and objects.")
+    depth = request.scope.get(_DEPTH, _DEFAULT_DEPTH)
     try:
-        value = parse_json(
-            raw,
-            max_depth=request.scope.get(_DEPTH, _DEFAULT_DEPTH),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_constant,
-        )
+        # A large body takes long, and other answers go on meanwhile.
+        value = await asyncio.to_thread(_parse, raw, depth) if len(raw) > _LARGE else _parse(raw, depth)
     except UnicodeDecodeError:
         raise RequestRefused(400, "The body is not in UTF-8.", code="invalid_json") from None
     except UnicodeEncodeError:
@@ -67,6 +65,17 @@ async def read_json(request: Request) -> dict[str, Any]:
         )
         raise RequestRefused(400, f"The body must be a JSON object, not {kind}.", code="invalid_json")
     return value
+
+
+def _parse(raw: bytes, depth: int) -> Any:
+    return parse_json(
+        raw,
+        max_depth=depth,
+        object_pairs_hook=_object,
+        parse_int=_integer,
+        parse_float=_number,
+        parse_constant=_constant,
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which web pages may use the server: none but its own, unless their origins are named."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -15,7 +16,7 @@ _HARMLESS = ("GET", "HEAD")
 class OriginCheck:
     """Middleware that refuses requests of other web pages that could change something or cost time."""
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self.app, self._origins = app, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +46,7 @@ def _refusal() -> RequestRefused:
 class Cors(CORSMiddleware):
     """Starlette's CORS middleware for named origins, whose refusals have the format of all other errors."""
 
-    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(
             app,
             allow_origins=origins,

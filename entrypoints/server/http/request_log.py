@@ -59,8 +59,12 @@ class RequestLog:
 
 
 def _route(scope: Scope) -> str:
-    # Known paths only: clients could otherwise create any number of time series.
-    return str(getattr(scope.get("route"), "path", None) or scope.get("litgpt.route") or "other")
+    """Return the pattern of the path; clients could create any number of time series with the paths."""
+    if "litgpt.route" in scope:
+        return str(scope["litgpt.route"])
+    endpoint, routes = scope.get("endpoint"), getattr(scope.get("router"), "routes", ())
+    found = (it.path for it in routes if endpoint is not None and getattr(it, "endpoint", None) is endpoint)
+    return str(next(found, "other"))
 
 
 def _line(scope: Scope, record: RequestRecord, status: int, seconds: float, *, log_prompts: bool) -> str:

@@ -21,7 +21,7 @@ async def embeddings(request: Request) -> Response:
     )
     context.check_without_adapter(call.model)
     record.model = call.model or context.model.name
-    sequences = await until_disconnect(request, context.scoring.encode("input", call.inputs))
+    sequences = await until_disconnect(request, context.scoring.encode("input", call.inputs, eos=True))
     tokens = record.prompt_tokens = sum(map(len, sequences))
     rows = await until_disconnect(request, context.scoring.embed(sequences, call.pooling))
     return JSONResponse(embeddings_body(call, rows, record.model, tokens))

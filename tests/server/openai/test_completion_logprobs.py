@@ -5,7 +5,10 @@ from openai import OpenAI
 
 from tests.server.openai.conftest import NAME
 
-PROMPT = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of France is Paris."
+PROMPT = (
+    "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n"
+    "<|im_start|>assistant\nThe capital of France is Paris."
+)
 
 
 @pytest.mark.parametrize("echo", [True, False])

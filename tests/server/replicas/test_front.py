@@ -42,7 +42,7 @@ def front_of(*statuses: int | None, **chosen: Any) -> Iterator[tuple[RunningServ
         replicas = []
         for rank, status in enumerate(statuses):
             inner = start_in_thread(
-                answering(status or 200, f"replica {rank}", seen), ServerSettings(port=0, api_keys=[KEY])
+                answering(status or 200, f"replica {rank}", seen), ServerSettings(port=0, api_keys=(KEY,))
             )
             stack.callback(inner.close)
             replicas.append(Replica(rank, Endpoint("127.0.0.1", port_of(inner), KEY)))
