@@ -1,7 +1,7 @@
 """`POST /v1/responses`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -61,7 +61,7 @@ class _Answer:
         *_, last = self.writer.end(self._completion(), timings=self._timings())
         return last["response"]
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         for event in self.writer.begin():
             yield _encode(event)
         async_chunks = self.stream.chunks()

@@ -235,29 +235,26 @@ def test_items_are_a_conversation(client: OpenAI, llm: LLM) -> None:
     ]
     answer = client.responses.create(**{**GREEDY, "input": items}, instructions="Be kind.")
     check(answer)
-    expected = llm.complete(
-        [
-            {"role": "system", "content": "Be kind.\n\nBe brief."},
-            {"role": "user", "content": "Rain in Paris?"},
-            {
-                "role": "assistant",
-                "content": "",
-                "reasoning_content": "Hm",
-                "tool_calls": [
-                    {
-                        "id": "c1",
-                        "type": "function",
-                        "function": {"name": "weather", "arguments": {"city": "Paris"}},
-                    }
-                ],
-            },
-            {"role": "tool", "tool_call_id": "c1", "name": "weather", "content": "rain"},
-            {"role": "assistant", "content": "It rains."},
-            {"role": "user", "content": "And in Rome?"},
-        ],
-        temperature=0,
-        max_new_tokens=12,
-    )
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be kind.\n\nBe brief."},
+        {"role": "user", "content": "Rain in Paris?"},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "Hm",
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": {"city": "Paris"}},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "name": "weather", "content": "rain"},
+        {"role": "assistant", "content": "It rains."},
+        {"role": "user", "content": "And in Rome?"},
+    ]
+    expected = llm.complete(messages, temperature=0, max_new_tokens=12)
     assert answer.output_text == expected.text
     assert answer.usage is not None
     assert answer.usage.input_tokens == expected.prompt_tokens
