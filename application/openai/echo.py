@@ -18,7 +18,7 @@ def prompt_echoes(model: ServedModel, requests: Sequence[TextRequest]) -> list[P
         ids = it.request.prompt
         shown = ids[1:] if tokenizer.adds_bos and ids[0] == tokenizer.bos_id else ids
         tokens = [] if logprobs is None else _tokens(ids, logprobs)[len(ids) - len(shown) :]
-        echoes.append(PromptEcho(tokenizer.decode(shown), tokens))
+        echoes.append(PromptEcho(tokenizer.decode(shown, include_special_tokens=True), tokens))
     return echoes
 
 
