@@ -77,6 +77,13 @@ class GeneratorContract:
         with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
             generator.generate([fits, too_long])
 
+    def test_an_adapter_that_does_not_exist_is_refused_at_once(self, generator: Generator) -> None:
+        request = GenerationRequest(prompt=[5], adapter="absent")
+        with pytest.raises(InvalidArgument, match="'absent'"):
+            generator.generate([GenerationRequest(prompt=[5]), request])
+        with pytest.raises(InvalidArgument, match="'absent'"):
+            generator.open().add(request)
+
     def test_an_iterator_of_requests_is_read_as_answers_end(self, generator: Generator) -> None:
         taken: list[int] = []
 
