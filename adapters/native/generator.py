@@ -13,7 +13,7 @@ from litgpt.adapters.native.runner import NativeRunner
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
 from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
 from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.scheduling.draft_model import DraftModel
+from litgpt.domain.scheduling.drafts.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import Any
 from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
-from litgpt.domain.scheduling.drafter import Drafter
+from litgpt.domain.scheduling.drafts.drafter import Drafter
+from litgpt.domain.scheduling.drafts.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.events import EngineEvent, FailedRequest
 from litgpt.domain.scheduling.log_probabilities import log_probabilities
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
 from litgpt.domain.scheduling.prefix_store import CachedPrefix, PrefixStore
-from litgpt.domain.scheduling.prompt_lookup import PromptLookupDrafter
 from litgpt.domain.scheduling.scheduler import Scheduler
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from litgpt.domain.generation.batching import MAX_SEQUENCES
-from litgpt.domain.scheduling.drafter import Drafter
+from litgpt.domain.scheduling.drafts.drafter import Drafter
 from litgpt.domain.scheduling.page_table import PageTable
 from litgpt.domain.scheduling.prefill_pacing import PrefillPacing
 from litgpt.domain.scheduling.prefix_store import PrefixStore

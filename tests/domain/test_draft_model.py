@@ -5,7 +5,7 @@ from math import log
 import pytest
 
 from litgpt.domain.generation.request import GenerationRequest
-from litgpt.domain.scheduling.draft_model import DraftModel
+from litgpt.domain.scheduling.drafts.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.step_costs import StepCosts
 from tests.domain.scripted_runner import (

@@ -13,7 +13,7 @@ from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 from litgpt.domain.generation.sampler_state import SamplerState
-from litgpt.domain.scheduling.draft_model import DraftModel
+from litgpt.domain.scheduling.drafts.draft_model import DraftModel
 from litgpt.domain.scheduling.engine import Engine
 from litgpt.domain.scheduling.events import FailedRequest
 from litgpt.domain.scheduling.page_table import Pages, PageTable

@@ -10,7 +10,7 @@ import pytest
 
 from litgpt import LLM
 from litgpt.adapters.native.runner import NativeRunner
-from litgpt.domain.scheduling.draft_length import DraftBudget
+from litgpt.domain.scheduling.drafts.draft_length import DraftBudget
 from litgpt.errors import InvalidArgument, TokenizerMismatch, UnsupportedOperation
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.test_cli import run_cli

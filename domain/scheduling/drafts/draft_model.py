@@ -11,7 +11,7 @@ from litgpt.domain.common_prefix import MIN_SHARED, common_prefix_length
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.generation.sampler_state import SamplerState
 from litgpt.domain.generation.sampling_params import SamplingParams
-from litgpt.domain.scheduling.draft_length import Acceptance, DraftBudget
+from litgpt.domain.scheduling.drafts.draft_length import Acceptance, DraftBudget
 from litgpt.domain.scheduling.model_runner import ModelRunner
 from litgpt.domain.scheduling.sequence import ScheduledSequence
 from litgpt.domain.scheduling.step_costs import StepCosts

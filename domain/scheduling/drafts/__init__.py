@@ -1,0 +1,1 @@
+"""Drafts: tokens that are proposed for a sequence, and that the model verifies in one step."""
