@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,6 +57,14 @@ def load_model(
             llm.close()
             raise
         return llm
+
+
+def load_adapters(llm: "LLM", paths: Mapping[str, str]) -> None:
+    """Load LoRA adapters by name, of which none is active."""
+    for name, path in paths.items():
+        llm.load_adapter(path, name)
+    if paths:
+        llm.set_adapter(None)
 
 
 @contextmanager

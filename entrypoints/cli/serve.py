@@ -1,5 +1,6 @@
 """`litgpt serve`: serve a model over HTTP with OpenAI's API."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.error_output import UsageError
-from litgpt.cli.model_loading import DistributeArguments, load_model
+from litgpt.cli.model_loading import DistributeArguments, load_adapters, load_model
 from litgpt.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ def serve(  # noqa: PLR0913 - one per option
     tls_key: Annotated[
         str | None,
         typer.Option(help="PEM file of its private key.  [default: in --tls-cert]", metavar="FILE"),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LoRA adapter, which requests for the model MODEL:NAME use; can be repeated.",
+            metavar="NAME=PATH",
+        ),
     ] = None,
     max_queue: Annotated[
         int, typer.Option(help="Requests that may wait while others run; further ones get the status 429.")
@@ -127,7 +135,7 @@ def serve(  # noqa: PLR0913 - one per option
     placement = DistributeArguments(
         accelerator, precision, quantize, devices, generate_strategy, engine, kv_cache
     )
-    name = Path(model).name
+    name, adapters = Path(model).name, _adapters(adapter or ())
     # The port first: a model may take minutes to load.
     if (devices or 1) > 1 and generate_strategy is None:
         from litgpt.cli.replicas.job import replica_job
@@ -135,7 +143,14 @@ def serve(  # noqa: PLR0913 - one per option
 
         with listen(settings) as listener:
             job = replica_job(
-                reference, placement, settings, name=name, draft=draft, quiet=quiet, predict=predict
+                reference,
+                placement,
+                settings,
+                name=name,
+                draft=draft,
+                quiet=quiet,
+                adapters=adapters,
+                predict=predict,
             )
             serve_replicas(job, devices or 1, settings, listener)
         return
@@ -144,6 +159,7 @@ def serve(  # noqa: PLR0913 - one per option
         from litgpt.server.run import run
         from litgpt.server.startup_text import startup_text
 
+        load_adapters(llm, adapters)
         served = llm._served_model(name)  # noqa: SLF001 - as LLM.serve, which loads no model
         app = create_app(served, settings, predict=predict)
 
@@ -152,6 +168,17 @@ def serve(  # noqa: PLR0913 - one per option
                 console.note(startup_text(served, settings, url))
 
         run(app, settings, engine=app.state.litgpt, listener=listener, on_ready=announce)
+
+
+def _adapters(values: Iterable[str]) -> dict[str, str]:
+    """Parse `NAME=PATH`, for each adapter."""
+    adapters: dict[str, str] = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        if not (name and separator and path) or name in adapters:
+            raise UsageError(f"--adapter must be NAME=PATH with a name of its own, not {value}.")
+        adapters[name] = path
+    return adapters
 
 
 def _predict_route(*, is_openai: bool, path: str | None, stream: bool) -> "PredictRoute | None":

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 if TYPE_CHECKING:
     from litgpt.cli.repl.chat_protocol import AnswerEnd, AnswerPart
+
+PartT = TypeVar("PartT", bound="AnswerPart")
 
 
 @attrs.define
@@ -22,7 +24,7 @@ class AnswerSpeed:
         default=0, init=False
     )  # tokens of the complete answers: tools are called between
 
-    def measure(self, events: "Iterator[AnswerPart]") -> "Iterator[AnswerPart]":
+    def measure(self, events: "Iterator[PartT]") -> "Iterator[PartT]":
         for event in events:
             if event.token is None and not event.deltas and event.completion is None:
                 yield event  # a sign of life of a server

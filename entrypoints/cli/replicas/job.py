@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litgpt.cli.model_loading import DistributeArguments
     from litgpt.domain.reference import ModelReference
     from litgpt.server.api.predict import PredictRoute
@@ -21,6 +23,7 @@ def replica_job(
     name: str,
     draft: str | None,
     quiet: bool,
+    adapters: "Mapping[str, str]",
     predict: "PredictRoute | None" = None,
 ) -> dict[str, Any]:
     """Return the job of the replicas: the model on one device, and the limits that are not the front's.
@@ -32,6 +35,7 @@ def replica_job(
         name: The name of the model in the API.
         draft: The name of a draft model.
         quiet: Whether to show no progress.
+        adapters: The paths of LoRA adapters by name.
         predict: LitGPT's own route; None: without it.
     """
     limits = {name: getattr(settings, name) for name in _LIMITS}
@@ -44,5 +48,6 @@ def replica_job(
         "name": name,
         "draft": draft,
         "quiet": quiet,
+        "adapters": dict(adapters),
         "predict": None if predict is None else attrs.asdict(predict),
     }

@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _serve(send: Sender) -> None:
-    from litgpt.cli.model_loading import DistributeArguments, load_model
+    from litgpt.cli.model_loading import DistributeArguments, load_adapters, load_model
     from litgpt.domain.reference import ModelReference
     from litgpt.server.api.predict import PredictRoute
     from litgpt.server.app import create_app
@@ -41,6 +41,7 @@ def _serve(send: Sender) -> None:
     reference, placement = ModelReference(**job["reference"]), DistributeArguments(**job["placement"])
     settings = ServerSettings(**job["settings"])
     with load_model(reference, placement, draft=job["draft"], quiet=job["quiet"]) as llm:
+        load_adapters(llm, job["adapters"])
         predict = None if job["predict"] is None else PredictRoute(**job["predict"])
         served = llm._served_model(job["name"])  # noqa: SLF001 - as LLM.serve
         app = create_app(served, settings, predict=predict)
