@@ -1,7 +1,6 @@
 """Server-sent events as an ASGI response, and answers that end when their client goes away."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -9,6 +8,8 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from litgpt.server.json_response import encode_json
 
 ResultT = TypeVar("ResultT")
 
@@ -24,8 +25,8 @@ _HEADERS = {
 
 def encode_event(data: Mapping[str, Any], event: str | None = None) -> bytes:
     """Return an event with JSON data, and with a type if it has one."""
-    text = f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
-    return (text if event is None else f"event: {event}\n{text}").encode()
+    raw = b"data: " + encode_json(data) + b"\n\n"
+    return raw if event is None else f"event: {event}\n".encode() + raw
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, ResultT]) -> ResultT:
