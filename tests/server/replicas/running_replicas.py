@@ -75,7 +75,9 @@ def serving_replicas(model: str, count: int = 2, **chosen: Any) -> Iterator[Serv
     """Serve a model with a process for each of `count` devices, here the CPU."""
     settings = ServerSettings(port=0, grace_period=5, **chosen)
     placement = DistributeArguments("cpu", None, None, count, None, None, None)
-    job = replica_job(ModelReference(model), placement, settings, name=model, draft=None, quiet=True)
+    job = replica_job(
+        ModelReference(model), placement, settings, name=model, draft=None, adapters={}, quiet=True
+    )
     with ReplicaProcesses(job, count) as processes:
         front = ReplicaFront(processes.replicas)
         with start_in_thread(front, settings, engine=front) as server:
