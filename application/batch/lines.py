@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from litgpt.application.generation_options import GenerationOptions
-from litgpt.application.openai.response_format import schema_of
+from litgpt.application.openai.requests import MAX_ANSWERS, read_chat, read_completion, read_logit_bias
 from litgpt.application.prepare_requests import TEMPLATE_OPTIONS
-from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
+from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.generation.errors import InvalidBatchLine
 from litgpt.domain.validation.option_names import suggest_name
@@ -20,23 +20,12 @@ Endpoint: TypeAlias = Literal["/v1/chat/completions", "/v1/completions"]
 
 _GENERATION = frozenset(field.name for field in attrs.fields(GenerationOptions) if field.init)
 
-MAX_ANSWERS = 128
-"""The largest `n`, as in OpenAI's API: the answers to a line are in memory together."""
-
 _PYTHON_ONLY = frozenset({"logits_processor", "adapter"})
 _OPTIONS = (_GENERATION | TEMPLATE_OPTIONS | {"n"}) - _PYTHON_ONLY
 _CONSTRAINTS = frozenset({"schema", "regex", "grammar", "choices"})
 _MAX_TOKENS = ("max_tokens", "max_completion_tokens")
 _PLAIN_FIELDS = _OPTIONS | {"id", "custom_id", "prompt", "messages", "sys_prompt", *_MAX_TOKENS}
-_BODY_FIELDS = (_OPTIONS - {"prompt_logprobs"}) | {"model", "response_format", *_MAX_TOKENS}
 _EXAMPLE = 'Write one object per line, such as {"prompt": "Hello"}.'
-_IGNORED = frozenset({"model", "user", "metadata", "store"})
-_ONLY_VALUES: Mapping[str, Any] = {
-    "stream": False,
-    "echo": False,
-    "best_of": 1,
-}
-"""Fields of OpenAI's API that may only have their default."""
 
 
 @attrs.frozen(kw_only=True)
@@ -147,23 +136,16 @@ def _openai_prompt(line: Mapping[str, Any], defaults: Mapping[str, Any]) -> Batc
         raise InvalidArgument("url", url, "/v1/chat/completions or /v1/completions")
     if not isinstance(body, dict):
         raise WrongType("body", body, "a JSON object")
-    # In OpenAI's API, null is the default of every field.
-    fields = {name: value for name, value in body.items() if value is not None}
-    source = "messages" if url == "/v1/chat/completions" else "prompt"
-    _check_names(fields, _BODY_FIELDS | _IGNORED | _ONLY_VALUES.keys() | {source})
-    for name, value in _ONLY_VALUES.items():
-        if fields.get(name, value) != value:
-            raise InvalidArgument(name, fields[name], f"{value!r}, as other values are not supported")
-    if source not in fields:
-        raise MissingArgument(source, None, f"add it to the body of a request to {url}.")
-    own = _options(fields)
-    if source == "messages":
-        options = {"max_new_tokens": None, **_with_defaults(own, defaults)}
-    else:
-        options = {"max_new_tokens": 16, **_with_defaults(own, defaults), "apply_chat_template": False}
-        if "logprobs" in fields:  # here it is the number of likeliest tokens
-            options |= {"logprobs": True, "top_logprobs": fields["logprobs"]}
-    return BatchPrompt(prompt=_prompt(source, fields[source]), options=options, n=fields.get("n"))
+    call = read_chat(body) if url == "/v1/chat/completions" else read_completion(body)
+    if call.stream or call.echo:
+        name = "stream" if call.stream else "echo"
+        raise InvalidArgument(name, True, "false in a batch")
+    if call.is_list or not isinstance(prompt := call.prompts[0], (str, tuple)):
+        raise WrongType("prompt", body["prompt"], "a string")
+    has_length = any(body.get(name) is not None for name in _MAX_TOKENS)
+    own = {name: it for name, it in call.options.items() if has_length or name != "max_new_tokens"}
+    length = {"max_new_tokens": call.options["max_new_tokens"]}
+    return BatchPrompt(prompt=prompt, options={**length, **_with_defaults(own, defaults)}, n=call.n)
 
 
 def _prompt(name: str, value: Any) -> Any:
@@ -187,25 +169,13 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidBatchLine(f"{' and '.join(lengths)} are the same option: keep one of them.")
     if lengths:
         options["max_new_tokens"] = fields[lengths[0]]
-    if "response_format" in fields:
-        if stated := _CONSTRAINTS & options.keys():
-            raise InvalidBatchLine(
-                f"{next(iter(stated))} and response_format are the same option: keep one of them."
-            )
-        options["schema"] = schema_of(fields["response_format"])
-    if isinstance(biases := options.get("logit_bias"), dict):  # the keys of a JSON object are strings
-        options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()}
+    if "logit_bias" in options:
+        options["logit_bias"] = read_logit_bias(options["logit_bias"])
     return options
 
 
 def _has_surrogates(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _token_id(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidArgument("logit_bias", text, "a JSON object of token ids and biases")
-    return int(text)
 
 
 def _check_names(fields: Mapping[str, Any], names: "frozenset[str] | set[str]") -> None:

@@ -1,6 +1,7 @@
 """Read the bodies of OpenAI's completion requests as the arguments of `LLM.complete`."""
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeAlias
 
 import attrs
@@ -180,26 +181,27 @@ def _options(fields: Mapping[str, Any]) -> dict[str, Any]:
         options["max_new_tokens"] = integer(lengths[0], options.pop(lengths[0]), 0)
     _read_schema(options, fields.get("response_format"))
     if "logit_bias" in options:
-        biases = options["logit_bias"]
-        if not isinstance(biases, dict):
-            raise WrongType("logit_bias", biases, "an object of token ids and biases")
-        options["logit_bias"] = {_token_id(token): bias for token, bias in biases.items()} or None
-    if options.get("top_k") in (0, -1):  # other servers' way to switch it off; null is the model's default
-        options["top_k"] = None
+        options["logit_bias"] = read_logit_bias(options["logit_bias"])
     if options.get("stop") == []:
         del options["stop"]
     return options
 
 
 def _read_schema(options: dict[str, Any], response_format: Any) -> None:
-    schema = None if response_format is None else schema_of(response_format)
-    if schema is not None:
+    if response_format is not None:
         for name in _CONSTRAINTS:
             if name in options:
                 raise InvalidArgument(name, options[name], "null with response_format")
-        options["schema"] = schema
-    if "schema" in options and not isinstance(options["schema"], Mapping):
+        options["schema"] = schema_of(response_format)
+    if not isinstance(options.get("schema"), (Mapping, NoneType)):
         raise WrongType("schema", options["schema"], "a JSON schema, an object")
+
+
+def read_logit_bias(value: Any) -> dict[int, Any] | None:
+    """Return biases by token id, which are strings as the names of a JSON object."""
+    if value is not None and not isinstance(value, dict):
+        raise WrongType("logit_bias", value, "an object of token ids and biases")
+    return {_token_id(token): bias for token, bias in (value or {}).items()} or None
 
 
 def _token_id(text: str) -> int:
