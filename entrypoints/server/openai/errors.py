@@ -50,7 +50,7 @@ _MESSAGES = {
     405: "This path does not support this method.",
     500: "The server could not answer because of an error of its own. The reason is in its log.",
     503: "The server cannot answer at the moment. Try again later.",
-    504: "The answer took longer than this server allows. Ask for fewer tokens, or stream the answer.",
+    504: "The answer took longer than this server allows. Ask for fewer tokens.",
 }
 
 
