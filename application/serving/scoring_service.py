@@ -123,7 +123,7 @@ class ScoringService:
         return [normalized(it) for it in self._model.generator.embed(sequences, pooling)]
 
     def _encode(self, name: str, inputs: Iterable[str | list[int]], *, eos: bool) -> list[list[int]]:
-        loaded, context = self._model.loaded(), self._model.generator.context
+        loaded, context = self._model.loaded(), self._model.context
         vocab_size, total = loaded.architecture.vocab_size, 0
         encoded = []
         for number, it in enumerate(inputs):
