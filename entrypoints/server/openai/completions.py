@@ -39,10 +39,15 @@ async def _answer(request: Request, call: CompletionCall, *, is_chat: bool) -> R
     context, record = context_of(request), record_of(request.scope)
     header = AnswerHeader(call.model or context.model.name, is_chat)
     record.model = header.model
-    requests, echoes = await until_disconnect(request, asyncio.to_thread(_prepare, context, call))
+    requests = await until_disconnect(request, asyncio.to_thread(_prepare, context, call))
+    tokenizer, echoes = context.model.loaded().tokenizer, []
+    if call.echo:
+        echoed = requests[:: call.n]
+        scoring = context.scoring.prompt_logprobs([it.request for it in echoed])
+        echoes = prompt_echoes(tokenizer, echoed, await until_disconnect(request, scoring))
     record.prompt_tokens = sum(len(it.request.prompt) for it in requests[:: call.n])
     run = AnswerRun(context.service.start(requests), record, call.n)
-    answer = _Answer(call, header, run, echoes, context.model.loaded().tokenizer)
+    answer = _Answer(call, header, run, echoes, tokenizer)
     if call.stream:
         return EventStream(answer.events(), on_close=run.close)
     try:
@@ -51,10 +56,8 @@ async def _answer(request: Request, call: CompletionCall, *, is_chat: bool) -> R
         run.close()
 
 
-def _prepare(context: ServerContext, call: CompletionCall) -> tuple[list[TextRequest], list[PromptEcho]]:
-    requests = context.service.prepare(call.prompts, call.options, n=call.n, model=call.model)
-    echoes = prompt_echoes(context.model, requests[:: call.n]) if call.echo else []
-    return requests, echoes
+def _prepare(context: ServerContext, call: CompletionCall) -> list[TextRequest]:
+    return context.service.prepare(call.prompts, call.options, n=call.n, model=call.model)
 
 
 @attrs.frozen(eq=False)
