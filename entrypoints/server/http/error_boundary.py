@@ -31,7 +31,7 @@ class ErrorBoundary:
         except ClientDisconnect:  # nobody reads an answer
             record_of(scope).is_abandoned = True
         except Exception as error:
-            reply, record = error_reply(error), record_of(scope)
+            reply, record = error_reply(error, scope["path"]), record_of(scope)
             is_known = isinstance(error, (RequestRefused, TimeoutError))
             if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_known:
                 ERROR_LOG.error("%s: the request failed", record.id, exc_info=error)
