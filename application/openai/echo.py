@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from litgpt.application.answer_builder import TextRequest
 from litgpt.application.openai.answers import PromptEcho
 from litgpt.application.openai.logprobs import TokenLogprob
-from litgpt.application.scoring.prompt_logprobs import PromptLogprobs, prompt_logprobs
-from litgpt.application.serving.served_model import ServedModel
+from litgpt.application.scoring.prompt_logprobs import PromptLogprobs
+from litgpt.domain.ports import Tokenizer
 
 
-def prompt_echoes(model: ServedModel, requests: Sequence[TextRequest]) -> list[PromptEcho]:
-    """Return the texts of prompts, with log-probabilities for those that ask for them."""
-    tokenizer = model.loaded().tokenizer
-    computed = prompt_logprobs(model.generator, [it.request for it in requests])
+def prompt_echoes(
+    tokenizer: Tokenizer, requests: Sequence[TextRequest], computed: Sequence[PromptLogprobs | None]
+) -> list[PromptEcho]:
+    """Return the texts of prompts, with the log-probabilities that were computed."""
     echoes = []
     for it, logprobs in zip(requests, computed, strict=True):
         ids = it.request.prompt

@@ -137,7 +137,10 @@ COMPLETION_FIELDS: Fields = {
     "prompt": Field(note="A string, a list of token ids, or a list of either."),
     "max_tokens": Field(note="16 by default, as in OpenAI's API; 0 with `echo`."),
     "echo": Field(note="Whether the text begins with the prompt, with its log-probabilities."),
-    "logprobs": Field(note="The number of likeliest tokens, up to 20."),
+    "logprobs": Field(
+        note="The number of likeliest tokens, up to 20. `text_offset` counts the characters of the texts of "
+        "the tokens before it, where a token that is a part of a character has the character U+FFFD."
+    ),
     "response_format": _own("As in chat completions."),
     "best_of": _only(1),
     "suffix": Field("refused", "Remove it: the models that can fill a gap have tokens for it in the prompt."),

@@ -8,7 +8,7 @@ import attrs
 
 from litgpt.application.openai.fields import CHAT_FIELDS, COMPLETION_FIELDS, UnsupportedField, read_fields
 from litgpt.application.openai.response_format import schema_of
-from litgpt.domain.chat.messages import parse_messages
+from litgpt.domain.chat.messages import Message, parse_messages
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.validators import flag, integer, is_integer
 
@@ -57,6 +57,8 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
     fields = read_fields(body, CHAT_FIELDS)
     messages = _required(fields, "messages", "/v1/chat/completions")
     options = {"max_new_tokens": None, **_options(fields)}
+    if options.get("top_logprobs") == 0 and options.get("logprobs") is False:
+        del options["top_logprobs"]  # what clients send for "none"
     if "top_logprobs" in options:
         integer("top_logprobs", options["top_logprobs"], 0)
         if options["top_logprobs"] > MAX_TOP_LOGPROBS:
@@ -68,7 +70,15 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
         options["chat_template_kwargs"] = _with_effort(options.get("chat_template_kwargs"), effort)
     if options.get("tools") == []:
         del options["tools"]
-    return _call(fields, [parse_messages(messages)], options)
+    return _call(fields, [[_with_text(it) for it in parse_messages(messages)]], options)
+
+
+def _with_text(message: Message) -> Message:
+    """Return a message whose text parts are one string, which all chat templates take."""
+    parts = message.content
+    if isinstance(parts, str) or not parts or not all(part.get("type") == "text" for part in parts):
+        return message
+    return attrs.evolve(message, content="".join(part["text"] for part in parts))
 
 
 def read_completion(body: Mapping[str, Any]) -> CompletionCall:

@@ -1,7 +1,8 @@
 """Order documents by their relevance to a query."""
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from operator import mul
 from typing import Any, Literal, TypeAlias
 
@@ -35,8 +36,7 @@ class Rerank:
 
     def by_cosine(self, query: str, documents: Sequence[str]) -> list[RankedDocument]:
         """Return documents by the cosine similarity of their embeddings to that of the query."""
-        query_embedding, *others = EmbedTexts(self.loaded.tokenizer, self.generator)([query, *documents])
-        return _ranked([math.fsum(map(mul, query_embedding, other)) for other in others])
+        return rank_by_cosine(EmbedTexts(self.loaded.tokenizer, self.generator)([query, *documents]))
 
     def by_answer(
         self, query: str, documents: Sequence[str], instruction: str | None = None
@@ -46,19 +46,33 @@ class Rerank:
         Raises:
             UnsupportedPrompt: The model has no chat template.
         """
-        encode = self.loaded.tokenizer.encode
-        answers = [encode(answer, bos=False) for answer in ("yes", "no")]
+        return rank(self.answer_scores(list(self.prompts(query, documents, instruction))))
+
+    def prompts(
+        self, query: str, documents: Sequence[str], instruction: str | None = None
+    ) -> Iterator[list[int]]:
+        """Yield the token ids of the question about each document.
+
+        Raises:
+            UnsupportedPrompt: The model has no chat template.
+        """
         instruction = _INSTRUCTION if instruction is None else instruction
         try:
-            prompts = [self._prompt(query, document, instruction) for document in documents]
+            for document in documents:
+                yield self._prompt(query, document, instruction)
         except UnsupportedPrompt as error:
             reason = "method='yes_no' needs a chat template. Use method='cosine'."
             raise UnsupportedPrompt(error.style, reason) from error
+
+    def answer_scores(self, prompts: Sequence[list[int]]) -> list[float]:
+        """Return the probability of `yes` rather than `no` after each prompt."""
+        encode = self.loaded.tokenizer.encode
+        answers = [encode(answer, bos=False) for answer in ("yes", "no")]
         scores = self.generator.score(
             [ScoringRequest(ids=prompt + ids, start=len(prompt)) for prompt in prompts for ids in answers]
         )
         sums = [math.fsum(one.logprobs) for one in scores]
-        return _ranked([_sigmoid(yes - no) for yes, no in zip(sums[::2], sums[1::2], strict=True)])
+        return [_sigmoid(yes - no) for yes, no in zip(sums[::2], sums[1::2], strict=True)]
 
     def _prompt(self, query: str, document: str, instruction: str) -> list[int]:
         renderer = make_prompt_renderer(self.loaded, chat_template_kwargs={"enable_thinking": False})
@@ -67,7 +81,13 @@ class Rerank:
         return renderer.encode(renderer.render(messages))
 
 
-def _ranked(scores: Sequence[float]) -> list[RankedDocument]:
+def rank_by_cosine(embeddings: "Sequence[array[float]]") -> list[RankedDocument]:
+    """Rank documents by normalized embeddings, of which the first is that of the query."""
+    query, *documents = embeddings
+    return rank([math.fsum(map(mul, query, one)) for one in documents])
+
+
+def rank(scores: Sequence[float]) -> list[RankedDocument]:
     """Return documents by descending scores; among equal ones, the first comes first."""
     ranked = [RankedDocument(index=index, score=score) for index, score in enumerate(scores)]
     return sorted(ranked, key=lambda one: -one.score)

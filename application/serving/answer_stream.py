@@ -82,6 +82,11 @@ class AnswerStream:
         return None not in self.completions
 
     @property
+    def cached_tokens(self) -> list[int]:
+        """The tokens of the prompt of each answer whose keys and values were not computed again."""
+        return [builder.cached_tokens for builder in self._builders]
+
+    @property
     def timings(self) -> Timings:
         now = time.monotonic()
         queue, prefill, decode = 0.0, 0.0, 0.0

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import attrs
 
@@ -24,8 +24,8 @@ class EngineLoop:
     """Computes steps in a thread of its own while there are requests.
 
     Args:
-        open_engine: Returns an engine. It is called when the first request arrives, again after an error
-            in a step, and when `version` has changed.
+        open_engine: Returns an engine. It is called when the first request arrives, again after an
+            error, also one of this function, and when `version` has changed.
         deliver: Receives the events; the last one of a request has a finish reason or is a `FailedRequest`.
         max_queued: The largest number of requests that wait besides the running ones.
         version: Returns a value that changes with the weights.
@@ -162,16 +162,22 @@ class EngineLoop:
     def _turn(self) -> None:
         """Read what was added and cancelled, compute a step and deliver its events."""
         events: list[tuple[Ticket, EngineEvent]] = []
-        engine = self._current_engine()
-        self._read_inbox(engine, events)
         try:
+            engine = self._current_engine()
+            self._read_inbox(engine, events)
             began = self._step_began = time.monotonic()
             produced = engine.step()
             self._note_started(engine, began)
             events += self._collect(produced)
-        except Exception as error:  # noqa: BLE001 - of a step, which concerns all of its requests
+        except Exception as error:  # noqa: BLE001 - of the engine, which concerns all of its requests
             self._totals.failed_steps += 1
-            self._close_engine()
+            if events:  # refusals, whose requests the engine does not have
+                self._deliver(events)
+            if self._engine is None:  # it could not be opened, and the inbox was not read
+                self._fail_all(error)
+                return
+            with suppress(Exception):  # it has failed already
+                self._close_engine()
             self._fail(list(self._tickets.values()), error)
             return
         finally:

@@ -26,7 +26,7 @@ class UnknownModel(LitGPTError, LookupError):
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class ServedModel:
     """A model on its devices, and how requests use it.
 
@@ -49,6 +49,16 @@ class ServedModel:
     using: Callable[[], AbstractContextManager[object]] = nullcontext
     adapters: Callable[[], Sequence[str]] = tuple
     nbytes: int | None = None
+    _context: tuple[object, int] | None = attrs.field(default=None, init=False)
+
+    @property
+    def context(self) -> int:
+        """The context length in tokens, which is read from the generator when `version` has changed."""
+        # A generator waits for changes of the model, which wait for all running answers.
+        version, known = self.version(), self._context
+        if known is None or known[0] != version:
+            known = self._context = (version, self.generator.context)
+        return known[1]
 
     def names(self) -> list[str]:
         """Return the names that requests may use: the model's, then `model:adapter` for each adapter."""

@@ -66,7 +66,7 @@ class CompletionService:
             UnsupportedPrompt: The chat template does not support the messages.
         """
         adapter = self.model.adapter_of(model)
-        loaded, context = self.model.loaded(), self.model.generator.context
+        loaded, context = self.model.loaded(), self.model.context
         templating = {name: value for name, value in options.items() if name in TEMPLATE_OPTIONS}
         sampling = {name: value for name, value in options.items() if name not in templating}
         own = GenerationOptions(**sampling, adapter=adapter)

@@ -273,6 +273,8 @@ class LLM(
         It ends servers, and waits for generation in other threads. Unfinished streams of this thread, and
         streams that have not been read for 30 seconds, raise ModelClosed.
         """
+        for server in self._servers:
+            server.drain()
         while self._servers:
             self._servers.pop().close()
         with self._lock.changing("close()", ends_answers=True):

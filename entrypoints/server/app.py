@@ -1,5 +1,6 @@
 """The routes of the server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,7 +41,7 @@ def create_app(
         try:
             yield
         finally:
-            context.stop()
+            await asyncio.to_thread(context.stop)  # waits for the end of a step
 
     own = [openapi_route(None if predict is None else predict.path)]
     if predict is not None:

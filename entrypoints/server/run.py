@@ -112,9 +112,13 @@ class RunningServer:
         """Whether the server still answers requests."""
         return self._thread.is_alive()
 
+    def drain(self) -> None:
+        """Accept no further requests, and end once the running ones are finished, without waiting for it."""
+        self._server.drain()
+
     def close(self) -> None:
         """Finish the running answers, for at most the grace period, and end the server; may be repeated."""
-        self._server.drain()
+        self.drain()
         self._thread.join()
 
     def __enter__(self) -> Self:

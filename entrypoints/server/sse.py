@@ -1,7 +1,7 @@
 """Server-sent events as an ASGI response, and answers that end when their client goes away."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -9,15 +9,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from litgpt.server.http.request_record import record_of
 from litgpt.server.json_response import encode_json
+from litgpt.server.openai.errors import ErrorReply
 
 ResultT = TypeVar("ResultT")
 
 PING_SECONDS = 10.0
 """The longest silence of a stream, after which a comment keeps proxies from closing the connection."""
 
+_EVENTS = "text/event-stream; charset=utf-8"
 _HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # nginx would hold the events back
 }
@@ -52,14 +54,26 @@ class EventStream(Response):
 
     Args:
         events: The encoded events.
+        on_close: Called at the end, also if no event was read.
+        on_error: Encodes the last event of a stream that fails; None: as OpenAI's completions.
+        media_type: That of the response; only server-sent events have pings.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(headers=_HEADERS)
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        *,
+        on_close: Callable[[], object],
+        on_error: Callable[[ErrorReply], bytes] | None = None,
+        media_type: str = _EVENTS,
+    ) -> None:
+        super().__init__(headers={**_HEADERS, "content-type": media_type})
+        self._ping = b": ping\n\n" if media_type == _EVENTS else b""
         del self.headers["content-length"]
-        self._events = events
+        self._events, self._on_close, self._on_error = events, on_close, on_error
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - of ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record_of(scope).on_stream_error = self._on_error
         gone = asyncio.ensure_future(_disconnected(receive))
         sending = asyncio.ensure_future(self._send(send))
         try:
@@ -69,8 +83,11 @@ class EventStream(Response):
             sending.result()
         finally:
             await _cancel(gone)
-            await _cancel(sending)
-            await self._events.aclose()
+            try:
+                await _cancel(sending)
+                await self._events.aclose()
+            finally:
+                self._on_close()
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -79,7 +96,8 @@ class EventStream(Response):
             while True:
                 done, _ = await asyncio.wait((following,), timeout=PING_SECONDS)
                 if not done:
-                    await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+                    if self._ping:
+                        await send({"type": "http.response.body", "body": self._ping, "more_body": True})
                     continue
                 event = following.result()
                 if event is None:

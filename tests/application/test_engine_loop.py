@@ -174,11 +174,74 @@ def test_an_error_of_a_step_ends_its_requests_and_no_others() -> None:
         assert loop.stats().failed_steps == 1
 
 
-def test_a_loop_without_an_engine_fails_all_requests() -> None:
-    def broken() -> Engine:
-        raise MemoryError
+def test_an_engine_that_cannot_be_opened_fails_the_requests_and_is_tried_again() -> None:
+    errors: list[Exception] = [MemoryError("no pages")]
 
-    loop = EngineLoop(broken, deliver)
+    def open_engine() -> Engine:
+        if errors:
+            raise errors.pop()
+        return Engine(ScriptedRunner(ScriptedGenerator([5])), 1024)
+
+    loop = EngineLoop(open_engine, deliver)
+    client, later = Client(), Client()
+    loop.submit(requests(1, 2), client)
+    for number in range(2):
+        failed = client.wait(number)[-1]
+        assert isinstance(failed, FailedRequest)
+        assert str(failed.error) == "no pages"
+    assert loop.is_alive
+    loop.submit(requests(2), later)
+    assert later.tokens() == [5, 5]
+    assert loop.drain(TIMEOUT)
+    assert loop.stats().waiting == 0
+    loop.stop()
+
+
+def test_an_engine_that_cannot_cancel_a_request_is_opened_again() -> None:
+    class FailingCancel(Engine):
+        def cancel(self, index: int) -> None:
+            raise MemoryError(f"of request {index}")
+
+    runner = GatedRunner(ScriptedGenerator([5]), gate=threading.Semaphore(0))
+    engines = [Engine(ScriptedRunner(ScriptedGenerator([5])), 1024), FailingCancel(runner, 1024)]
+    loop = EngineLoop(engines.pop, deliver)
+    cancelled, other, later = Client(), Client(), Client()
+    tickets = loop.submit(requests(50), cancelled)
+    loop.submit(requests(60), other)
+    assert runner.entered.acquire(timeout=TIMEOUT)
+    loop.cancel(tickets)
+    runner.gate.release(100)
+    failed = other.wait()[-1]
+    assert isinstance(failed, FailedRequest)
+    assert isinstance(failed.error, MemoryError)
+    loop.submit(requests(2), later)
+    assert later.tokens() == [5, 5]
+    assert loop.is_alive
+    loop.stop()
+
+
+def test_a_refused_request_gets_its_own_error_if_the_step_after_it_fails() -> None:
+    class Refusing(Engine):
+        def add(self, request: GenerationRequest) -> int:
+            if request.max_new_tokens == 7:
+                raise ValueError("refused")
+            return super().add(request)
+
+    runner = GatedRunner(ScriptedGenerator([5]), error=RuntimeError("no memory"))
+    loop = EngineLoop(lambda: Refusing(runner, 1024), deliver)
+    client = Client()
+    loop.submit(requests(50, 7), client)
+    errors = [client.wait(number)[-1] for number in range(2)]
+    assert [str(it.error) for it in errors if isinstance(it, FailedRequest)] == ["no memory", "refused"]
+    runner.gate.release(100)
+    loop.stop()
+
+
+def test_the_end_of_the_interpreter_ends_the_loop_and_fails_all_requests() -> None:
+    def ending() -> Engine:
+        raise SystemExit
+
+    loop = EngineLoop(ending, deliver)
     client = Client()
     loop.submit(requests(1), client)
     failed = client.wait()[-1]

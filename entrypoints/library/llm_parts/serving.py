@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from litgpt.application.serving.served_model import ServedModel
+from litgpt.domain.progress import Notice
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.llm_parts.lora import LoraMixin
 
@@ -24,6 +25,7 @@ class ServingMixin(LoraMixin):
         block: Literal[False],
         api_keys: Sequence[str] = ...,
         name: str | None = ...,
+        grace_period: float = ...,
     ) -> "RunningServer": ...
     @overload
     def serve(
@@ -34,6 +36,7 @@ class ServingMixin(LoraMixin):
         block: Literal[True] = ...,
         api_keys: Sequence[str] = ...,
         name: str | None = ...,
+        grace_period: float = ...,
     ) -> None: ...
     @public_function()
     def serve(
@@ -44,6 +47,7 @@ class ServingMixin(LoraMixin):
         block: bool = True,
         api_keys: Sequence[str] = (),
         name: str | None = None,
+        grace_period: float = 30.0,
     ) -> "RunningServer | None":
         """Serve the model over HTTP: OpenAI's API under `/v1`, and a page for chats (docs/serving.md).
 
@@ -59,6 +63,7 @@ class ServingMixin(LoraMixin):
                 server or of the model.
             api_keys: The keys of which a request must have one; empty: no key is needed.
             name: The name of the model in the API; None: that of its checkpoint.
+            grace_period: How long running answers may take to finish once the server is closed, in seconds.
 
         Returns:
             The running server, with its `url`; None if `block`.
@@ -75,12 +80,22 @@ class ServingMixin(LoraMixin):
         from litgpt.server.app import create_app
         from litgpt.server.run import run, start_in_thread
         from litgpt.server.settings import ServerSettings
+        from litgpt.server.startup_text import startup_text
 
-        settings = ServerSettings(host=host, port=port, api_keys=cast("tuple[str, ...]", api_keys))
-        app = create_app(self._served_model(name), settings)
+        settings = ServerSettings(
+            host=host, port=port, api_keys=cast("tuple[str, ...]", api_keys), grace_period=grace_period
+        )
+        served = self._served_model(name)
+        app = create_app(served, settings)
         if block:
-            run(app, settings, engine=app.state.litgpt)
+            run(
+                app,
+                settings,
+                engine=app.state.litgpt,
+                on_ready=lambda url: self._report(Notice(startup_text(served, settings, url))),
+            )
             return None
+        self._servers = [it for it in self._servers if it.is_running]
         server = start_in_thread(app, settings, engine=app.state.litgpt)
         self._servers.append(server)
         return server

@@ -2,25 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import attrs
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from litgpt.application.answer_builder import TextRequest
 from litgpt.application.openai.fields import read_fields
 from litgpt.application.openai.text_fields import PREDICT_FIELDS
-from litgpt.application.serving.answer_stream import AnswerStream
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
-from litgpt.domain.generation.request import CompletionChunk
+from litgpt.server.answer_run import AnswerRun
 from litgpt.server.context import ServerContext, context_of
 from litgpt.server.http.json_body import read_json
-from litgpt.server.http.request_record import RequestRecord, record_of
+from litgpt.server.http.request_record import record_of
 from litgpt.server.json_response import JSONResponse
-from litgpt.server.sse import until_disconnect
+from litgpt.server.sse import EventStream, until_disconnect
 
 
 def _is_path(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -65,33 +64,27 @@ class PredictRoute:
         options = {**self.options, **fields}
         requests = await until_disconnect(request, asyncio.to_thread(_prepare, context, prompt, options))
         record.model, record.prompt_tokens = context.model.name, len(requests[0].request.prompt)
-        answer = context.service.start(requests)
+        run = AnswerRun(context.service.start(requests), record)
         if self.stream:
-            return StreamingResponse(_pieces(answer, record), media_type="application/x-ndjson")
-        return JSONResponse({"output": await until_disconnect(request, _text(answer, record))})
+            return EventStream(_pieces(run), on_close=run.close, media_type="application/x-ndjson")
+        try:
+            return JSONResponse({"output": await until_disconnect(request, _text(run))})
+        finally:
+            run.close()
 
 
 def _prepare(context: ServerContext, prompt: str, options: Mapping[str, Any]) -> list[TextRequest]:
     return context.service.prepare([prompt], options)
 
 
-async def _text(answer: AnswerStream, record: RequestRecord) -> str:
-    async for chunks in answer.chunks():
-        _count(record, chunks)
-    (completion,) = answer.completions
-    return "" if completion is None else completion.text
+async def _text(run: AnswerRun) -> str:
+    async for _ in run.chunks():
+        pass
+    (completion,) = run.completions()
+    return completion.text
 
 
-async def _pieces(answer: AnswerStream, record: RequestRecord) -> AsyncIterator[bytes]:
-    chunks = answer.chunks()
-    try:
-        async for arrived in chunks:
-            _count(record, arrived)
-            if text := "".join(chunk.text for chunk in arrived):
-                yield json.dumps({"output": text}).encode() + b"\n"
-    finally:
-        await chunks.aclose()
-
-
-def _count(record: RequestRecord, chunks: list[CompletionChunk]) -> None:
-    record.add_tokens(sum(chunk.token is not None for chunk in chunks))
+async def _pieces(run: AnswerRun) -> AsyncGenerator[bytes, None]:
+    async for arrived in run.chunks():
+        if text := "".join(chunk.text for chunk in arrived):
+            yield json.dumps({"output": text}).encode() + b"\n"

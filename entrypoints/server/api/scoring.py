@@ -37,9 +37,7 @@ async def rerank(request: Request) -> Response:
     )
     context.check_without_adapter(call.model)
     record.model = call.model or context.model.name
-    texts = [call.query, *call.documents]
-    encoded = await until_disconnect(request, context.scoring.encode("documents", texts))
-    tokens = record.prompt_tokens = sum(map(len, encoded))
     ranking = context.scoring.rerank(call.query, call.documents, call.method, call.instruction)
-    ranked = await until_disconnect(request, ranking)
+    ranked, tokens = await until_disconnect(request, ranking)
+    record.prompt_tokens = tokens
     return JSONResponse(rerank_body(call, ranked, record.model, tokens))

@@ -31,13 +31,15 @@ class ErrorBoundary:
         except ClientDisconnect:  # nobody reads an answer
             record_of(scope).is_abandoned = True
         except Exception as error:
-            reply = error_reply(error)
-            if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, RequestRefused):
-                ERROR_LOG.error("%s: the request failed", record_of(scope).id, exc_info=error)
+            reply, record = error_reply(error, scope["path"]), record_of(scope)
+            is_known = isinstance(error, (RequestRefused, TimeoutError))
+            if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_known:
+                ERROR_LOG.error("%s: the request failed", record.id, exc_info=error)
             if not response.has_started:
                 await send_reply(send, reply)
             elif response.is_event_stream:
-                event = b"data: " + reply.encode() + b"\n\n"
+                encode = record.on_stream_error
+                event = b"data: " + reply.encode() + b"\n\n" if encode is None else encode(reply)
                 await send({"type": "http.response.body", "body": event, "more_body": False})
             elif not response.is_complete:
                 raise  # the connection is cut, so that no client takes the part for the whole

@@ -12,6 +12,7 @@ from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.validation.untrusted_files import error_message, parse_json
 from litgpt.server.http.request_record import record_of
 from litgpt.server.openai.errors import RequestRefused
+from litgpt.server.sse import until_disconnect
 
 _DEPTH = "litgpt.max_json_depth"
 _DEFAULT_DEPTH = 64
@@ -45,7 +46,10 @@ async def read_json(request: Request) -> dict[str, Any]:
     depth = request.scope.get(_DEPTH, _DEFAULT_DEPTH)
     try:
         # A large body takes long, and other answers go on meanwhile.
-        value = await asyncio.to_thread(_parse, raw, depth) if len(raw) > _LARGE else _parse(raw, depth)
+        if len(raw) > _LARGE:
+            value = await until_disconnect(request, asyncio.to_thread(_parse, raw, depth))
+        else:
+            value = _parse(raw, depth)
     except UnicodeDecodeError:
         raise RequestRefused(400, "The body is not in UTF-8.", code="invalid_json") from None
     except UnicodeEncodeError:
@@ -83,7 +87,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         seen: set[str] = set()
         name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"{short_repr(name)} is there twice in one object")
+        raise ValueError(f"duplicate key {short_repr(name)} in an object")
     return value
 
 

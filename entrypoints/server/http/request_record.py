@@ -3,12 +3,15 @@
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from litgpt.server.openai.errors import ErrorReply
 
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _KEY = "litgpt.record"
@@ -27,6 +30,7 @@ class RequestRecord:
         model: The name of the model that answered.
         body: The body of the request, which is logged with `log_prompts` only.
         is_abandoned: Whether the client has left before the end of the answer.
+        on_stream_error: Encodes the error that ends a stream of events; None: as OpenAI's completions do.
         started: When its headers had arrived, in seconds of `time.perf_counter`.
     """
 
@@ -39,6 +43,7 @@ class RequestRecord:
     model: str | None = None
     body: bytes = attrs.field(default=b"", repr=False)
     is_abandoned: bool = False
+    on_stream_error: "Callable[[ErrorReply], bytes] | None" = attrs.field(default=None, repr=False)
     started: float = attrs.field(factory=time.perf_counter)
     _last_token: float | None = attrs.field(default=None, init=False)
 

@@ -14,11 +14,11 @@ from litgpt.application.openai.answers import AnswerHeader, PromptEcho, chat_bod
 from litgpt.application.openai.chunks import ChatChunks, TextChunks
 from litgpt.application.openai.echo import prompt_echoes
 from litgpt.application.openai.requests import CompletionCall, read_chat, read_completion
-from litgpt.application.serving.answer_stream import AnswerStream
-from litgpt.domain.generation.request import Completion, CompletionChunk
+from litgpt.domain.ports import Tokenizer
+from litgpt.server.answer_run import AnswerRun
 from litgpt.server.context import ServerContext, context_of
 from litgpt.server.http.json_body import read_json
-from litgpt.server.http.request_record import RequestRecord, record_of
+from litgpt.server.http.request_record import record_of
 from litgpt.server.json_response import JSONResponse
 from litgpt.server.sse import EventStream, encode_event, until_disconnect
 
@@ -39,19 +39,25 @@ async def _answer(request: Request, call: CompletionCall, *, is_chat: bool) -> R
     context, record = context_of(request), record_of(request.scope)
     header = AnswerHeader(call.model or context.model.name, is_chat)
     record.model = header.model
-    requests, echoes = await until_disconnect(request, asyncio.to_thread(_prepare, context, call))
+    requests = await until_disconnect(request, asyncio.to_thread(_prepare, context, call))
+    tokenizer, echoes = context.model.loaded().tokenizer, []
+    if call.echo:
+        echoed = requests[:: call.n]
+        scoring = context.scoring.prompt_logprobs([it.request for it in echoed])
+        echoes = prompt_echoes(tokenizer, echoed, await until_disconnect(request, scoring))
     record.prompt_tokens = sum(len(it.request.prompt) for it in requests[:: call.n])
-    stream = context.service.start(requests)
-    answer = _Answer(call, header, stream, echoes, context, record)
+    run = AnswerRun(context.service.start(requests), record, call.n)
+    answer = _Answer(call, header, run, echoes, tokenizer)
     if call.stream:
-        return EventStream(answer.events())
-    return JSONResponse(await until_disconnect(request, answer.body()))
+        return EventStream(answer.events(), on_close=run.close)
+    try:
+        return JSONResponse(await until_disconnect(request, answer.body()))
+    finally:
+        run.close()
 
 
-def _prepare(context: ServerContext, call: CompletionCall) -> tuple[list[TextRequest], list[PromptEcho]]:
-    requests = context.service.prepare(call.prompts, call.options, n=call.n, model=call.model)
-    echoes = prompt_echoes(context.model, requests[:: call.n]) if call.echo else []
-    return requests, echoes
+def _prepare(context: ServerContext, call: CompletionCall) -> list[TextRequest]:
+    return context.service.prepare(call.prompts, call.options, n=call.n, model=call.model)
 
 
 @attrs.frozen(eq=False)
@@ -60,66 +66,39 @@ class _Answer:
 
     call: CompletionCall
     header: AnswerHeader
-    stream: AnswerStream
+    run: AnswerRun
     echoes: Sequence[PromptEcho]
-    context: ServerContext
-    record: RequestRecord
+    tokenizer: Tokenizer
 
     async def body(self) -> dict[str, Any]:
-        async for chunks in self.stream.chunks():
-            self._count(chunks)
-        tokenizer = self.context.model.loaded().tokenizer
-        done = self._completions()
+        async for _ in self.run.chunks():
+            pass
+        done = self.run.completions()
         if self.header.is_chat:
-            body = chat_body(self.header, done, tokenizer)
+            body = chat_body(self.header, done, self.tokenizer)
         else:
-            body = text_body(self.header, done, tokenizer, n=self.call.n, echoes=self.echoes)
-        return {**body, "timings": self._timings(done)}
+            body = text_body(self.header, done, self.tokenizer, n=self.call.n, echoes=self.echoes)
+        return {**body, "timings": self.run.timings()}
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        call, tokenizer = self.call, self.context.model.loaded().tokenizer
+        call, run = self.call, self.run
         writer = (
-            ChatChunks(self.header, tokenizer, call.include_usage)
+            ChatChunks(self.header, self.tokenizer, call.include_usage)
             if self.header.is_chat
-            else TextChunks(self.header, tokenizer, call.n, self.echoes, call.include_usage)
+            else TextChunks(self.header, self.tokenizer, call.n, self.echoes, call.include_usage)
         )
-        async_chunks = self.stream.chunks()
-        try:
-            for index in range(len(self.stream.completions)):
-                if (first := writer.begin(index)) is not None:
-                    yield encode_event(first)
-            async for chunks in async_chunks:
-                self._count(chunks)
-                ordered = sorted(chunks, key=lambda chunk: chunk.index)  # stable: tokens remain in order
-                groups = [list(group) for _, group in groupby(ordered, key=lambda chunk: chunk.index)]
-                bodies = [body for group in groups if (body := writer.body(group)) is not None]
-                if self.stream.is_complete and not call.include_usage:
-                    bodies[-1]["timings"] = self._timings(self._completions())
-                for body in bodies:
-                    yield encode_event(body)
-            if call.include_usage:
-                done = self._completions()
-                end = writer.end(usage(done, call.n))
-                yield encode_event({**end, "timings": self._timings(done)})
-            yield _DONE
-        finally:
-            await async_chunks.aclose()
-
-    def _completions(self) -> list[Completion]:
-        return [it for it in self.stream.completions if it is not None]
-
-    def _count(self, chunks: Sequence[CompletionChunk]) -> None:
-        self.record.add_tokens(sum(chunk.token is not None for chunk in chunks))
-
-    def _timings(self, done: Sequence[Completion]) -> dict[str, Any]:
-        times, counts = self.stream.timings, usage(done, self.call.n)
-        cached = counts["prompt_tokens_details"]["cached_tokens"]
-        self.record.queue_seconds, self.record.cached_tokens = times.queue, cached
-        return {
-            "queue_ms": round(1000 * times.queue, 3),
-            "prefill_ms": round(1000 * times.prefill, 3),
-            "decode_ms": round(1000 * times.decode, 3),
-            "prompt_tokens": counts["prompt_tokens"],
-            "cached_tokens": cached,
-            "completion_tokens": counts["completion_tokens"],
-        }
+        for index in range(len(run.stream.completions)):
+            if (first := writer.begin(index)) is not None:
+                yield encode_event(first)
+        async for chunks in run.chunks():
+            ordered = sorted(chunks, key=lambda chunk: chunk.index)  # stable: tokens remain in order
+            groups = [list(group) for _, group in groupby(ordered, key=lambda chunk: chunk.index)]
+            bodies = [body for group in groups if (body := writer.body(group)) is not None]
+            if run.stream.is_complete and not call.include_usage:
+                bodies[-1]["timings"] = run.timings()
+            for body in bodies:
+                yield encode_event(body)
+        if call.include_usage:
+            end = writer.end(usage(run.completions(), call.n))
+            yield encode_event({**end, "timings": run.timings()})
+        yield _DONE

@@ -16,6 +16,7 @@ from litgpt.domain.errors import (
     NotDistributed,
     NotInstalled,
     PromptTooLong,
+    TextTooLong,
     UnsupportedOperation,
     UnsupportedPrompt,
 )
@@ -45,12 +46,21 @@ _CODES = {
     504: "timeout",
 }
 
+_PROMPTS = {
+    "/v1/chat/completions": "messages",
+    "/v1/responses": "input",
+    "/v1/embeddings": "input",
+    "/v1/rerank": "documents",
+    "/v1/score": "continuations",
+}
+"""The fields that have the prompts; those of other paths have the name `prompt`."""
+
 _MESSAGES = {
     404: "This path does not exist on this server. The API is under /v1, such as /v1/chat/completions.",
     405: "This path does not support this method.",
     500: "The server could not answer because of an error of its own. The reason is in its log.",
     503: "The server cannot answer at the moment. Try again later.",
-    504: "The answer took longer than this server allows. Ask for fewer tokens, or stream the answer.",
+    504: "The answer took longer than this server allows. Ask for fewer tokens.",
 }
 
 
@@ -89,8 +99,8 @@ class ErrorReply:
         return json.dumps(self.body, ensure_ascii=True).encode()
 
 
-def error_reply(error: BaseException) -> ErrorReply:
-    """Return the reply to a request that failed with an exception.
+def error_reply(error: BaseException, path: str = "") -> ErrorReply:
+    """Return the reply to a request for `path` that failed with an exception.
 
     The messages of errors that the client can correct are sent. Those of the server's own errors are not,
     since they may name files and devices.
@@ -98,7 +108,12 @@ def error_reply(error: BaseException) -> ErrorReply:
     if isinstance(error, RequestRefused):
         return status_reply(error.status, error.message, error.param, error.code, error.headers)
     if isinstance(error, PromptTooLong):
-        return status_reply(400, str(error), "messages", "context_length_exceeded")
+        message = str(error)
+        if isinstance(error, TextTooLong):  # whose message names methods of the library
+            message = (
+                f"The text has {error.tokens} tokens, but the context length is {error.context}. Shorten it."
+            )
+        return status_reply(400, message, _PROMPTS.get(path, "prompt"), "context_length_exceeded")
     if isinstance(error, InvalidArgument):
         return status_reply(400, str(error), error.name)
     if isinstance(error, UnknownModel):

@@ -1,5 +1,6 @@
 """`GET /v1/models` and `GET /v1/models/{model}`."""
 
+import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -13,14 +14,15 @@ from litgpt.server.json_response import JSONResponse
 async def list_models(request: Request) -> Response:
     """List the model and its adapters."""
     context = context_of(request)
-    return JSONResponse({"object": "list", "data": [_model(context, it) for it in context.model.names()]})
+    models = await asyncio.to_thread(lambda: [_model(context, it) for it in context.model.names()])
+    return JSONResponse({"object": "list", "data": models})
 
 
 async def get_model(request: Request) -> Response:
     """Describe one of them."""
     context, name = context_of(request), request.path_params["model"]
     context.model.adapter_of(name)
-    return JSONResponse(_model(context, name))
+    return JSONResponse(await asyncio.to_thread(_model, context, name))
 
 
 def _model(context: ServerContext, name: str) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def _model(context: ServerContext, name: str) -> dict[str, Any]:
         "created": context.created,
         "owned_by": "litgpt",
         "parent": None if name == model.name else model.name,
-        "context_length": model.generator.context,
+        "context_length": model.context,
         "sampling": {
             "temperature": params.temperature,
             "top_k": params.top_k,

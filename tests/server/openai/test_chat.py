@@ -199,6 +199,30 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(client: OpenAI
     with pytest.raises(BadRequestError, match=r"9\d{3} tokens.*8192") as raised:
         client.chat.completions.create(model=NAME, messages=messages)
     assert raised.value.code == "context_length_exceeded"
+    assert raised.value.param == "messages"
+    with pytest.raises(BadRequestError) as raised:
+        client.completions.create(model=NAME, prompt="word " * 9000)
+    assert raised.value.param == "prompt"
+    with pytest.raises(BadRequestError) as raised:
+        client.responses.create(model=NAME, input="word " * 9000)
+    assert raised.value.param == "input"
+
+
+def test_the_text_parts_of_a_message_are_its_text(client: OpenAI) -> None:
+    parts: Any = [{"type": "text", "text": "Say "}, {"type": "text", "text": "hello."}]
+    answers = [
+        client.chat.completions.create(**{**GREEDY, "messages": [{"role": "user", "content": content}]})
+        for content in (parts, "Say hello.")
+    ]
+    assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
+    assert answers[0].usage is not None
+    assert answers[1].usage is not None
+    assert answers[0].usage.prompt_tokens == answers[1].usage.prompt_tokens
+
+
+def test_no_log_probabilities_may_be_asked_for_in_full(client: OpenAI) -> None:
+    answer = client.chat.completions.create(**GREEDY, logprobs=False, top_logprobs=0)
+    assert answer.choices[0].logprobs is None
 
 
 def test_concurrent_answers_are_those_of_one_at_a_time(client: OpenAI) -> None:

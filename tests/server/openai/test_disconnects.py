@@ -3,9 +3,11 @@
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,3 +136,28 @@ def test_further_requests_are_refused_with_a_time_when_the_queue_is_full(llm: LL
         served.wait(_is_idle)
     finally:
         served.server.close()
+
+
+def test_a_change_of_the_model_that_waits_delays_no_other_route(served: Served, llm: LLM) -> None:
+    def get(path: str) -> int:
+        with closing(HTTPConnection(*served.address, timeout=TIMEOUT)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().status
+
+    assert get("/v1/models") == 200
+    running = served.send("/v1/completions", {**LONG, "max_tokens": 7000, "stream": True})
+    served.wait(lambda stats: stats.running == 1)
+
+    def change() -> None:
+        with llm._lock.changing("a test"):
+            pass
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    while not llm._lock._queue:
+        time.sleep(0.01)
+    assert [get("/v1/models"), get("/health/live"), get("/v1/models/smollm2")] == [200] * 3
+    assert changing.is_alive()
+    running.close()
+    changing.join(TIMEOUT)
+    assert not changing.is_alive()

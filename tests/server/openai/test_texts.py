@@ -101,6 +101,8 @@ def test_too_long_and_too_many_texts_are_refused(client: OpenAI) -> None:
     with pytest.raises(BadRequestError, match="8192") as raised:
         client.embeddings.create(model=NAME, input="word " * 9000)
     assert raised.value.code == "context_length_exceeded"
+    assert raised.value.param == "input"
+    assert "LLM." not in raised.value.message
     with pytest.raises(BadRequestError, match="in several requests"):
         client.embeddings.create(model=NAME, input=[[5] * 8000] * 40)
     with pytest.raises(NotFoundError):
