@@ -81,7 +81,7 @@ def test_a_process_that_cannot_be_started_leaves_no_open_file(monkeypatch: pytes
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", fail)
-    before = os.listdir("/proc/self/fd")
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(BlockingIOError):
         DeviceProcess(WORKER, {}, DeviceShares.measure(1), 0, SimpleQueue())
-    assert os.listdir("/proc/self/fd") == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
