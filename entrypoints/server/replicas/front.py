@@ -113,7 +113,7 @@ class ReplicaFront:
     async def _exchange(
         self, endpoint: Endpoint, scope: Scope, body: bytes, send: Send, *, has_others: bool
     ) -> int | None:
-        """Return the status of the response; None: it is not passed on, as the replica is busy and not all are."""
+        """Return the status of the response; None: none was passed on, as others may be less busy."""
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
