@@ -163,8 +163,8 @@ def _is_loopback(host: str) -> bool:
 def _remedy(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            "If it has a certificate of its own, set the variable SSL_CERT_FILE to its file, or to that of the "
-            "authority that signed it. The certificate must have the host name of --url."
+            "If it has a certificate of its own, set the variable SSL_CERT_FILE to its file, or to that of "
+            "the authority that signed it. The certificate must have the host name of --url."
         )
     if isinstance(error, ssl.SSLError):
         return "If the server has no certificate, use http:// in --url."
