@@ -64,7 +64,7 @@ arm64-check: .venv/.dev .venv/.zig .venv/.models
 	PYTHONPATH=adapters/native/csrc $(PY) -m native_build.arm64_tests $(ARGS)
 
 # In a copy, so that node_modules is never among the sources. Chromium is found on the PATH, or by LITGPT_CHROMIUM.
-page-check: .venv/.dev .venv/.native
+page-check: .venv/.dev .venv/.native .venv/.models
 	@rm -rf build/page && mkdir -p build && cp -R entrypoints/server/page/web build/page
 	cd build/page && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent check
 	node build/page/build.mjs build/page.html

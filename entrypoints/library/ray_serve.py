@@ -4,13 +4,16 @@ It is the server of `litgpt serve` in the processes of a cluster. Ray routes the
 the processes that end.
 """
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from litgpt.domain.errors import InvalidArgument, NotInstalled
 from litgpt.domain.validators import integer
 
+_LOG = logging.getLogger("litgpt.server")
 _running: dict[str, Any] = {}
 """The app of this process, when its model is loaded."""
 
@@ -28,24 +31,24 @@ def app(arguments: Mapping[str, str]) -> Any:
         NotInstalled: Ray is missing.
         InvalidArgument: An argument is not valid.
     """
+    options = {"replicas": "1", "gpus": "0", "cpus": "1", **arguments}
+    model = options.pop("model", "")
+    if not model:
+        raise InvalidArgument("model", model, "the name of a model, such as model=smollm2")
+    unknown = sorted(options.keys() - {"replicas", "gpus", "cpus"})
+    if unknown:
+        expected = "omitted: the others are model, replicas, gpus, cpus"
+        raise InvalidArgument(unknown[0], options[unknown[0]], expected)
+    least = {"replicas": 1, "gpus": 0, "cpus": 0}
+    counts = {name: _count(name, value, least[name]) for name, value in options.items()}
     try:
         from ray import serve
     except ImportError as error:
         raise NotInstalled("Ray Serve", "ray", 'pip install "litgpt[ray]"') from error
-    given = {"replicas": "1", "gpus": "0", "cpus": "1", **arguments}
-    model = given.pop("model", "")
-    if not model:
-        raise InvalidArgument("model", model, "the name of a model, such as model=smollm2")
-    unknown = sorted(given.keys() - {"replicas", "gpus", "cpus"})
-    if unknown:
-        raise InvalidArgument(
-            unknown[0], given[unknown[0]], "omitted: the others are model, replicas, gpus, cpus"
-        )
-    counts = {name: _count(name, value) for name, value in given.items()}
     deployment = serve.deployment(
         serve.ingress(_Forward())(LLMDeployment),
-        name=model.rpartition("/")[2],
-        num_replicas=max(1, counts["replicas"]),
+        name=Path(model).name,
+        num_replicas=counts["replicas"],
         max_ongoing_requests=512,  # the engine has a queue of its own, which refuses requests with 429
         ray_actor_options={"num_cpus": counts["cpus"], "num_gpus": counts["gpus"]},
     )
@@ -60,12 +63,14 @@ class LLMDeployment:
         from litgpt.llm import LLM
         from litgpt.server.app import create_app
         from litgpt.server.http.protect import ProtectedApp
-        from litgpt.server.key_file import keys_of_environment
+        from litgpt.server.key_file import VARIABLE, keys_of_environment
         from litgpt.server.settings import ServerSettings
 
         settings = ServerSettings(host="0.0.0.0", api_keys=keys_of_environment())  # noqa: S104 - Ray listens
+        if not settings.api_keys:
+            _LOG.warning("Everyone who reaches Ray's port can use the model: %s has no keys.", VARIABLE)
         llm = LLM.load(model, quiet=True)
-        routes = create_app(llm._served_model(model.rpartition("/")[2]), settings)  # noqa: SLF001 - as LLM.serve
+        routes = create_app(llm._served_model(Path(model).name), settings)  # noqa: SLF001 - as LLM.serve
         self._context = routes.state.litgpt
         _running["app"] = ProtectedApp(routes, settings, self._context)
 
@@ -89,5 +94,5 @@ class _Forward:
         await _running["app"](scope, receive, send)
 
 
-def _count(name: str, value: str) -> int:
-    return integer(name, int(value) if value.isdecimal() else value, 0)
+def _count(name: str, value: str, least: int) -> int:
+    return integer(name, int(value) if value.isdecimal() else value, least)

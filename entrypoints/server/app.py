@@ -47,6 +47,9 @@ def create_app(
     if predict is not None:
         own.append(predict.route())
     app = Starlette(routes=[page_route(), *_ROUTES, *own], lifespan=lifespan)
+    app.router.redirect_slashes = (
+        False  # the address would be that of a replica, or of the host behind a proxy
+    )
     app.state.litgpt = context
     return app
 

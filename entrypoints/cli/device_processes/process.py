@@ -30,6 +30,10 @@ class DeviceProcess:
     Attributes:
         num_running: The number of lines of a batch that it has, and has not answered.
         device: The type of its device, when the model is loaded.
+
+    Raises:
+        OSError: The machine has no memory or process left for it.
+        RuntimeError: It has no thread left.
     """
 
     def __init__(
@@ -47,11 +51,14 @@ class DeviceProcess:
                 env=shares.environment(rank),
                 pass_fds=[lifeline],
             )
+            self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+            for work in (self._write, self._read):
+                threading.Thread(target=work, args=(inbox,), daemon=True).start()
+        except BaseException:
+            os.close(self._lifeline)  # also ends a process whose threads could not be started
+            raise
         finally:
             os.close(lifeline)
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        for work in (self._write, self._read):
-            threading.Thread(target=work, args=(inbox,), daemon=True).start()
         self._send(job)
 
     @property

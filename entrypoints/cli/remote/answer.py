@@ -13,6 +13,9 @@ from litgpt.domain.tool_calls.deltas import Delta, ReasoningDelta, TextDelta, To
 MAX_CALLS = 128
 """The most tool calls of one answer."""
 
+MAX_CHARS = 64 << 20
+"""The most characters of the text, reasoning and arguments of one answer together."""
+
 ValueT = TypeVar("ValueT")
 
 
@@ -50,6 +53,7 @@ class StreamedAnswer:
     _finish_reason: str | None = attrs.field(default=None, init=False)
     _tokens: int | None = attrs.field(default=None, init=False)
     _chunks: int = attrs.field(default=0, init=False)
+    _size: int = attrs.field(default=0, init=False)
 
     def push(self, data: str) -> AnswerPart:
         """Return what the data of one event adds; nothing if it is "", which is a comment.
@@ -99,10 +103,10 @@ class StreamedAnswer:
         delta = _typed(choice.get("delta"), dict, {})
         self._finish_reason = _typed(choice.get("finish_reason"), str, self._finish_reason)
         deltas: list[Delta] = []
-        if reasoning := _typed(delta.get("reasoning_content"), str, ""):
+        if reasoning := self._piece(delta, "reasoning_content"):
             self._reasoning += reasoning
             deltas.append(ReasoningDelta(reasoning))
-        if text := _typed(delta.get("content"), str, ""):
+        if text := self._piece(delta, "content"):
             self._text += text
             deltas.append(TextDelta(text))
         calls = _typed(delta.get("tool_calls"), list, [])
@@ -117,9 +121,18 @@ class StreamedAnswer:
             raise RequestFailed(f"The answer has more than {MAX_CALLS} tool calls.", "Change the message.")
         call = self._calls.setdefault(index, _Call())
         function = _typed(piece.get("function"), dict, {})
-        call.id = call.id or _typed(piece.get("id"), str, "")
-        call.name += _typed(function.get("name"), str, "")
-        call.arguments += _typed(function.get("arguments"), str, "")
+        call.id = call.id or self._piece(piece, "id")
+        call.name += self._piece(function, "name")
+        call.arguments += self._piece(function, "arguments")
+
+    def _piece(self, fields: Mapping[str, Any], name: str) -> str:
+        text: str = _typed(fields.get(name), str, "")
+        self._size += len(text)
+        if self._size > MAX_CHARS:
+            raise RequestFailed(
+                f"The answer has more than {MAX_CHARS} characters.", "/set max_new_tokens NUMBER limits it."
+            )
+        return text
 
 
 def _tool_call(call: _Call) -> ToolCall:

@@ -12,7 +12,7 @@ from litgpt.cli.remote.client import ServerClient
 from litgpt.cli.remote.errors import ConnectionLost, RequestFailed
 from litgpt.cli.remote.models import ServedModels
 from litgpt.domain.chat.messages import Message, last_user_message, parse_message
-from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
 
 if TYPE_CHECKING:
     from litgpt.chat import Said
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DONE = "[DONE]"
 _SENT = (
     *("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
-    *("seed", "stop", "regex", "grammar", "choices", "tools", "chat_template_kwargs"),
+    *("reasoning_budget", "seed", "stop", "regex", "grammar", "choices", "tools", "chat_template_kwargs"),
 )
 _UNKNOWN = "the server's default"
 
@@ -38,7 +38,8 @@ class RemoteChat:
     def events(self, message: "Said") -> Iterator[AnswerPart]:
         """Send a message and stream the answer, which is added to the messages when the iterator ends.
 
-        An answer that is not read to its end stays in the conversation as far as it was generated.
+        An answer that is not read to its end stays in the conversation as far as it was generated. After an
+        error, the conversation is as before, so that the message can be sent again.
 
         Raises:
             ServerUnreachable: There is no connection.
@@ -125,6 +126,9 @@ class RemoteChat:
                 else:
                     raise ConnectionLost("it did not send [DONE]")
             yield answer.end()
+        except LitGPTError:
+            answer = StreamedAnswer()  # nothing is kept of it
+            raise
         finally:
             if (said := answer.message) is not None:
                 self.messages = [*messages, said]

@@ -1,6 +1,7 @@
 """Requests to an OpenAI-compatible server with `http.client`."""
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -121,7 +122,7 @@ class ServerClient:
                 connection.connect()
                 connection.sock.settimeout(SILENCE_SECONDS)
             except OSError as error:
-                raise ServerUnreachable(self.url, _reason(error)) from error
+                raise ServerUnreachable(self.url, _reason(error), _remedy(error)) from error
             try:
                 connection.request(method, self.path + path, data, headers)
                 with connection.getresponse() as response:
@@ -159,7 +160,22 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _remedy(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            "If it has a certificate of its own, set the variable SSL_CERT_FILE to its file, or to that of "
+            "the authority that signed it. The certificate must have the host name of --url."
+        )
+    if isinstance(error, ssl.SSLError):
+        return "If the server has no certificate, use http:// in --url."
+    return "Start it with `litgpt serve`, or check the address and port of --url."
+
+
 def _reason(error: Exception) -> str:
     """Return the reason without its number, to be followed by a period."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message.rstrip('.')})"
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS as expected"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (text or type(error).__name__).rstrip(".")

@@ -13,16 +13,20 @@ _MAX_MESSAGE = 2000
 
 @attrs.define(eq=False)
 class ServerUnreachable(LitGPTError, ConnectionError):
-    """There is no connection to the server."""
+    """There is no connection to the server.
+
+    Attributes:
+        url: Its URL.
+        reason: The reason, without a period.
+        remedy: A sentence that says what to do.
+    """
 
     url: str
     reason: str
+    remedy: str
 
     def __str__(self) -> str:
-        return (
-            f"The server at {self.url} cannot be reached: {self.reason}. "
-            "Start it with `litgpt serve`, or check the address and port of --url."
-        )
+        return f"The server at {self.url} cannot be reached: {self.reason}. {self.remedy}"
 
 
 @attrs.define(eq=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HELP = '''\
 /set NAME VALUE  change temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-                 frequency_penalty, max_new_tokens or seed; VALUE may be none or default
+                 frequency_penalty, max_new_tokens, reasoning_budget or seed; VALUE may be none or default
                  /set system TEXT is /system TEXT
 /show            show the model, the settings and the conversation
 /system TEXT     start a new conversation with TEXT as the system prompt

@@ -6,6 +6,8 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from queue import Empty, SimpleQueue
 from typing import Any, Self
 
@@ -25,6 +27,13 @@ _MIN_DELAY, _MAX_DELAY = 1.0, 60.0
 _STABLE_SECONDS = 60.0
 """How long a process has to run for the next delay to be the smallest one again."""
 
+_PING_SECONDS = 5.0
+_SILENT_SECONDS = 60.0
+"""How long a process may leave `/health/live` unanswered: it is stopped, or hangs."""
+
+_LOADING_SECONDS = 1800.0
+"""How long a process that is started again may load the model, which the machine has by then."""
+
 
 @attrs.define(eq=False)
 class _Slot:
@@ -36,10 +45,12 @@ class _Slot:
     delay: float = _MIN_DELAY
     ready_at: float | None = None
     start_at: float = 0.0
+    heard_at: float = 0.0
+    ping_at: float = 0.0
 
 
 class ReplicaProcesses:
-    """Starts a server per device. Within its `with` block, those that end are started again.
+    """Starts a server per device. Within its `with` block, those that end or hang are started again.
 
     Args:
         job: The model and the settings, as `litgpt.cli.replicas.worker` reads them, without a key.
@@ -103,6 +114,7 @@ class ReplicaProcesses:
         settings = {**self._job["settings"], "host": "127.0.0.1", "port": 0, "api_keys": [slot.key]}
         job = {**self._job, "quiet": quiet, "settings": settings}
         slot.process = DeviceProcess(_WORKER, job, self._shares, slot.replica.rank, self._inbox)
+        slot.heard_at = time.monotonic()
 
     def _await_ready(self, count: int) -> None:
         while sum(slot.replica.endpoint is not None for slot in self._slots) < count:
@@ -120,6 +132,7 @@ class ReplicaProcesses:
     def _set_ready(self, process: DeviceProcess, message: Mapping[str, Any]) -> None:
         slot = self._slots[process.rank]
         process.device, slot.ready_at = message["device"], time.monotonic()
+        slot.heard_at = slot.ping_at = slot.ready_at
         slot.replica.endpoint = Endpoint(message["host"], message["port"], slot.key)
 
     def _watch(self) -> None:
@@ -130,29 +143,60 @@ class ReplicaProcesses:
                 pass
             else:
                 self._receive(process, message)
-            now = time.monotonic()
             for slot in self._slots:
-                if slot.process is None and slot.start_at <= now:
-                    self._start(slot)
+                self._look_at(slot, time.monotonic())
+
+    def _look_at(self, slot: _Slot, now: float) -> None:
+        process, endpoint = slot.process, slot.replica.endpoint
+        if process is None:
+            if slot.start_at <= now:
+                self._start_again(slot)
+        elif now - slot.heard_at > (limit := _LOADING_SECONDS if endpoint is None else _SILENT_SECONDS):
+            self._plan_restart(slot, f"it has not answered for {limit:g} s")
+        elif endpoint is not None and slot.ping_at <= now:
+            slot.ping_at = now + _PING_SECONDS
+            try:
+                threading.Thread(target=self._ping, args=(process, endpoint), daemon=True).start()
+            except RuntimeError:  # no thread is left, which is not the fault of the process
+                slot.heard_at = now
+
+    def _start_again(self, slot: _Slot) -> None:
+        try:
+            self._start(slot)
+        except (OSError, RuntimeError) as error:  # no memory, process or thread is left
+            self._plan_restart(slot, f"it could not be started ({error})")
+
+    def _ping(self, process: DeviceProcess, endpoint: Endpoint) -> None:
+        """Send a message in the name of a process whose server answers."""
+        with closing(HTTPConnection(endpoint.host, endpoint.port, timeout=_SILENT_SECONDS)) as connection:
+            try:
+                connection.request("GET", "/health/live")
+                connection.getresponse()
+            except (OSError, HTTPException):
+                return
+        self._inbox.put((process, {"alive": True}))
 
     def _receive(self, process: DeviceProcess, message: Mapping[str, Any] | None) -> None:
         slot = self._slots[process.rank]
         if slot.process is not process:
             return
+        slot.heard_at = time.monotonic()
         if message is None:
-            self._plan_restart(slot, process)
+            self._plan_restart(slot, process.exit_reason())
         elif "error" in message:
             _LOG.error("Replica %d cannot start: %s", process.rank, message["error"])
-        else:
+        elif "host" in message:
             self._set_ready(process, message)
             _LOG.info("Replica %d answers again.", process.rank)
 
-    def _plan_restart(self, slot: _Slot, process: DeviceProcess) -> None:
+    def _plan_restart(self, slot: _Slot, reason: str) -> None:
         now = time.monotonic()
         if slot.ready_at is not None and now - slot.ready_at > _STABLE_SECONDS:
             slot.delay = _MIN_DELAY
-        reason = process.exit_reason()
-        slot.replica.endpoint = slot.process = slot.ready_at = None
-        process.kill()
-        _LOG.error("Replica %d has ended: %s. It starts again in %g s.", process.rank, reason, slot.delay)
+        process, slot.process = slot.process, None
+        slot.replica.endpoint = slot.ready_at = None
+        if process is not None:
+            process.kill()
+        rank = slot.replica.rank
+        _LOG.error("Replica %d has ended: %s. It starts again in %g s.", rank, reason, slot.delay)
         slot.start_at, slot.delay = now + slot.delay, min(2 * slot.delay, _MAX_DELAY)

@@ -30,7 +30,8 @@ def serve_replicas(
     from litgpt.server.startup_text import replicas_text
 
     with ReplicaProcesses(job, count) as processes:
-        front = ReplicaFront(processes.replicas)
+        predict = job["predict"]
+        front = ReplicaFront(processes.replicas, predict_path=None if predict is None else predict["path"])
 
         def announce(url: str) -> None:
             if not job["quiet"]:

@@ -61,7 +61,7 @@ class Page:
         tag = f'"{hashlib.sha256(self.compressed if zipped else self.html).hexdigest()[:32]}"'
         headers = {**self.headers, "ETag": tag}
         known = request.headers.get("if-none-match", "")
-        if known == "*" or tag in {one.strip().removeprefix("W/") for one in known.split(",")}:
+        if known == "*" or tag in {it.strip().removeprefix("W/") for it in known.split(",")}:
             return Response(status_code=304, headers=headers)
         if zipped:
             headers["Content-Encoding"] = "gzip"

@@ -6,8 +6,10 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
+from litgpt.application.openai.description.endpoints import ENDPOINTS
 from litgpt.application.serving.prompt_affinity import PromptAffinity, prompt_text
 from litgpt.server.http.json_body import read_json
 from litgpt.server.http.request_record import record_of
@@ -20,7 +22,8 @@ from litgpt.server.sse import until_disconnect
 
 _METRICS_SECONDS = 2.0
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-_UNKNOWN = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_LARGE = 64 * 1024
+"""The bytes of a body whose text is read in a thread: other answers go on meanwhile."""
 
 
 class ReplicaFront:
@@ -32,10 +35,14 @@ class ReplicaFront:
 
     Args:
         replicas: The replicas, at their ranks.
+        predict_path: The path of LitGPT's own route; None: they do not have it.
     """
 
-    def __init__(self, replicas: Sequence[Replica]) -> None:
+    def __init__(self, replicas: Sequence[Replica], *, predict_path: str | None = None) -> None:
         self._replicas = replicas
+        paths = ["/", "/openapi.json", *(it.path for it in ENDPOINTS), *filter(None, [predict_path])]
+        paths = [path.replace("{model}", "{model:path}") for path in paths]  # as the router of a replica
+        self._routes = {path: compile_path(path)[0] for path in paths}
         self._affinity = PromptAffinity()
         self._known: dict[int, Endpoint] = {}
 
@@ -56,12 +63,20 @@ class ReplicaFront:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request = Request(scope, receive)
+            self._set_route(scope)
             text, body = "", await request.body()
             if body:
-                text = prompt_text(await read_json(request))
+                fields = await read_json(request)
+                is_large = len(body) > _LARGE
+                text = await asyncio.to_thread(prompt_text, fields) if is_large else prompt_text(fields)
             await until_disconnect(request, self._pass_on(scope, body, text, send))
         else:
             await _lifespan(receive, send)
+
+    def _set_route(self, scope: Scope) -> None:
+        """Set the pattern of the path for the metrics, also for requests that no replica gets."""
+        known = (path for path, pattern in self._routes.items() if pattern.match(scope["path"]))
+        scope["litgpt.route"] = next(known, "other")
 
     async def _pass_on(self, scope: Scope, body: bytes, text: str, send: Send) -> None:
         tried: set[int] = set()
@@ -71,7 +86,11 @@ class ReplicaFront:
             if endpoint is None:
                 continue
             with replica.answering(), suppress(_NotReached):
-                if await self._exchange(endpoint, scope, body, send, has_others=self._has_others(tried)):
+                others = self._has_others(tried)
+                status = await self._exchange(endpoint, scope, body, send, has_others=others)
+                if status is not None:
+                    if status < HTTPStatus.BAD_REQUEST:
+                        self._affinity.remember(text, replica.rank)
                     return
         message = "No process that could answer runs at the moment. Send the request again."
         raise RequestRefused(503, message, headers={"Retry-After": "5"})
@@ -93,8 +112,8 @@ class ReplicaFront:
 
     async def _exchange(
         self, endpoint: Endpoint, scope: Scope, body: bytes, send: Send, *, has_others: bool
-    ) -> bool:
-        """Return whether the client has its response; False: the replica is busy and there are others."""
+    ) -> int | None:
+        """Return the status of the response; None: none was passed on, as others may be less busy."""
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
@@ -111,9 +130,7 @@ class ReplicaFront:
                 # Not to another one: a request that has ended a process could end all of them.
                 raise RequestRefused(503, str(error), headers={"Retry-After": "1"}) from error
             if status in _BUSY and has_others:
-                return False
-            if status not in _UNKNOWN:
-                scope["litgpt.route"] = scope["path"]
+                return None
             await send({"type": "http.response.start", "status": int(status), "headers": answered})
             try:
                 async for piece in connection.body():
@@ -121,7 +138,7 @@ class ReplicaFront:
             except ReplicaLost as error:
                 raise RequestRefused(503, str(error)) from error
             await send({"type": "http.response.body", "body": b""})
-        return True
+        return status
 
     async def _metrics_of(self, replica: Replica) -> str | None:
         endpoint = replica.endpoint

@@ -1,5 +1,6 @@
 """`litgpt chat --url`: the chat as a client of a server."""
 
+import inspect
 import io
 import json
 import socket
@@ -8,12 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 
 from litgpt import LLM
+from litgpt.application.generation_options import GenerationOptions
+from litgpt.cli.chat import chat as chat_command
 from litgpt.cli.main import run
+from litgpt.cli.remote import answer
+from litgpt.cli.remote.chat import request_body
 from litgpt.cli.remote.errors import refused
+from litgpt.cli.repl.chat_settings import PARAMETERS
+from litgpt.server.run import start_in_thread
+from litgpt.server.settings import ServerSettings
 from tests.server.chat_client.scripted_server import DONE, Script, delta, scripted
 
 QUESTION = "What is the capital of France?"
@@ -143,14 +153,50 @@ def test_bodies_of_other_servers_are_not_trusted(body: bytes) -> None:
         ([delta(content="Half "), b"data: " + b"x" * (2 << 20)], "a line that is too long"),
     ],
 )
-def test_errors_in_mid_stream_keep_what_was_received(chat: Any, events: Any, expected: str) -> None:
+def test_after_an_error_in_mid_stream_the_message_can_be_sent_again(
+    chat: Any, events: Any, expected: str
+) -> None:
     script = Script(events)
     with scripted(script) as server:
-        status, out, err = chat(server.url, "Hi", "/show")
+        status, out, err = chat(server.url, "Hi", "Hi", "/show")
     assert status == 1
-    assert out == "Half \n"
-    assert expected in err
-    assert "assistant: Half" in err
+    assert out == "Half \nHalf \n"
+    assert err.count(expected) == 2
+    assert [it["messages"] for it in script.requests] == 2 * [[{"role": "user", "content": "Hi"}]]
+    assert "assistant: Half" not in err
+
+
+def test_an_answer_without_an_end_is_an_error(chat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MAX_CHARS", 30)
+    call = {"index": 0, "function": {"arguments": "x" * 10}}
+    pieces = [delta(content="x" * 10), delta(reasoning_content="x" * 10), delta(tool_calls=[call])]
+    with scripted(Script([*pieces, DONE])) as server:
+        assert chat(server.url, "Hi")[0] == 0
+    with scripted(Script([*pieces, *pieces, DONE])) as server:
+        status, _, err = chat(server.url, "Hi")
+    assert status == 1
+    assert "The answer has more than 30 characters. /set max_new_tokens NUMBER limits it." in err
+
+
+def test_each_setting_is_sent_or_refused() -> None:
+    options = attrs.fields_dict(GenerationOptions).keys() & inspect.signature(chat_command).parameters.keys()
+    assert set(PARAMETERS) <= options
+    refused = {"parse_special_tokens"}  # see test_options_are_checked_before_a_connection
+    unsent = {name for name in options if request_body({name: 1}) == request_body({})}
+    assert unsent == refused
+
+
+def test_errors_of_tls_say_what_to_do(chat: Any, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "server.key", tmp_path / "server.crt"
+    new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+    subprocess.run([*new.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with start_in_thread(Starlette(), ServerSettings(port=0, tls_cert=certificate, tls_key=key)) as server:
+        _, _, err = chat(server.url, "Hi")
+    assert "its certificate is not trusted (self-signed certificate)" in err
+    assert "set the variable SSL_CERT_FILE" in err
+    with scripted(Script()) as server:
+        _, _, err = chat(server.url.replace("http:", "https:"), "Hi")
+    assert "use http:// in --url" in err
 
 
 def test_reasoning_and_tool_calls_are_shown_and_sent_back(chat: Any) -> None:

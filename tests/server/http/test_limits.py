@@ -1,10 +1,13 @@
 """Slow clients, many connections, long answers, and errors in the middle of them."""
 
 import logging
+import re
 from contextlib import ExitStack
 
 import pytest
 
+from litgpt.server.settings import ServerSettings
+from tests.architecture.repository import ROOT
 from tests.server.http.malformed_requests import HOST, JSON_TYPE, chunked, post
 from tests.server.http.small_app import (
     ALLOWED_BODY,
@@ -156,3 +159,20 @@ def test_a_client_that_leaves_is_logged_as_such(caplog: pytest.LogCaptureFixture
         while "/v1/echo" not in caplog.text:
             request(server, "GET", "/health")
     assert "POST /v1/echo 499 " in caplog.text
+
+
+def test_the_limits_of_the_guide_are_the_defaults() -> None:
+    settings = ServerSettings()
+    guide = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", guide.partition("**Limits.**")[2], re.MULTILINE))
+    expected = {
+        "body of a request": f"{settings.max_body_bytes >> 20} MiB, and 500,000 arrays and objects",
+        "nesting of JSON": f"{settings.max_json_depth}",
+        "request line and headers": f"{settings.max_header_bytes >> 10} KiB",
+        "time for the headers to arrive, and then for the body": f"{settings.arrival_timeout:g} s",
+        "open connections": f"{settings.max_connections}",
+        "requests that wait while others run": f"{settings.max_queue} (`--max-queue`)",
+    }
+    assert {name: table.get(name) for name in expected} == expected
+    assert (settings.max_answer_tokens, settings.request_timeout) == (None, None)
+    assert f"at most {settings.grace_period:g} seconds (`--grace-period`)" in guide

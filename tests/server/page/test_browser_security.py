@@ -59,3 +59,14 @@ def test_the_policy_of_the_page_refuses_code_that_gets_in_anyway(chat: StubPage)
     )
     assert {"style-src-elem", "img-src", "innerHTML", "connect-src"} <= set(refused)
     expect(chat.field).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"), [("quotes", ">" * 6000), ("items", "- " * 3000), ("emphasis", "_a_" * 8000)]
+)
+def test_markdown_that_would_stop_the_page_is_shown_as_text(chat: StubPage, prompt: str, text: str) -> None:
+    chat.ask(prompt)
+    assert chat.answers.last.locator("pre.unformatted").text_content() == text
+    chat.page.reload()  # the same chat is opened again
+    expect(chat.answers.last.locator("pre.unformatted")).to_have_count(1)
+    assert "softmax" in chat.ask("markdown")

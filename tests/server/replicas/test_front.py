@@ -35,7 +35,9 @@ def answering(status: int, name: str, seen: list[dict[str, str]]) -> Starlette:
 
 
 @contextmanager
-def front_of(*statuses: int | None, **chosen: Any) -> Iterator[tuple[RunningServer, list[dict[str, str]]]]:
+def front_of(
+    *statuses: int | None, predict_path: str | None = None, **chosen: Any
+) -> Iterator[tuple[RunningServer, list[dict[str, str]]]]:
     """Serve a front of servers that answer with these statuses; None: one that does not listen."""
     seen: list[dict[str, str]] = []
     with ExitStack() as stack:
@@ -48,7 +50,7 @@ def front_of(*statuses: int | None, **chosen: Any) -> Iterator[tuple[RunningServ
             replicas.append(Replica(rank, Endpoint("127.0.0.1", port_of(inner), KEY)))
             if status is None:
                 inner.close()
-        front = ReplicaFront(replicas)
+        front = ReplicaFront(replicas, predict_path=predict_path)
         yield (
             stack.enter_context(start_in_thread(front, ServerSettings(port=0, **chosen), engine=front)),
             seen,
@@ -108,6 +110,34 @@ def test_what_is_no_json_is_refused_in_the_front() -> None:
     with front_of(200) as (server, seen):
         assert post(server, "{")[0] == 400
         assert not seen
+
+
+def test_requests_are_counted_by_the_routes_of_the_api() -> None:
+    with front_of(400, predict_path="/ask") as (server, _):
+        for path in ("/v1/completions", "/v1/models/smollm2/x", "/ask", "/v1/nothing", "/v1/completions/x"):
+            post(server, {"prompt": "x"}, path)
+        post(server, "{")
+        connection = HTTPConnection("127.0.0.1", port_of(server), timeout=120)
+        connection.request("GET", "/metrics")
+        values = samples(connection.getresponse().read().decode())
+        connection.close()
+    found = {name: value for name, value in values.items() if name.startswith("litgpt_requests_total")}
+    assert found == {
+        f'litgpt_requests_total{{method="POST",route="{route}",status="{status}"}}': count
+        for route, status, count in (
+            ("/v1/completions", 400, 2),
+            ("/v1/models/{model:path}", 404, 1),
+            ("/ask", 404, 1),
+            ("other", 404, 2),
+        )
+    }
+
+
+def test_a_replica_that_is_busy_is_not_remembered_for_the_prompt() -> None:
+    with front_of(429, 200) as (server, seen):
+        body = {"prompt": "A long prompt. " * 100}
+        assert [post(server, body)[0] for _ in range(4)] == [200] * 4
+    assert len(seen) == 5  # the second replica has answered the first one, and gets the others at once
 
 
 def test_the_metrics_of_replicas_have_labels_and_those_that_do_not_run_are_seen() -> None:

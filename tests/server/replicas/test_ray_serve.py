@@ -9,7 +9,9 @@ from importlib.util import find_spec
 import pytest
 
 from litgpt.domain.errors import InvalidArgument, NotInstalled
-from litgpt.ray_serve import app
+from litgpt.ray_serve import LLMDeployment, app
+from litgpt.server.key_file import VARIABLE
+from tests.adapters.tiny_models import tiny_folder
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 
@@ -20,18 +22,32 @@ def test_a_missing_package_is_named_with_the_command() -> None:
         app({"model": "smollm2"})
 
 
-@needs_ray
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({}, "model must be"),
         ({"model": "m", "gpu": "1"}, "gpu must be"),
         ({"model": "m", "cpus": "x"}, "cpus must"),
+        ({"model": "m", "replicas": "0"}, "replicas must"),
     ],
 )
 def test_arguments_are_checked_before_the_model_is_loaded(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         app(arguments)
+
+
+@pytest.mark.parametrize("keys", ["", "a-key"])
+def test_a_folder_gives_the_model_its_name_and_a_server_without_keys_is_warned_of(
+    keys: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LITGPT_NUM_THREADS", "1")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if keys:
+        monkeypatch.setenv(VARIABLE, keys)
+    folder = tiny_folder("llama")
+    deployment = LLMDeployment(f"{folder}/", 1)
+    assert deployment._context.model.name == folder.name
+    assert ("Everyone who reaches Ray's port" in caplog.text) == (not keys)
 
 
 @needs_ray

@@ -108,11 +108,14 @@ def test_checks_are_in_the_front_and_errors_are_passed_on(served: Served) -> Non
     for body, status in (({"prompt": "x", "temperature": -1}, 400), ({"prompt": "x", "model": "y"}, 404)):
         connection = served.send("/v1/completions", body, Connection="close")
         assert rest(connection).startswith(f"HTTP/1.1 {status} ".encode())
+    slash = rest(served.send("/v1/completions/", {"prompt": "x"}, Connection="close"))
+    assert slash.startswith(b"HTTP/1.1 404 ")  # and no redirection to the address of a replica
     for replica in served.processes.replicas:
         assert replica.endpoint is not None
         assert replica.endpoint.key not in repr(replica)
     requests = served.gauges("litgpt_requests_total")
     assert requests['method="GET",route="other",status="404"'] == 1
+    assert requests['method="POST",route="other",status="404"'] == 1
     assert requests['method="POST",route="/v1/completions",status="400"'] == 1
 
 

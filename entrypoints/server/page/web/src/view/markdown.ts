@@ -65,14 +65,57 @@ const marked = new Marked({
   },
 });
 
-/** The blocks of a text: paragraphs, lists, code. While an answer is streamed, only the last one changes. */
+/** Longer texts are shown as they are, because the whole text is parsed again while it is streamed. */
+const MAX_CHARS = 200_000;
+
+/** Marks of emphasis and links in one paragraph: the time to pair them grows with the square of their number. */
+const MAX_MARKS = 1000;
+
+/** A line that begins with so many quotes or list items inside each other, which are parsed by recursion. */
+const DEEP = /^(?:[ \t]*(?:>|(?:[-+*]|\d{1,9}[.)])[ \t])){50}/m;
+
+/** A closed block of code, whose marks mean nothing. */
+const FENCED = /^```[^`\n]*\n[^]*?^```[ \t]*$/gm;
+
+function isCostly(text: string): boolean {
+  if (text.length > MAX_CHARS || DEEP.test(text)) return true;
+  return text
+    .replace(FENCED, "\n\n")
+    .split(/\n[ \t]*\n/)
+    .some((part) => part.length > MAX_MARKS && (part.match(/[*_~[\]`<]/g)?.length ?? 0) > MAX_MARKS);
+}
+
+function unformatted(text: string): Token {
+  return { type: "unformatted", raw: text };
+}
+
+/**
+ * The blocks of a text: paragraphs, lists, code. While an answer is streamed, only the last one changes.
+ * A text that would take too long to parse, or that the parser cannot read, is one block without a format.
+ */
 export function markdownBlocks(text: string): Token[] {
-  return marked.lexer(text).filter((token) => token.type !== "space" && token.type !== "def");
+  if (isCostly(text)) return [unformatted(text)];
+  try {
+    return marked.lexer(text).filter((token) => token.type !== "space" && token.type !== "def");
+  } catch {
+    return [unformatted(text)];
+  }
 }
 
 /** A block as HTML that is safe to insert. */
 export function blockHtml(block: Token): string {
-  const clean = DOMPurify.sanitize(marked.parser([block]), {
+  if (block.type !== "unformatted") {
+    try {
+      return sanitized(marked.parser([block]));
+    } catch {
+      // Shown as text below: an error here would end the whole page.
+    }
+  }
+  return sanitized(`<pre class="unformatted">${escapeHtml(block.raw)}</pre>`);
+}
+
+function sanitized(html: string): string {
+  const clean = DOMPurify.sanitize(html, {
     ALLOWED_TAGS,
     ALLOWED_ATTR,
     ALLOW_DATA_ATTR: false,
