@@ -4,11 +4,17 @@ import time
 import warnings
 from typing import Any
 
+import attrs
 import pytest
 
 from litgpt.adapters.constraints.tool_calls import ToolSchemaWarning
-from litgpt.domain.errors import InvalidArgument
+from litgpt.application.reasoning_budget import reasoning_constraint
+from litgpt.application.structured_output import CompileConstraint
+from litgpt.domain.constraints.token_constraint import TokenConstraint
+from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.tool_calls import known_formats as known
+from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 from litgpt.domain.tool_calls.deltas import ParsedAnswer
 from litgpt.domain.tool_calls.formats import (
     AnswerFormat,
@@ -23,6 +29,7 @@ from tests.adapters.test_tool_call_constraints import (
     COMPILER,
     ONE,
     REQUIRED,
+    SCHEMAS,
     STOP,
     Format,
     MarkTokenizer,
@@ -140,6 +147,40 @@ def test_many_properties_are_compiled_in_linear_time_and_too_many_are_an_error()
     names = {f"p{index}": {"type": "string"} for index in range(2000)}
     with pytest.raises(InvalidArgument, match="2000 properties; at most"):
         compiled_strictly(form, {"type": "object", "properties": names})
+
+
+def budgeted(choice: ToolChoice) -> TokenConstraint:
+    """Return the constraint of a request to gpt-oss with a budget of five tokens for its reasoning."""
+    form, tokenizer = known.HARMONY, MarkTokenizer(known.HARMONY)
+    syntax = AnswerSyntax(
+        format=AnswerFormat(form), schemas=SCHEMAS, prompt="<|start|>assistant", choice=choice
+    )
+    stops = frozenset((STOP,))
+    limit = attrs.evolve(
+        reasoning_constraint(syntax, form.reasoning_marks, tokenizer, stops),
+        budget=5,
+        decoder=lambda: lambda token: tokenizer.text([token]),
+    )
+    request = GenerationRequest(prompt=[0], stop_token_ids=stops, constraint=limit)
+    constraint = CompileConstraint(COMPILER, tokenizer)(request, syntax, None).constraint
+    assert constraint is not None
+    return constraint.copy()
+
+
+def test_a_budget_of_reasoning_applies_beside_tools_in_channels() -> None:
+    tokenizer, running = MarkTokenizer(known.HARMONY), budgeted(ToolChoice())
+    for token in encode(tokenizer, "<|channel|>analysis<|message|>Hm, a"):
+        assert running.mask() == frozenset()
+        running.advance(token)
+    (end,) = encode(tokenizer, "<|end|>")
+    assert list(running.forced()) == [end]
+    running.advance(end)
+    for token in encode(tokenizer, "<|start|>assistant<|channel|>commentary to=functions."):
+        assert running.mask() == frozenset()
+        running.advance(token)
+    assert allowed(bytes(running.mask())) == sorted(b"nw")
+    with pytest.raises(UnsupportedOperation, match="tool_choice='auto'"):
+        budgeted(REQUIRED)
 
 
 def test_warnings_about_schemas_have_nothing_of_the_request() -> None:
