@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as PyGenerator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -22,9 +21,6 @@ from litgpt.domain.generation.stop_strings import NO_STOP_STRINGS, StopStrings
 from litgpt.domain.ports import ConstraintCompiler, Generation, Generator, Tokenizer
 from litgpt.domain.tool_calls.answer_syntax import AnswerSyntax
 
-if TYPE_CHECKING:
-    pass
-
 
 @attrs.frozen
 class GenerateText:
@@ -33,6 +29,11 @@ class GenerateText:
     tokenizer: Tokenizer
     generator: Generator
     compiler: ConstraintCompiler | None = None
+    _constrain: CompileConstraint | None = attrs.field(init=False, repr=False, eq=False)
+
+    @_constrain.default
+    def _new_constrain(self) -> CompileConstraint | None:
+        return None if self.compiler is None else CompileConstraint(self.compiler, self.tokenizer)
 
     def stream(
         self,
@@ -106,9 +107,9 @@ class GenerateText:
         output: OutputFormat | None,
     ) -> Sequence[GenerationRequest]:
         """Return requests whose answers have the form `output`, or call tools as their syntaxes say."""
-        if self.compiler is None:
+        constrain = self._constrain
+        if constrain is None:
             return requests
-        constrain = CompileConstraint(self.compiler, self.tokenizer)
         spec, pairs = None if output is None else output.spec, zip(requests, syntaxes, strict=True)
         return [constrain(request, syntax, spec) for request, syntax in pairs]
 

@@ -1,12 +1,14 @@
 """Answers of a form that the caller asks for: `schema`, `regex`, `grammar` and `choices`."""
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
+from litgpt.domain.constraints.reasoning import ReasoningConstraint
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import MissingArgument, NotInstalled, UnsupportedOperation, WrongType
@@ -108,6 +110,7 @@ class CompileConstraint:
     _compiled: "OrderedDict[tuple[ConstraintSpec | ToolCallSpec, frozenset[int], bool], TokenConstraint]" = (
         attrs.field(factory=OrderedDict, init=False)
     )
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def __call__(
         self, request: GenerationRequest, syntax: AnswerSyntax | None, spec: ConstraintSpec | None
@@ -122,7 +125,8 @@ class CompileConstraint:
         Raises:
             InvalidArgument: The constraint is not valid.
             MissingArgument: The request lacks stop tokens.
-            UnsupportedOperation: The template has channels.
+            UnsupportedOperation: The template has channels, and a constraint on the whole answer, or a call
+                that is required after reasoning with a budget.
             NotInstalled: The library that compiles constraints is not installed.
         """
         if spec is None:
@@ -131,7 +135,7 @@ class CompileConstraint:
                 request if syntax is None or calls is None else self._constrain_calls(request, syntax, calls)
             )
         _check_stop_tokens(request, spec.kind)
-        if syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat):
+        if _has_channels(syntax):
             reason = "the chat template of the model has channels, whose headers are a part of the answer."
             raise UnsupportedOperation(f"{spec.kind}=", reason)
         return self._constrain(request, syntax, spec)
@@ -158,13 +162,19 @@ class CompileConstraint:
     ) -> GenerationRequest:
         """Return a request with a constraint after the reasoning; see `ReasoningConstraint` for `is_free`."""
         reasoning = None if syntax is None else syntax.format.reasoning
+        before = request.constraint
+        limits_channel = before is not None and _has_channels(syntax)
+        if limits_channel and not is_free:
+            reason = "the chat template of the model has channels, where the budget needs tool_choice='auto'."
+            raise UnsupportedOperation("reasoning_budget with a required tool call", reason)
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
-        if syntax is not None and reasoning is not None:
+        if limits_channel:
+            assert isinstance(before, ReasoningConstraint)  # noqa: S101 - the only one so far
+            constraint = attrs.evolve(before, constraint=constraint, is_free=True)
+        elif syntax is not None and reasoning is not None:
             from litgpt.application.reasoning_budget import reasoning_constraint
-            from litgpt.domain.constraints.reasoning import ReasoningConstraint
 
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
-            before = request.constraint
             if not isinstance(before, ReasoningConstraint):
                 before = reasoning_constraint(syntax, reasoning, self.tokenizer, request.stop_token_ids)
             begin_id = None if is_closed or is_free else self.tokenizer.token_to_id(reasoning.begin)
@@ -175,14 +185,22 @@ class CompileConstraint:
         self, spec: ConstraintSpec | ToolCallSpec, stop_token_ids: frozenset[int], *, begins_text: bool
     ) -> TokenConstraint:
         key = spec, stop_token_ids, begins_text
-        if key not in self._compiled:
-            self._compiled[key] = self.compiler.compile(
+        with self._lock:
+            constraint = self._compiled.get(key)
+        if constraint is None:  # several threads may compile at once, for different requests
+            constraint = self.compiler.compile(
                 spec, self.tokenizer, stop_token_ids=stop_token_ids, begins_text=begins_text
             )
+        with self._lock:
+            self._compiled[key] = constraint
+            self._compiled.move_to_end(key)
             if len(self._compiled) > _MAX_COMPILED:
                 self._compiled.popitem(last=False)
-        self._compiled.move_to_end(key)
-        return self._compiled[key]
+        return constraint
+
+
+def _has_channels(syntax: AnswerSyntax | None) -> bool:
+    return syntax is not None and isinstance(syntax.format.tool_calls, ChannelFormat)
 
 
 def _check_stop_tokens(request: GenerationRequest, argument: str) -> None:

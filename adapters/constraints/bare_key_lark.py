@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from litgpt.domain.tool_calls.deltas import dump_json
+from litgpt.domain.tool_calls.grammar import may_have_others
 from litgpt.domain.tool_calls.json_stream import schema_types
 
 _SCALARS: Mapping[str, str] = {
@@ -21,7 +22,8 @@ _KEY = "/[a-zA-Z_][a-zA-Z0-9_]{0,31}/"
 class BareKeyValues:
     """Writes the grammars of such values.
 
-    Of a schema, the types, `enum`, `const`, `anyOf`, `properties`, `required` and `items` are enforced.
+    Of a schema, the types, `enum`, `const`, `anyOf`, `properties`, `required` and `items` are enforced. The
+    size of the grammar grows linearly with that of the schema.
 
     Attributes:
         text: Returns the grammar of a fixed text.
@@ -35,8 +37,10 @@ class BareKeyValues:
     quote: str
     rules: dict[str, str]
 
-    def value(self, schema: Mapping[str, Any]) -> str:
+    def value(self, schema: Any) -> str:
         """Return the grammar of a value that matches a schema."""
+        if not isinstance(schema, Mapping):  # true: any value
+            schema = {}
         if "const" in schema or "enum" in schema:
             values = schema["enum"] if "enum" in schema else [schema["const"]]
             return _one_of(self.text(self._fixed(value)) for value in values)
@@ -51,23 +55,34 @@ class BareKeyValues:
         if name == "string":
             return f"({self.text(self.quote)} {self.string_end})"
         if name == "array":
-            item = self.value(schema.get("items") or {})
+            item = self.value(schema.get("items"))
             return f'("[" ({item} ("," {item})*)? "]")'
         return self._object(schema)
 
     def _object(self, schema: Mapping[str, Any]) -> str:
-        properties = schema.get("properties")
-        if properties is None:
-            item = f'{_KEY} ":" {self._any()}'
-            return f'("{{" ({item} ("," {item})*)? "}}")'
-        required = schema.get("required", ())
+        others = f'{_KEY} ":" {self._any()}' if may_have_others(schema) else ""
+        properties, required = schema.get("properties"), schema.get("required") or ()
         items = []
-        for name, rule in properties.items():
-            item = f"{self.text(f'{name}:')} {self.value(rule)}"
-            rule_name = f"item_{len(self.rules)}"
-            self.rules[rule_name] = item
-            items.append((rule_name, name in required))
-        return f'("{{" {_separated(items)} "}}")'
+        for name, rule in properties.items() if isinstance(properties, Mapping) else ():
+            items.append(
+                (self._rule("item", f"{self.text(f'{name}:')} {self.value(rule)}"), name in required)
+            )
+        return f'("{{" {self._separated(items, others)} "}}")'
+
+    def _separated(self, items: Sequence[tuple[str, bool]], others: str) -> str:
+        """Return items, each required or not, and any number of others, with commas between them."""
+        rest = self._rule("rest", f'("," {others})*') if others else ""
+        first = [f"{others} {rest}"] if others else []
+        for item, required in reversed(items):
+            first = [f"{item} {rest}"] if required else [f"{item} {rest}", *first]
+            rest = self._rule("rest", f'"," {item} {rest}' if required else f'("," {item})? {rest}')
+        needs_one = any(required for _, required in items)
+        return "" if not first else _one_of(first) + ("" if needs_one else "?")
+
+    def _rule(self, name: str, body: str) -> str:
+        numbered = f"{name}_{len(self.rules)}"
+        self.rules[numbered] = body
+        return numbered
 
     def _any(self) -> str:
         if "any_value" not in self.rules:
@@ -88,14 +103,3 @@ class BareKeyValues:
 
 def _one_of(options: Any) -> str:
     return f"({' | '.join(options)})"
-
-
-def _separated(items: Sequence[tuple[str, bool]]) -> str:
-    """Return items with commas between them; each is required or not."""
-    rest = ""  # the items after the first of those that are there, each after a comma
-    first: list[str] = []
-    for text, required in reversed(items):
-        first = [f"{text} {rest}"] if required else [f"{text} {rest}", *first]
-        rest = f'"," {text} {rest}' if required else f'("," {text})? {rest}'
-    needs_one = any(required for _, required in items)
-    return "" if not first else _one_of(first) + ("" if needs_one else "?")

@@ -18,6 +18,7 @@ from litgpt.domain.tool_calls.grammar import (
     Literal,
     Number,
     OneOf,
+    OtherParameters,
     Parameter,
     Segment,
     ToolCallGrammar,
@@ -25,6 +26,7 @@ from litgpt.domain.tool_calls.grammar import (
 
 _ANY_TEXT = r"(.|\n)*"
 _SPACES = "SPACES?"
+_PARAMETERS = (Parameter, OtherParameters)
 _CLOSING = '>"}'
 """Literals that begin with these follow without the white space that stands between other parts of a call."""
 _RULES = r"""SPACES: /[ \n]{1,2}/
@@ -125,6 +127,14 @@ class LarkGrammar:
                 return f"({self._text(begin)} CALL_ID)?"
             case Parameter(_, required, parts):
                 return f"({self._sequence(parts, spaces=False)} {_SPACES})" + ("" if required else "?")
+            case OtherParameters(listed, begin, parts):
+                name, after = self._other_name(listed), self._sequence(parts, spaces=False)
+                return f"({self._text(begin.text)} {name} {after} {_SPACES})*"
+
+    def _other_name(self, listed: Sequence[str]) -> str:
+        """Return the name of an argument that is not one of those that are listed."""
+        excluded = f" & ~/{'|'.join(map(escape_regex, listed))}/" if listed else ""
+        return self._rule(f"NAME_{len(self._rules)}", rf"/[\p{{L}}_][\w.\-]{{0,63}}/{excluded}")
 
     def _json(self, schema: Mapping[str, Any]) -> str:
         prepared = json.loads(prepare_schema(json.dumps(schema)))
@@ -161,6 +171,6 @@ def escape_regex(text: str) -> str:
 
 def _allows_spaces(before: Segment, segment: Segment) -> bool:
     if isinstance(segment, Literal):
-        return not isinstance(before, (Parameter, Number, FreeText)) and segment.text[0] not in _CLOSING
-    is_separate = isinstance(segment, (JSONText, Parameter)) and not isinstance(before, Parameter)
+        return not isinstance(before, (*_PARAMETERS, Number, FreeText)) and segment.text[0] not in _CLOSING
+    is_separate = isinstance(segment, (JSONText, *_PARAMETERS)) and not isinstance(before, _PARAMETERS)
     return is_separate and not (isinstance(before, Literal) and before.text[-1].isspace())

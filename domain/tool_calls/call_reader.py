@@ -198,17 +198,15 @@ class CallReader:
             yield from stream.expect(form.key_end)
             if form.value_begin:
                 yield from stream.expect(form.value_begin)
-            if key in values:
-                raise UnparsableCall
             self._write(f"{', ' if values else ''}{dump_json(key)}: ")
             schema = properties.get(key) if isinstance(properties, Mapping) else None
-            values[key] = yield from self._read_tagged_value(form, schema or {})
+            values[key] = yield from self._read_tagged_value(form, schema)
         if not (yield from stream.at_any(ends)):
             raise UnparsableCall
         self._arguments = values
         self._write("}")
 
-    def _read_tagged_value(self, form: TaggedArguments, schema: Mapping[str, Any]) -> Reading[Any]:
+    def _read_tagged_value(self, form: TaggedArguments, schema: Any) -> Reading[Any]:
         """Read a value; a string is written while it arrives, other values when their type is known."""
         is_string = {*schema_types(schema)} == {"string"}
         if is_string:

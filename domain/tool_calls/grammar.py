@@ -17,6 +17,9 @@ from litgpt.domain.tool_calls.formats import (
 from litgpt.domain.tool_calls.json_stream import schema_types, typed_value
 
 _ANY_OBJECT = {"type": "object"}
+_ELSEWHERE = frozenset(("additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf"))
+"""Keywords with which an object may have properties that `properties` does not list."""
+_DEFINITIONS = ("$defs", "definitions")
 
 
 @attrs.frozen
@@ -74,7 +77,22 @@ class Parameter:
     segments: tuple[Literal | JSONText | FreeText | OneOf, ...]
 
 
-Segment: TypeAlias = Literal | JSONText | FreeText | OneOf | Number | CallId | Parameter
+@attrs.frozen
+class OtherParameters:
+    """Any number of arguments that the schema does not list, which are written as text between marks.
+
+    Attributes:
+        listed: The names of the other arguments.
+        begin: What stands before the name.
+        segments: What follows the name.
+    """
+
+    listed: tuple[str, ...]
+    begin: Literal
+    segments: tuple[Literal | FreeText, ...]
+
+
+Segment: TypeAlias = Literal | JSONText | FreeText | OneOf | Number | CallId | Parameter | OtherParameters
 
 
 @attrs.frozen
@@ -174,12 +192,27 @@ def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[S
     return (*head, *arguments, Literal(form.call_end))
 
 
-def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    required, newline = schema.get("required", ()), "\n" if tags.newlines else ""
-    parameters = []
-    for name, rule in schema.get("properties", {}).items():
+def may_have_others(schema: Mapping[str, Any]) -> bool:
+    """Return whether an object may have properties that `properties` does not list.
+
+    Objects that list theirs and say nothing about others have no others, as models are not meant to
+    invent arguments.
+    """
+    if schema.get("additionalProperties") is False:
+        return "patternProperties" in schema
+    return not isinstance(schema.get("properties"), Mapping) or bool(_ELSEWHERE & schema.keys())
+
+
+def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Parameter | OtherParameters, ...]:
+    newline = "\n" if tags.newlines else ""
+    properties, required = schema.get("properties"), schema.get("required") or ()
+    definitions = {name: schema[name] for name in _DEFINITIONS if name in schema}
+    parameters = list[Parameter | OtherParameters]()
+    listed = properties if isinstance(properties, Mapping) else {}
+    for name, described in listed.items():
+        rule = described if isinstance(described, Mapping) else {}  # true: any value
         end = newline + tags.value_end
-        value: JSONText | FreeText | OneOf = JSONText(rule)
+        value: JSONText | FreeText | OneOf = JSONText({**definitions, **rule} if _refers(rule) else rule)
         if texts := _fixed_texts(rule):
             value = OneOf(texts)
         elif (
@@ -188,11 +221,24 @@ def _parameters(tags: TaggedArguments, schema: Mapping[str, Any]) -> tuple[Param
             value, end = FreeText(tags.value_end), tags.value_end
         begin = Literal(f"{tags.key_begin}{name}{tags.key_end}{tags.value_begin}{newline}")
         parameters.append(Parameter(name, name in required, (begin, value, Literal(end))))
+    if may_have_others(schema):
+        after_name = Literal(f"{tags.key_end}{tags.value_begin}{newline}")
+        text = after_name, FreeText(tags.value_end), Literal(tags.value_end)
+        parameters.append(OtherParameters(tuple(listed), Literal(tags.key_begin), text))
     return tuple(parameters)
+
+
+def _refers(rule: Any) -> bool:
+    """Return whether a schema refers to another one."""
+    if isinstance(rule, Mapping):
+        return "$ref" in rule or any(map(_refers, rule.values()))
+    return isinstance(rule, list) and any(map(_refers, rule))
 
 
 def _fixed_texts(rule: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the values of an `enum` as the parser reads them from text; empty if there are none."""
-    texts = [value if isinstance(value, str) else dump_json(value) for value in rule.get("enum", ())]
-    values = [typed_value(text, rule) for text in texts]
-    return tuple(texts) if values == [*rule.get("enum", ())] else ()
+    fixed = rule.get("enum")
+    if not isinstance(fixed, list):
+        return ()
+    texts = [value if isinstance(value, str) else dump_json(value) for value in fixed]
+    return tuple(texts) if [typed_value(text, rule) for text in texts] == fixed else ()

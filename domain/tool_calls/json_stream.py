@@ -187,12 +187,12 @@ def read_tagged_text(
     return text
 
 
-def typed_value(text: str, schema: Mapping[str, Any]) -> Any:
+def typed_value(text: str, schema: Any) -> Any:
     """Return the value of an argument that is written as text: a string, or JSON if its schema allows that.
 
     Args:
         text: The value as the model wrote it.
-        schema: The JSON schema of the argument; empty if it is unknown.
+        schema: The JSON schema of the argument; empty or None if it is unknown.
     """
     types = schema_types(schema)
     value: Any
@@ -206,13 +206,15 @@ def typed_value(text: str, schema: Mapping[str, Any]) -> Any:
     return text if "string" in types and json_type(value) not in types else value
 
 
-def schema_types(schema: Mapping[str, Any]) -> Sequence[str]:
+def schema_types(schema: Any) -> Sequence[str]:
     """Return the types that a schema allows; empty if it does not restrict them, apart from `anyOf`."""
+    if not isinstance(schema, Mapping):  # true and false are schemas as well
+        return ()
     if isinstance(options := schema.get("anyOf"), Sequence) and "type" not in schema:
         types = [schema_types(option) for option in options if isinstance(option, Mapping)]
         return [name for names in types for name in names] if all(types) else ()
     types = schema.get("type", ())
-    names = [types] if isinstance(types, str) else [str(name) for name in types]
+    names = [types] if isinstance(types, str) else [*map(str, types)] if isinstance(types, list) else []
     return [*names, "null"] if names and schema.get("nullable") is True else names
 
 
