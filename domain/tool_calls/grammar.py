@@ -195,8 +195,8 @@ def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[S
 def may_have_others(schema: Mapping[str, Any]) -> bool:
     """Return whether an object may have properties that `properties` does not list.
 
-    Objects that list theirs and say nothing about others have no others, as models are not meant to
-    invent arguments.
+    An object that lists properties and says nothing about others has no others, as models are not meant
+    to invent arguments.
     """
     if schema.get("additionalProperties") is False:
         return "patternProperties" in schema

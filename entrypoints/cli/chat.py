@@ -11,9 +11,9 @@ from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
 from litgpt.cli.constraint_options import constraint_kwargs
 from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_model
-from litgpt.cli.repl.opening import Opening
 
 if TYPE_CHECKING:
+    from litgpt.cli.repl.opening import Opening
     from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
     from litgpt.llm import LLM
@@ -102,6 +102,8 @@ def chat(  # noqa: PLR0913 - one per option
     }
     settings |= constraint_kwargs(schema, regex, grammar, choices, check=url is None)
     GenerationOptions(**settings)
+    from litgpt.cli.repl.opening import Opening
+
     opening = Opening(sys_prompt, resume)
     if (saved := opening.saved) is not None:
         settings |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
@@ -135,7 +137,7 @@ def chat(  # noqa: PLR0913 - one per option
 
 
 def _local_session(
-    llm: "LLM", reference: "ModelReference", settings: dict[str, Any], opening: Opening, *, quiet: bool
+    llm: "LLM", reference: "ModelReference", settings: dict[str, Any], opening: "Opening", *, quiet: bool
 ) -> "Session":
     from litgpt.cli.repl.adapter_switch import AdapterSwitch
     from litgpt.cli.repl.session import Session

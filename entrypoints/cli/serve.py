@@ -9,7 +9,6 @@ import typer
 from litgpt.cli import console, options
 from litgpt.cli.error_output import UsageError
 from litgpt.cli.model_loading import DistributeArguments, load_adapters, load_model
-from litgpt.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from litgpt.server.api.predict import PredictRoute
@@ -186,6 +185,7 @@ def _predict_route(*, is_openai: bool, path: str | None, stream: bool) -> "Predi
     from litgpt.server.listening import require_packages
 
     require_packages()
+    from litgpt.domain.errors import InvalidArgument
     from litgpt.server.api.predict import PredictRoute
 
     if path in _OPENAI_PATHS:

@@ -196,6 +196,7 @@ def test_every_sampling_option_is_in_an_example() -> None:
     elsewhere |= {"cache_prompt", "prompt_lookup_num_tokens"}  # docs/engine.md
     elsewhere |= {"prompt_logprobs", "reasoning_budget"}  # docs/scoring.md, docs/generation.md
     elsewhere |= {"schema", "regex", "grammar", "choices"}  # docs/structured-output.md
+    elsewhere |= {"adapter"}  # docs/training.md
     assert {
         name for name in SHARED_OPTIONS.descriptions if not re.search(rf"\b{name}=", examples)
     } == elsewhere

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -110,6 +109,8 @@ class ReplicaProcesses:
                 slot.process = None
 
     def _start(self, slot: _Slot, *, quiet: bool = True) -> None:
+        import secrets  # hashing of passwords, which no other command needs
+
         slot.key = secrets.token_urlsafe(32)
         settings = {**self._job["settings"], "host": "127.0.0.1", "port": 0, "api_keys": [slot.key]}
         job = {**self._job, "quiet": quiet, "settings": settings}

@@ -146,7 +146,7 @@ class ScriptedRunner:
         return self.generator.adapters[name]
 
     def sharing_key(self, length: int, adapter: Sequence[int] = ()) -> tuple[int, ...]:  # noqa: ARG002
-        return tuple(adapter)
+        return () if adapter is self.generator.script else tuple(adapter)  # a script may have no end
 
     def sampler_state(self, request: GenerationRequest) -> SamplerState:
         return SamplerState(request.sampling_params, lambda: 0, request.prompt)
