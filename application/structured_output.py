@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.constraints.reasoning import ReasoningConstraint
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import MissingArgument, NotInstalled, UnsupportedOperation, WrongType
@@ -161,6 +160,8 @@ class CompileConstraint:
         is_free: bool = False,
     ) -> GenerationRequest:
         """Return a request with a constraint after the reasoning; see `ReasoningConstraint` for `is_free`."""
+        from litgpt.domain.constraints.reasoning import ReasoningConstraint
+
         reasoning = None if syntax is None else syntax.format.reasoning
         before = request.constraint
         limits_channel = before is not None and _has_channels(syntax)
