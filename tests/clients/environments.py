@@ -42,7 +42,9 @@ def npm_folder() -> Path:
     return folder
 
 
-def run_program(command: list[str], told: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_program(
+    command: list[str], stdin: str, *, folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run a program in a clean environment, without the settings of this one, and with no network beyond."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")}
     offline = {
@@ -53,7 +55,8 @@ def run_program(command: list[str], told: str, **variables: str) -> subprocess.C
     }
     return subprocess.run(
         command,
-        input=told,
+        input=stdin,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,

@@ -64,9 +64,9 @@ def test_javascript_clients(name: str, context: dict[str, Any]) -> None:
 def test_lm_eval_gets_the_scores_of_the_library(
     context: dict[str, Any], llm: LLM, *, tokenized: bool
 ) -> None:
-    told = {**context, "rows": ROWS, "folder": str(HOME / "model"), "tokenized": tokenized}
+    task = {**context, "rows": ROWS, "folder": str(HOME / "model"), "tokenized": tokenized}
     program = HERE / "programs" / "lm_eval_client.py"
-    ended = run_program([str(python_of("lm_eval")), str(program)], json.dumps(told))
+    ended = run_program([str(python_of("lm_eval")), str(program)], json.dumps(task))
     check(ended)
     result = json.loads(ended.stdout.rpartition("RESULT ")[2])
     assert len(result["pairs"]) == 2 * len(ROWS)

@@ -1,4 +1,4 @@
-"""What a program is told on stdin: the server, its model, and the answers of the library itself."""
+"""What a program reads from stdin: the server, its model, and the answers of the library itself."""
 
 import json
 import sys
