@@ -195,7 +195,7 @@ def _call(form: ToolCallFormat, name: str, schema: Mapping[str, Any]) -> tuple[S
 def may_have_others(schema: Mapping[str, Any]) -> bool:
     """Return whether an object may have properties that `properties` does not list.
 
-    Objects that list theirs and say nothing about others have no others, as models are not meant to
+    Objects that list properties and say nothing about others have no others, as models are not meant to
     invent arguments.
     """
     if schema.get("additionalProperties") is False:
