@@ -136,11 +136,13 @@ def _openai_prompt(line: Mapping[str, Any], defaults: Mapping[str, Any]) -> Batc
         raise InvalidArgument("url", url, "/v1/chat/completions or /v1/completions")
     if not isinstance(body, dict):
         raise WrongType("body", body, "a JSON object")
-    call = read_chat(body) if url == "/v1/chat/completions" else read_completion(body)
+    is_chat = url == "/v1/chat/completions"
+    call = read_chat(body) if is_chat else read_completion(body)
     if call.stream or call.echo:
         name = "stream" if call.stream else "echo"
         raise InvalidArgument(name, True, "false in a batch")
-    if call.is_list or not isinstance(prompt := call.prompts[0], (str, tuple)):
+    prompt = call.prompts[0]
+    if call.is_list or not (is_chat or isinstance(prompt, str)):
         raise WrongType("prompt", body["prompt"], "a string")
     has_length = any(body.get(name) is not None for name in _MAX_TOKENS)
     own = {name: it for name, it in call.options.items() if has_length or name != "max_new_tokens"}

@@ -188,5 +188,5 @@ def test_warnings_about_schemas_have_nothing_of_the_request() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for name in ("f\nERROR", "g"):
-            compiled(known.HERMES, ToolChoice(), **{name: schema})
+            compiled(known.HERMES, ToolChoice(), None, **{name: schema})
     assert len({str(warning.message) for warning in caught}) == 1

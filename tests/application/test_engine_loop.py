@@ -199,7 +199,7 @@ def test_an_engine_that_cannot_be_opened_fails_the_requests_and_is_tried_again()
 
 def test_an_engine_that_cannot_cancel_a_request_is_opened_again() -> None:
     class FailingCancel(Engine):
-        def cancel(self, index: int) -> None:
+        def cancel(self, index: int, *, keeps_prefix: bool = True) -> None:  # noqa: ARG002
             raise MemoryError(f"of request {index}")
 
     runner = GatedRunner(ScriptedGenerator([5]), gate=threading.Semaphore(0))

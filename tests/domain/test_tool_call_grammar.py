@@ -16,6 +16,7 @@ from litgpt.domain.tool_calls.grammar import (
     Literal,
     Number,
     OneOf,
+    OtherParameters,
     Parameter,
     Segment,
     tool_call_grammar,
@@ -42,6 +43,8 @@ def write(segment: Segment, value: Any) -> str:  # noqa: PLR0911 - one for each 
             return f"{begin}abc45XYZ9"
         case OneOf(texts):
             return texts[0]
+        case OtherParameters():
+            return ""
         case Parameter(name, required, segments):
             assert required is (name == "city")
             return "".join(write(part, value[name]) for part in segments) if name in value else ""
