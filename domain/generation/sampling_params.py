@@ -79,7 +79,7 @@ class SamplingParams:
     min_p: float = real_field(0.0, 1)
     typical_p: float = real_field(1.0, 1, above=0)
     seed: int | None = integer_field(None, 0)
-    repetition_penalty: float = real_field(1.0, above=0)
+    repetition_penalty: float = real_field(1.0, least=1e-6)  # its inverse is finite
     presence_penalty: float = real_field(0.0, 2, least=-2)
     frequency_penalty: float = real_field(0.0, 2, least=-2)
     logit_bias: tuple[tuple[int, float], ...] = token_field(parse_logit_bias)

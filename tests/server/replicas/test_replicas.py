@@ -70,7 +70,7 @@ def test_a_conversation_stays_with_the_replica_that_has_its_beginning(served: Se
         said = {"role": "assistant", "content": first.choices[0].message.content}
         second = ask(client, [*messages, said, {"role": "user", "content": "And which fish?"}])
         assert second.usage.prompt_tokens_details.cached_tokens >= 0.7 * first.usage.prompt_tokens
-    assert served.outstanding() == [0, 0]
+    wait_for(lambda: served.outstanding() == [0, 0])
 
 
 def test_requests_at_once_are_divided_and_their_answers_are_those_of_one_server(
@@ -97,7 +97,7 @@ def test_a_client_that_goes_away_ends_its_answer_in_the_replica(served: Served, 
     wait_for(lambda: sum(served.gauges("litgpt_requests_running").values()) == 1)
     connection.close()
     wait_for(lambda: sum(served.gauges("litgpt_requests_running").values()) == 0)
-    assert served.outstanding() == [0, 0]
+    wait_for(lambda: served.outstanding() == [0, 0])
 
 
 def test_checks_are_in_the_front_and_errors_are_passed_on(served: Served) -> None:
