@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.constraints.reasoning import ReasoningConstraint
 from litgpt.domain.constraints.spec import ConstraintSpec, parse_constraint
 from litgpt.domain.constraints.token_constraint import TokenConstraint
 from litgpt.domain.errors import MissingArgument, NotInstalled, UnsupportedOperation, WrongType
@@ -169,10 +168,13 @@ class CompileConstraint:
             raise UnsupportedOperation("reasoning_budget with a required tool call", reason)
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if limits_channel:
+            from litgpt.domain.constraints.reasoning import ReasoningConstraint
+
             assert isinstance(before, ReasoningConstraint)  # noqa: S101 - the only one so far
             constraint = attrs.evolve(before, constraint=constraint, is_free=True)
         elif syntax is not None and reasoning is not None:
             from litgpt.application.reasoning_budget import reasoning_constraint
+            from litgpt.domain.constraints.reasoning import ReasoningConstraint
 
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
             if not isinstance(before, ReasoningConstraint):
