@@ -170,10 +170,13 @@ class CompileConstraint:
             raise UnsupportedOperation("reasoning_budget with a required tool call", reason)
         constraint = self._compile(spec, request.stop_token_ids, begins_text=reasoning is None)
         if limits_channel:
+            from litgpt.domain.constraints.reasoning import ReasoningConstraint
+
             assert isinstance(before, ReasoningConstraint)  # noqa: S101 - the only one so far
             constraint = attrs.evolve(before, constraint=constraint, is_free=True)
         elif syntax is not None and reasoning is not None:
             from litgpt.application.reasoning_budget import reasoning_constraint
+            from litgpt.domain.constraints.reasoning import ReasoningConstraint
 
             is_closed = syntax.prompt.rstrip().endswith(reasoning.end)
             if not isinstance(before, ReasoningConstraint):
