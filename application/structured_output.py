@@ -160,8 +160,6 @@ class CompileConstraint:
         is_free: bool = False,
     ) -> GenerationRequest:
         """Return a request with a constraint after the reasoning; see `ReasoningConstraint` for `is_free`."""
-        from litgpt.domain.constraints.reasoning import ReasoningConstraint
-
         reasoning = None if syntax is None else syntax.format.reasoning
         before = request.constraint
         limits_channel = before is not None and _has_channels(syntax)

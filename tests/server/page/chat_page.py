@@ -61,7 +61,7 @@ class ChatPage:
         """Send a prompt and return the answer."""
         self.begin(text)
         self.done()
-        return self.answers.last.inner_text()
+        return str(self.answers.last.inner_text())
 
     def ask_by_button(self, text: str) -> None:
         """Send a prompt as on a phone, where Enter makes a new line."""
