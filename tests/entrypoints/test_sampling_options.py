@@ -165,7 +165,7 @@ def test_a_processor_sees_the_prompt_and_the_answer(llm: LLM) -> None:
         ({"stop_token_ids": ["a"]}, WrongType, "a list of token ids"),
         ({"stop_token_ids": [10**6]}, InvalidArgument, "token ids from 0 to 49151"),
         ({"presence_penalty": 2.1}, InvalidArgument, "a number from -2 to 2"),
-        ({"repetition_penalty": 0}, InvalidArgument, "above 0"),
+        ({"repetition_penalty": 0}, InvalidArgument, "at least 1e-06"),
         ({"typical_p": 0}, InvalidArgument, "above 0, at most 1"),
         ({"xtc_threshold": 0.6}, InvalidArgument, "from 0 to 0.5"),
         ({"dry_base": 0.5}, InvalidArgument, "at least 1"),
