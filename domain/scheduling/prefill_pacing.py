@@ -22,7 +22,8 @@ class PrefillPacing:
     Attributes:
         costs: The measured time of the steps. Without measurements, prompts never wait.
         usual: The time of steps that compute no prompt. It includes those while prompts are held back, as
-            it grows with the contexts of the answers.
+            it grows with the contexts of the answers, except the first one after a prompt, whose keys and
+            values have replaced those of the answers in the processor's cache.
     """
 
     costs: StepCosts
@@ -37,7 +38,7 @@ class PrefillPacing:
         seconds, self._total = self.costs.total - self._total, self.costs.total
         last_decoding, last_prompts = self._last
         self._last = num_decoding, num_prompts
-        if last_decoding and seconds and (self._num_held or not last_prompts):
+        if last_decoding and seconds and (self._num_held > 1 or not last_prompts):
             self.usual.add(last_decoding, seconds)
         usual = self.usual.estimate(num_decoding)
         if not (num_decoding and num_prompts and usual):
