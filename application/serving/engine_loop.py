@@ -64,10 +64,6 @@ class EngineLoop:
         """Whether requests can be computed."""
         return self._failure is None and self._thread.is_alive()
 
-    @property
-    def is_draining(self) -> bool:
-        return self._is_draining
-
     def submit(self, requests: Sequence[tuple[int, GenerationRequest]], owner: TicketOwner) -> list[Ticket]:
         """Add valid requests with their numbers, all or none of them.
 
@@ -119,10 +115,8 @@ class EngineLoop:
         return attrs.evolve(
             self._totals,
             is_alive=self.is_alive,
-            is_draining=self._is_draining,
             running=len(self._tickets) - len(self._waiting),
             waiting=self._num_unstarted,
-            max_running=0 if engine is None else engine.scheduler.limits.max_sequences,
             pages_used=0 if engine is None else engine.pages.num_used,
             pages_total=0 if engine is None else engine.pages.capacity,
             step_seconds=0.0 if began is None else time.monotonic() - began,

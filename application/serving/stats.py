@@ -18,10 +18,8 @@ class EngineStats:
         cached_tokens: The number of these whose KV cache was reused.
         completion_tokens: The tokens that were generated.
         is_alive: Whether requests can be computed.
-        is_draining: Whether no more requests are accepted.
         running: The requests that are being computed.
         waiting: The requests that no step has computed yet.
-        max_running: The largest number of running requests; 0: the engine is not open yet.
         pages_used: The pages of the KV cache that are in use, with those of cached prefixes.
         pages_total: All pages of the KV cache.
         step_seconds: The time since the current step began, in seconds; 0 between steps.
@@ -33,10 +31,8 @@ class EngineStats:
     cached_tokens: int = 0
     completion_tokens: int = 0
     is_alive: bool = True
-    is_draining: bool = False
     running: int = 0
     waiting: int = 0
-    max_running: int = 0
     pages_used: int = 0
     pages_total: int = 0
     step_seconds: float = 0.0

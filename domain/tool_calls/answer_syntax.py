@@ -43,7 +43,7 @@ class AnswerSyntax:
     __repr__ = brief_repr
 
     def call_spec(self) -> ToolCallSpec | None:
-        """Return the calls that the answer may have; None if there are no tools."""
+        """Return the calls that the answer may have; None without tools."""
         form = self.format.tool_calls
         if form is None or not self.schemas:
             return None

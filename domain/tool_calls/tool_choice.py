@@ -94,7 +94,7 @@ def parse_tool_choice(choice: object, parallel: object, tools: Sequence[Mapping[
 
     Raises:
         WrongType: A value has another type.
-        InvalidArgument: There is no tool with the name, or there are no tools to choose from.
+        InvalidArgument: A tool of this name was not passed, or none was.
     """
     flag("parallel_tool_calls", parallel)
     is_parallel = parallel is True

@@ -42,7 +42,7 @@ class RemoteChat:
         error, the conversation is as before, so that the message can be sent again.
 
         Raises:
-            ServerUnreachable: There is no connection.
+            ServerUnreachable: The connection failed.
             ConnectionLost: It ended in the middle of the answer.
             RequestFailed: The server refused the request, or failed in the middle of the answer.
         """

@@ -94,7 +94,7 @@ class ServerClient:
         """Send a POST request and yield its events, as `read_events` does; the end closes the connection.
 
         Raises:
-            ServerUnreachable: There is no connection.
+            ServerUnreachable: The connection failed.
             ConnectionLost: It ended in the middle of the answer.
             RequestFailed: The server refused the request, or its answer is not a stream of events.
         """

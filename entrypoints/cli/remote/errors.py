@@ -13,7 +13,7 @@ _MAX_MESSAGE = 2000
 
 @attrs.define(eq=False)
 class ServerUnreachable(LitGPTError, ConnectionError):
-    """There is no connection to the server.
+    """The server cannot be reached.
 
     Attributes:
         url: Its URL.

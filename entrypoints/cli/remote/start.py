@@ -36,7 +36,7 @@ def server_session(
     """Return a chat with a model of a server; None: the first one that it lists.
 
     Raises:
-        ServerUnreachable: There is no connection.
+        ServerUnreachable: The connection failed.
         RequestFailed: The server does not list its models, for instance because it needs an API key.
         ModelNotFound: It does not have the model.
     """
