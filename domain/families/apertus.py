@@ -3,8 +3,6 @@
 Source: Project Apertus 2025, arXiv:2509.14233.
 """
 
-from collections.abc import Mapping
-
 import attrs
 
 from litgpt.domain.families.llama import (
@@ -14,10 +12,10 @@ from litgpt.domain.families.llama import (
     LLAMA,
     QK_NORM_WEIGHTS,
 )
-from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import MLPSchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
-from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.rope import RopeSchema, default_rope_parameters
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
 
 _NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
@@ -31,15 +29,10 @@ _ROPE_PARAMETERS = {
 }
 
 
-def _normalize_config(config: HFConfig) -> Mapping[str, object]:
-    has_scaling = config.has_value("rope_parameters") or config.mapping(ConfigField("rope_scaling"))
-    return {} if has_scaling else {"rope_parameters": _ROPE_PARAMETERS}
-
-
 APERTUS = attrs.evolve(
     LLAMA,
     model_type="apertus",
-    normalize_config=_normalize_config,
+    normalize_config=default_rope_parameters(_ROPE_PARAMETERS),
     attention=attrs.evolve(
         BIASED_ATTENTION,
         qk_norm=QkNormSchema(norm=_NORM),

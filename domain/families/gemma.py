@@ -1,8 +1,9 @@
 """Gemma 1 to 3, text: `1 + weight` norms, a scaled and tied embedding.
 
 Gemma 2 adds post-norms, soft caps, and sliding windows in every other layer. Gemma 3 replaces the caps by
-QK-Norm and has five sliding-window layers to one full-attention layer.
-Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786.
+QK-Norm and has five sliding-window layers to one full-attention layer. VaultGemma is Gemma 2 without post-norms.
+Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786; Sinha et al. 2025,
+arXiv:2510.15001.
 """
 
 from collections.abc import Mapping
@@ -76,6 +77,19 @@ GEMMA2 = attrs.evolve(
         *linear_tensors("post_attention_norm", "post_attention_layernorm"),
         *linear_tensors("norm_2", "pre_feedforward_layernorm"),
         *linear_tensors("post_mlp_norm", "post_feedforward_layernorm"),
+    ),
+)
+
+VAULTGEMMA = attrs.evolve(
+    GEMMA2,
+    model_type="vaultgemma",
+    residual=ResidualSchema(),
+    weights=(
+        *EMBEDDING_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *GATED_MLP_WEIGHTS,
+        *linear_tensors("norm_1", "input_layernorm"),
+        *linear_tensors("norm_2", "pre_feedforward_layernorm"),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""GLM 4: pre- and post-norms, interleaved partial RoPE. GLM 4.5 and later: MoE.
+"""GLM 4 (`glm`): interleaved partial RoPE. GLM 4 of 2025 (`glm4`): also post-norms. GLM 4.5 and later: MoE.
 
 Source: GLM Team 2024, arXiv:2406.12793; 2025, arXiv:2508.06471.
 """
@@ -47,6 +47,13 @@ GLM4 = attrs.evolve(
         *linear_tensors("post_attention_norm", "post_self_attn_layernorm"),
         *linear_tensors("post_mlp_norm", "post_mlp_layernorm"),
     ),
+)
+
+GLM = attrs.evolve(
+    GLM4,
+    model_type="glm",
+    residual=ResidualSchema(),
+    weights=(*EMBEDDING_WEIGHTS, *NORM_WEIGHTS, *ATTENTION_WEIGHTS, *GATE_UP_WEIGHTS),
 )
 
 _MOE_INTERMEDIATE_SIZE = ConfigField("moe_intermediate_size", 1408)

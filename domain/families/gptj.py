@@ -1,7 +1,10 @@
-"""GPT-J: parallel attention and MLP with one shared norm, interleaved partial RoPE.
+"""GPT-J: parallel attention and MLP with one shared norm, interleaved partial RoPE. CodeGen: one QKV tensor.
 
-Source: Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model".
+Source: Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model"; Nijkamp et al.
+2022, arXiv:2203.13474.
 """
+
+import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.family import Family, ResidualSchema
@@ -9,8 +12,8 @@ from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import MLPSchema
 from litgpt.domain.families.schema.norm import LayerNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
-from litgpt.domain.families.schema.weight_rules import linear_tensors, model_tensors
-from litgpt.domain.weights.mapping import WeightMapping
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
+from litgpt.domain.weights.mapping import SourceSlice, WeightMapping
 
 _LAYER = "transformer.h.{}"
 
@@ -42,4 +45,14 @@ GPTJ = Family(
         *model_tensors("transformer.ln_f", "transformer.ln_f"),
         *model_tensors("lm_head", "lm_head"),
     ),
+)
+
+# Four devices trained CodeGen: its rows are the queries, values and keys of a quarter of the heads, four times.
+_QKV = tuple(SourceSlice("attn.qkv_proj.weight", index, 3, num_runs=4) for index in (0, 2, 1))
+
+CODEGEN = attrs.evolve(
+    GPTJ,
+    model_type="codegen",
+    unused_tensors=("*.attn.causal_mask", "*.attn.bias", "*.attn.masked_bias"),
+    weights=(layer_tensor("attn.qkv.weight", *_QKV, within=_LAYER), *GPTJ.weights),
 )

@@ -1,6 +1,6 @@
 """Mistral: Llama with optional sliding windows in every layer. Mixtral: the same with experts.
 
-Ministral 3: Mistral with an attention temperature.
+Ministral: Mistral with sliding windows in some layers only. Ministral 3: Mistral with an attention temperature.
 
 Source: Jiang et al. 2023, arXiv:2310.06825; Jiang et al. 2024, arXiv:2401.04088.
 """
@@ -27,6 +27,9 @@ MISTRAL = attrs.evolve(
     mlp=GatedMLPSchema(),
     context_length=ConfigField("max_position_embeddings", 131_072),
 )
+
+# Its config lists the layers with a window.
+MINISTRAL = attrs.evolve(MISTRAL, model_type="ministral")
 
 MIXTRAL = attrs.evolve(
     MISTRAL,

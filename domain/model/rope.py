@@ -108,6 +108,7 @@ class RopeSpec:
         scaling: Context extension, if any.
         interleaved: Whether pairs are adjacent dimensions, (0, 1), (2, 3), …, instead of (0, size/2), ….
         num_rotated_pairs: Number of rotated pairs, starting at the first; None rotates all.
+        clockwise: Whether pairs are rotated by negative angles (nanochat).
     """
 
     rotary_dim: int
@@ -115,6 +116,7 @@ class RopeSpec:
     scaling: RopeScaling | None = None
     interleaved: bool = False
     num_rotated_pairs: int | None = None
+    clockwise: bool = False
 
     __repr__ = brief_repr
 

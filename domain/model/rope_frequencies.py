@@ -8,12 +8,17 @@ from litgpt.domain.model.rope import FactorScaling, LinearScaling, Llama3Scaling
 
 
 def inverse_frequencies(rope: RopeSpec, array: Callable[[Sequence[float]], Any]) -> Any:
-    """Return the scaled inverse frequencies (R/2,), in float32.
+    """Return the scaled inverse frequencies (R/2,), in float32; negative if pairs are rotated clockwise.
 
     Args:
         rope: The embedding, resolved for one length (`RopeSpec.for_length`).
         array: Makes a float32 array of numpy, torch or a similar library.
     """
+    inv_freq = _scaled_frequencies(rope, array)
+    return -inv_freq if rope.clockwise else inv_freq
+
+
+def _scaled_frequencies(rope: RopeSpec, array: Callable[[Sequence[float]], Any]) -> Any:
     count = (rope.rotary_dim + 1) // 2
     inv_freq = 1.0 / rope.theta ** array([2 * pair / rope.rotary_dim for pair in range(count)])
     if rope.num_rotated_pairs is not None:

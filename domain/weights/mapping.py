@@ -22,7 +22,7 @@ HEAD_MODULES = ("lm_head", "embed_out")
 class SourceSlice:
     """One of several equal parts of the rows of a checkpoint tensor.
 
-    The parts may be interleaved row by row (`interleaved`) or head by head (`per_head`).
+    The parts may be interleaved row by row (`interleaved`), head by head (`per_head`), or in `num_runs` runs each.
     """
 
     name: str
@@ -30,6 +30,7 @@ class SourceSlice:
     num_parts: int
     interleaved: bool = False
     per_head: bool = False
+    num_runs: int = 1
 
 
 @attrs.frozen
@@ -209,7 +210,8 @@ def _view(
         turn = parameter.head_dim if part.per_head else 1
         start, stop, runs = part.index * turn, (part.index + 1) * turn, count // turn
     else:
-        start, stop, runs = part.index * count, (part.index + 1) * count, 1
+        turn, runs = count // part.num_runs, part.num_runs
+        start, stop = part.index * turn, (part.index + 1) * turn
     if mapping.transposed:
         shape = shape[::-1]
     if mapping.stacked_experts:

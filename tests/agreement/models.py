@@ -415,6 +415,35 @@ VARIANTS = (
         "falcon",
         {"alibi": True, "num_attention_heads": 12},
     ),
+    Variant("arcee", "arcee"),
+    Variant("arcee, biases", "arcee", {"attention_bias": True, "mlp_bias": True}),
+    Variant("helium", "helium"),
+    Variant("exaone", "exaone"),
+    Variant("cwm", "cwm"),
+    Variant("ministral", "ministral"),
+    Variant("glm", "glm"),
+    Variant("nanochat", "nanochat"),
+    Variant("vaultgemma", "vaultgemma"),
+    Variant("internlm3", "internlm3"),
+    Variant("internlm3, biases", "internlm3", {"attention_bias": True, "mlp_bias": True}),
+    Variant("jais2", "jais2"),
+    Variant("hyperclovax", "hyperclovax"),
+    Variant(
+        "hyperclovax without post-norms", "hyperclovax", {"use_post_norm": False, "attention_multiplier": None}
+    ),
+    Variant("granite_swa", "granite_swa"),
+    Variant(
+        "granite_swa, a base for each layer",
+        "granite_swa",
+        {"layer_rope_theta": [500.0, 0, 10000.0]},
+    ),
+    Variant("iquestcoder", "iquestcoder"),
+    Variant("gpt_neo", "gpt_neo"),
+    Variant("codegen", "codegen"),
+    Variant("persimmon", "persimmon"),
+    Variant("persimmon without QK-Norm", "persimmon", {"qk_layernorm": False}),
+    Variant("biogpt", "biogpt"),
+    Variant("biogpt, embeddings without a scale", "biogpt", {"scale_embedding": False}),
 )
 
 

@@ -25,6 +25,7 @@ class SlidingWindowSchema:
     Attributes:
         size: Setting with the window size in tokens.
         pattern: Setting with the period of the pattern; the last layer of each period uses full attention.
+        full_first: Whether the first layer of each period uses full attention instead of the last.
         num_full_layers: Setting with the first layer that has a window, without a pattern; None gives all
             layers one.
         chunked: Whether windowed layers use chunked attention (`chunked_attention` in `layer_types`).
@@ -33,6 +34,7 @@ class SlidingWindowSchema:
     size: ConfigField = ConfigField("sliding_window", None)
     enabled: ConfigField | bool = True
     pattern: ConfigField | None = None
+    full_first: bool = False
     num_full_layers: ConfigField | None = None
     chunked: bool = False
 
@@ -49,7 +51,7 @@ class SlidingWindowSchema:
                 raise config.unsupported("layer_types", kinds[layer])
             return "sliding_attention" if kinds[layer] == windowed else "full_attention"
         if self.pattern is not None:
-            full = (layer + 1) % config.integer(self.pattern) == 0
+            full = (layer if self.full_first else layer + 1) % config.integer(self.pattern) == 0
         else:
             full = self.num_full_layers is not None and layer < int(config.get(self.num_full_layers))
         return "full_attention" if full else "sliding_attention"
@@ -156,8 +158,8 @@ class AttentionSchema:
         return max(index for index in range(first) if kinds[index] == kinds[layer])
 
     def _scale(self, config: HFConfig, head_dim: int) -> float:
-        if self.scale is not None:
-            return config.number(self.scale)
+        if (scale := config.optional(self.scale)) is not None:
+            return scale
         size = config.number(self.scale_from) if self.scale_from else head_dim
         return float(size**-0.5)
 

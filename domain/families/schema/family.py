@@ -32,7 +32,7 @@ class ResidualSchema:
     """
 
     pre_norm: bool = True
-    post_norm: bool = False
+    post_norm: ConfigField | bool = False
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
@@ -66,7 +66,7 @@ class Family:
     norm: AnyNormSchema = RMSNormSchema()
     final_norm: bool = True
     residual: ResidualSchema = ResidualSchema()
-    scale_embedding: bool = False
+    scale_embedding: ConfigField | bool = False
     embedding_scale: ConfigField | None = None
     embedding_norm: bool = False
     tie_word_embeddings: ConfigField | bool = ConfigField("tie_word_embeddings", default=False)
@@ -115,7 +115,9 @@ class Family:
             final_norm=self.norm.read(config) if self.final_norm else None,
             tie_word_embeddings=config.flag(self.tie_word_embeddings),
             lm_head_bias=config.flag(self.lm_head_bias),
-            embedding_scale=width**0.5 if self.scale_embedding else config.optional(self.embedding_scale),
+            embedding_scale=width**0.5
+            if config.flag(self.scale_embedding)
+            else config.optional(self.embedding_scale),
             embedding_norm=self.norm.read(config) if self.embedding_norm else None,
             logit_scale=1 / divisor if divisor else config.optional(self.logit_scale),
             final_logit_softcap=config.optional(self.final_logit_softcap),
@@ -131,15 +133,15 @@ class Family:
         norm, residual = self.norm.read(config), self.residual
         feed_forward = self.mlp.read(config, layer)
         before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
-        parallel = config.flag(residual.parallel)
+        parallel, post_norm = config.flag(residual.parallel), config.flag(residual.post_norm)
         shared = parallel and config.flag(residual.shared_norm)
         return LayerSpec(
             mixer=self.attention.read(config, layer),
             mlp=feed_forward,
             norm_1=norm if residual.pre_norm else None,
             norm_2=norm if before and not shared else None,
-            post_mixer_norm=norm if residual.post_norm else None,
-            post_mlp_norm=norm if residual.post_norm else None,
+            post_mixer_norm=norm if post_norm else None,
+            post_mlp_norm=norm if post_norm else None,
             parallel_residual=parallel,
             residual_scale=config.optional(residual.scale),
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)

@@ -1,7 +1,7 @@
 """Read RoPE from a config, as written by transformers 5 and by earlier versions."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -48,6 +48,18 @@ class NoPE:
         return self.interval is not None and (layer + 1) % config.integer(self.interval) == 0
 
 
+def default_rope_parameters(
+    parameters: Mapping[str, object],
+) -> Callable[[HFConfig], Mapping[str, object]]:
+    """Return a `normalize_config` with the `rope_parameters` of configs that have none."""
+
+    def normalize_config(config: HFConfig) -> Mapping[str, object]:
+        has_scaling = config.has_value("rope_parameters") or config.mapping(ConfigField("rope_scaling"))
+        return {} if has_scaling else {"rope_parameters": parameters}
+
+    return normalize_config
+
+
 @attrs.frozen(kw_only=True)
 class RopeSchema:
     """A family's RoPE settings.
@@ -57,6 +69,8 @@ class RopeSchema:
         partial_rotary_factor: Setting with the rotated fraction of a head; None rotates all dimensions.
         rotary_dim: Setting with the number of rotated dimensions, used instead of `partial_rotary_factor`.
         nope_layers: Which layers have no RoPE; None uses it in all.
+        layer_theta: Setting with a list of theta for each layer; layers with 0 have no RoPE.
+        clockwise: Whether pairs are rotated by negative angles.
         ntk_alpha: Whether `ntk_alpha` of a dynamic scaling increases theta for all lengths (Hunyuan).
         explicit_attention_factor: Whether the scaling is always LongRoPE with `short_mscale` and
             `long_mscale` (Phi-3.5-MoE).
@@ -68,6 +82,8 @@ class RopeSchema:
     rotary_dim: ConfigField | None = None
     interleaved: ConfigField | bool = False
     nope_layers: NoPE | None = None
+    layer_theta: ConfigField | None = None
+    clockwise: bool = False
     ntk_alpha: bool = False
     explicit_attention_factor: bool = False
 
@@ -75,7 +91,15 @@ class RopeSchema:
         """Return a layer's RoPE, or None if it has no position embedding."""
         if self.nope_layers is not None and self.nope_layers.includes(config, layer, layer_type):
             return None
-        return self.read(config, head_dim, layer_type)
+        rope = self.read(config, head_dim, layer_type)
+        if self.layer_theta is None or not config.is_set(self.layer_theta):
+            return rope
+        thetas = config.get(self.layer_theta)
+        if not isinstance(thetas, list) or len(thetas) <= layer:
+            config.raise_invalid(self.layer_theta, "a list with an entry for each layer")
+        own = attrs.evolve(config, values={self.layer_theta.name: thetas[layer]}, attribute_map={})
+        theta = own.number_or_zero(self.layer_theta)
+        return attrs.evolve(rope, theta=theta) if theta else None
 
     def read(self, config: HFConfig, head_dim: int, layer_type: str) -> RopeSpec:
         """Return the RoPE of a layer type, `full_attention` or `sliding_attention`."""
@@ -103,7 +127,11 @@ class RopeSchema:
         if self.explicit_attention_factor and extension is not None:
             extension = self._explicit_scaling(config, parameters, extension)
         return RopeSpec(
-            rotary_dim=size, theta=theta, scaling=extension, interleaved=config.flag(self.interleaved)
+            rotary_dim=size,
+            theta=theta,
+            scaling=extension,
+            interleaved=config.flag(self.interleaved),
+            clockwise=self.clockwise,
         )
 
     def _explicit_scaling(
