@@ -1,5 +1,7 @@
 """Gemma 4, text: larger heads in full-attention layers, K=V, KV sharing, per-layer embeddings, parallel MoE.
 
+Gemma 4 12B (`gemma4_unified_text`) has neither per-layer embeddings nor experts.
+
 Source: Google DeepMind 2026, "Gemma 4".
 """
 
@@ -133,4 +135,15 @@ GEMMA4_TEXT = attrs.evolve(
         ),
         layer_tensor("mlp.sparse.experts.{}.proj.weight", "experts.down_proj", stacked_experts=True),
     ),
+)
+
+GEMMA4_UNIFIED_TEXT = attrs.evolve(
+    GEMMA4_TEXT,
+    model_type="gemma4_unified_text",
+    attention=attrs.evolve(
+        GEMMA4_TEXT.attention, sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 1024))
+    ),
+    mlp=GatedMLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh")),
+    per_layer_inputs=None,
+    context_length=ConfigField("max_position_embeddings", 262_144),
 )

@@ -268,6 +268,26 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "codegen": {"rotary_dim": 6},
     "persimmon": {"rope_parameters": _HALF},
     "biogpt": {},
+    "mellum": {
+        "head_dim": 16,
+        "num_experts": 6,
+        **_EXPERTS,
+        "sliding_window": 8,
+        "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        "mlp_layer_types": ["sparse", "sparse", "dense"],
+    },
+    "gemma4_unified_text": {
+        "num_hidden_layers": 5,
+        "head_dim": 12,
+        "global_head_dim": 16,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "final_logit_softcapping": 3.0,
+    },
+    "openai-gpt": {},
+    "qwen3_vl_moe_text": {"head_dim": 16, "num_experts": 6, **_EXPERTS},
 }
 """What each family adds to the sizes that all have."""
 

@@ -444,6 +444,14 @@ VARIANTS = (
     Variant("persimmon without QK-Norm", "persimmon", {"qk_layernorm": False}),
     Variant("biogpt", "biogpt"),
     Variant("biogpt, embeddings without a scale", "biogpt", {"scale_embedding": False}),
+    Variant("mellum", "mellum"),
+    Variant("gemma4_unified", "gemma4_unified_text"),
+    Variant(
+        "gemma4_unified, values that are keys",
+        "gemma4_unified_text",
+        {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "num_kv_shared_layers": 0},
+    ),
+    Variant("openai-gpt", "openai-gpt"),
 )
 
 

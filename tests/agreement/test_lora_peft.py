@@ -21,6 +21,9 @@ IDS = random_ids(2, 20)
 
 # In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
 TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
+# transformers loads their tensors under other names, which PEFT's adapters of transformers' model have;
+# published ones have the names of the file, as ours.
+RENAMED = ("exaone",)
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 
 SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")
@@ -75,10 +78,10 @@ def targets(family: str) -> list[str]:
 
 
 def transposed(family: str) -> bool:
-    return family == "gpt2"
+    return family in ("gpt2", "openai-gpt")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in RENAMED])
 def test_an_adapter_saved_by_peft_computes_the_same(family: str, tmp_path: Path) -> None:
     folder = tiny_folder(family)
     names = targets(family)
@@ -94,7 +97,7 @@ def test_an_adapter_saved_by_peft_computes_the_same(family: str, tmp_path: Path)
     assert not close(plain, expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in RENAMED])
 def test_peft_computes_the_same_with_a_saved_adapter(family: str, tmp_path: Path) -> None:
     from peft import PeftModel
 

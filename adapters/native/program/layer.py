@@ -23,6 +23,12 @@ class LayerCompiler:
     def add(self, number: int, layer: LayerSpec) -> None:
         """Add a layer that updates the residual stream."""
         parts, builder, name = self.parts, self.parts.builder, f"transformer.h.{number}"
+        if layer.post_ln:
+            self.add_mixer(number, layer, parts.residual)
+            parts.norm_residual(layer.norm_1, f"{name}.norm_1")
+            self.add_mlp(number, layer, parts.residual)
+            parts.norm_residual(layer.norm_2, f"{name}.norm_2")
+            return
         attention_input = mlp_input = parts.normed(layer.norm_1, f"{name}.norm_1", "normed")
         if layer.parallel_residual:
             # The inputs of both are computed before the residual stream changes.

@@ -86,6 +86,11 @@ class LayerBuilder:
         self.norm(norm, name, out, self.residual)
         return out
 
+    def norm_residual(self, norm: NormSpec | None, name: str) -> None:
+        """Normalize the residual stream, if there is a norm."""
+        if norm is not None:
+            self.norm(norm, name, self.residual, self.residual)
+
     def copy(  # noqa: PLR0913 - the places of the pieces
         self,
         out: int,

@@ -75,6 +75,9 @@ class Block(nn.Module):
         `cache_position` is the slot of the first token in the cache. `per_layer` is this layer's embedding of
         the tokens (Gemma 3n), if the model has per-layer embeddings.
         """
+        if self.layer.post_ln:
+            x = self.norm_1(self._add(x, self.attn(x, position, mask, cache, cache_position)))
+            return self.norm_2(self._add(x, self.mlp(x)))
         normed = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
         if self.layer.parallel_residual:

@@ -26,6 +26,7 @@ class ResidualSchema:
     Attributes:
         pre_norm: Whether there is a norm before attention and before the MLP.
         post_norm: Whether there is a norm after each, before the residual addition.
+        post_ln: Whether the norms before attention and the MLP are after the residual additions instead.
         parallel: Whether attention and the MLP run in parallel on the same residual stream.
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
@@ -33,6 +34,7 @@ class ResidualSchema:
 
     pre_norm: bool = True
     post_norm: ConfigField | bool = False
+    post_ln: bool = False
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
@@ -142,6 +144,7 @@ class Family:
             norm_2=norm if before and not shared else None,
             post_mixer_norm=norm if post_norm else None,
             post_mlp_norm=norm if post_norm else None,
+            post_ln=residual.post_ln,
             parallel_residual=parallel,
             residual_scale=config.optional(residual.scale),
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)
