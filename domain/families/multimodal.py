@@ -28,15 +28,18 @@ _QWEN2_VL_DEFAULTS = {
     "rms_norm_eps": 1e-5,
     "rope_theta": 1_000_000.0,
 }
-_QWEN3_VL_DEFAULTS = {
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 128_000,
-    "rope_theta": 500_000.0,
+_QWEN3_VL_DEFAULTS = {"max_position_embeddings": 128_000, "rope_theta": 500_000.0}
+_QWEN3_VL_MOE_DEFAULTS = {
+    "num_key_value_heads": 16,
+    "num_experts_per_tok": 4,
+    "moe_intermediate_size": 1408,
+    "norm_topk_prob": True,  # not a setting there
 }
 _TEXT_ONLY: dict[str, tuple[str, dict[str, object]]] = {
     "qwen2_5_vl_text": ("qwen2", _QWEN2_VL_DEFAULTS),
     "qwen2_vl_text": ("qwen2", _QWEN2_VL_DEFAULTS),
-    "qwen3_vl_text": ("qwen3", _QWEN3_VL_DEFAULTS),
+    "qwen3_vl_text": ("qwen3", {**_QWEN3_VL_DEFAULTS, "num_key_value_heads": 32}),
+    "qwen3_vl_moe_text": ("qwen3_moe", {**_QWEN3_VL_DEFAULTS, **_QWEN3_VL_MOE_DEFAULTS}),
 }
 """Text models that equal a text-only one for text: its `model_type`, and the defaults of their own config."""
 

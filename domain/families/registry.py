@@ -75,7 +75,6 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "codegen": "gptj:CODEGEN",
         "persimmon": "persimmon:PERSIMMON",
         "biogpt": "biogpt:BIOGPT",
-        "qwen3_vl_moe_text": "qwen3:QWEN3_VL_MOE_TEXT",
         "mellum": "mellum:MELLUM",
         "gemma4_unified_text": "gemma4:GEMMA4_UNIFIED_TEXT",
         "openai-gpt": "openai_gpt:OPENAI_GPT",

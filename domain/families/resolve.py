@@ -1,6 +1,7 @@
 """Resolve a config and tensor names to an architecture and a plan for reading its weights."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 import attrs
@@ -93,7 +94,7 @@ def resolve_model(
     architecture = attrs.evolve(architecture, tie_word_embeddings=tied and head not in names)
     usual = {name: tensors[own] for name, own in names.items()}
     try:
-        planned = validate_mapping(model, architecture, rules, usual, unused=family.unused_tensors)
+        planned = _validated(model, architecture, family, usual)
     except CheckpointMismatch as error:
         unread = tuple(names[name] for name in error.unexpected)
         raise CheckpointMismatch(model, error.missing, unread, error.shape_mismatches) from None
@@ -105,6 +106,23 @@ def resolve_model(
         notes=(_TEXT_ONLY_NOTE.format(config["model_type"], family.model_type),) if multimodal else (),
         untied_head=own_head,
     )
+
+
+def _validated(
+    model: str, architecture: Architecture, family: Family, tensors: Mapping[str, TensorInfo]
+) -> tuple[ParameterSource, ...]:
+    """Return the sources of all parameters; if they do not fit, those of transposed tensors that do."""
+    unused = family.unused_tensors
+    try:
+        rules = family.select_weights(tensors)
+        return validate_mapping(model, architecture, rules, tensors, unused=unused)
+    except CheckpointMismatch:
+        transposed = family.select_weights(tensors, transposed=True)
+        if len(transposed) == len(family.weights):
+            raise
+        with suppress(CheckpointMismatch):
+            return validate_mapping(model, architecture, transposed, tensors, unused=unused)
+        raise
 
 
 def _tensor_of(architecture: Architecture, mappings: Sequence[WeightMapping], parameter: str) -> str:

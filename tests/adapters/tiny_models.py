@@ -287,7 +287,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "final_logit_softcapping": 3.0,
     },
     "openai-gpt": {},
-    "qwen3_vl_moe_text": {"head_dim": 16, "num_experts": 6, **_EXPERTS},
 }
 """What each family adds to the sizes that all have."""
 

@@ -29,11 +29,31 @@ def whole(model_type: str, text_type: str) -> Any:
     """Return transformers' multimodal model, tiny and random."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    text = SIZES | FAMILIES[text_type] | {"model_type": text_type, "pad_token_id": 0}
-    vision = {"model_type": _VISION_TYPES[model_type], **_VISION}
+    text = SIZES | {"rope_parameters": _MROPE.get(model_type)} | FAMILIES[_TEXT_ONLY.get(text_type, text_type)] | {"model_type": text_type, "pad_token_id": 0}
+    vision = {"model_type": _VISION_TYPES[model_type], **_VISION, **_QWEN_VISION.get(model_type, {})}
     config = AutoConfig.for_model(model_type, text_config=text, vision_config=vision, mm_tokens_per_image=4)
     return randomize(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
 
+
+_TEXT_ONLY = {
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe_text": "qwen3_moe",
+}
+
+_MROPE = dict.fromkeys(
+    ("qwen2_vl", "qwen2_5_vl"),
+    {"rope_type": "default", "rope_theta": 500.0, "mrope_section": [2, 2, 2]},
+)
+
+_MERGED = {"depth": 1, "num_heads": 2, "out_hidden_size": 48}
+_QWEN_VISION = {
+    "qwen2_vl": {"depth": 1, "embed_dim": 16, "num_heads": 2, "hidden_size": 48},
+    "qwen2_5_vl": _MERGED,
+    "qwen3_vl": {**_MERGED, "deepstack_visual_indexes": [0]},
+    "qwen3_vl_moe": {**_MERGED, "deepstack_visual_indexes": [0]},
+}
 
 _VISION_TYPES = {
     "gemma3": "siglip_vision_model",
@@ -42,6 +62,11 @@ _VISION_TYPES = {
     "mistral3": "pixtral",
     "qwen3_5": "qwen3_5_vision",
     "qwen3_5_moe": "qwen3_5_moe_vision",
+    "gemma4_unified": "gemma4_unified_vision",
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_moe_vision",
 }
 
 
@@ -52,6 +77,11 @@ WHOLES = (
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
     ("mistral3", "ministral3"),
+    ("gemma4_unified", "gemma4_unified_text"),
+    ("qwen2_vl", "qwen2_vl_text"),
+    ("qwen2_5_vl", "qwen2_5_vl_text"),
+    ("qwen3_vl", "qwen3_vl_text"),
+    ("qwen3_vl_moe", "qwen3_vl_moe_text"),
 )
 
 
@@ -97,7 +127,7 @@ def test_either_spelling_of_the_names_is_read(both: tuple[Any, Path]) -> None:
     expected = load(folder)(ids)
     names = open_hf_folder(folder, "it").tensors
     newer = ("model.language_model.", "language_model.model.")
-    older = newer[::-1]
+    older = ("model.", newer[0]) if "model.norm.weight" in names else newer[::-1]
     rename(folder, newer if any(name.startswith(newer[0]) for name in names) else older)
     assert open_hf_folder(folder, "it").tensors.keys() != names.keys()
     assert torch.allclose(load(folder)(ids), expected, atol=1e-5)
@@ -113,11 +143,41 @@ def test_loading_only_the_text_model_is_noted(
 def test_mismatches_have_the_checkpoints_tensor_names(both: tuple[Any, Path]) -> None:
     _, folder = both
     opened = open_hf_folder(folder, "it")
-    junk = next(name for name in opened.tensors if "language_model" in name).rpartition(".")[0] + ".rubbish"
+    junk = next(name for name in opened.tensors if "embed_tokens." in name).rpartition(".")[0] + ".rubbish"
     tensors = {**opened.tensors, junk: next(iter(opened.tensors.values()))}
     with pytest.raises(CheckpointMismatch) as caught:
         resolve_model("it", opened.config, tensors)
     assert caught.value.unexpected == (junk,)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "qwen2_5_vl"])
+def test_published_configs_of_qwen_2_have_no_text_config(model_type: str, tmp_path: Path) -> None:
+    whole(model_type, f"{model_type}_text").save_pretrained(tmp_path)
+    save_byte_tokenizer(tmp_path)
+    ids, path = random_ids(1, 24), tmp_path / "config.json"
+    expected = load(tmp_path)(ids)
+    config = json.loads(path.read_text())
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    scaling = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    flat = {**text, **config, "rope_theta": rope["rope_theta"], "rope_scaling": scaling}
+    path.write_text(json.dumps(flat))
+    assert torch.equal(load(tmp_path)(ids), expected)
+
+
+@torch.inference_mode()
+def test_transposed_experts_of_published_files_are_read(tmp_path: Path) -> None:
+    whole("qwen3_vl_moe", "qwen3_vl_moe_text").save_pretrained(tmp_path)
+    save_byte_tokenizer(tmp_path)
+    ids, path = random_ids(1, 24), tmp_path / "model.safetensors"
+    expected = load(tmp_path)(ids)
+    tensors = load_file(path)
+    for name in tensors:
+        if ".experts." in name:
+            tensors[name] = tensors[name].transpose(1, 2).contiguous()
+    save_file(tensors, path, {"format": "pt"})
+    assert torch.equal(load(tmp_path)(ids), expected)
 
 
 @torch.inference_mode()

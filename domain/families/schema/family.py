@@ -55,6 +55,8 @@ class Family:
         altup: Function that reads the AltUp settings.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
+        transposed_weights: Rules for files whose tensors have their last two dimensions swapped, used in the same
+            case if the shapes of the others do not fit.
         prefix_aliases: Pairs of a tensor-name prefix in some files and the usual prefix.
         unused_tensors: Patterns of tensor names that are ignored.
         unsupported_settings: Settings that change the result and are not supported unless false or absent.
@@ -84,13 +86,17 @@ class Family:
     context_length: ConfigField = ConfigField("max_position_embeddings", 2048)
     weights: tuple[WeightMapping, ...] = attrs.field(repr=False)
     alternative_weights: tuple[WeightMapping, ...] = attrs.field(default=(), repr=False)
+    transposed_weights: tuple[WeightMapping, ...] = ()
     prefix_aliases: tuple[tuple[str, str], ...] = ()
     unused_tensors: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
     unsupported_settings: tuple[str, ...] = ("quantization_config",)
 
-    def select_weights(self, names: Collection[str]) -> tuple[WeightMapping, ...]:
+    def select_weights(
+        self, names: Collection[str], *, transposed: bool = False
+    ) -> tuple[WeightMapping, ...]:
         """Return the mapping rules for a checkpoint with tensors of these names."""
-        return (*(rule for rule in self.alternative_weights if matches(rule, names)), *self.weights)
+        alternative = self.transposed_weights if transposed else self.alternative_weights
+        return (*(rule for rule in alternative if matches(rule, names)), *self.weights)
 
     def read(self, config: HFConfig) -> Architecture:
         config = attrs.evolve(config, attribute_map=self.attribute_map)
