@@ -10,6 +10,7 @@ TEXT_MODEL_TYPES: dict[str, str] = {
     "gemma4_unified": "gemma4_unified_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
+    "phi4_multimodal": "phi4_multimodal",
     "qwen2_5_vl": "qwen2_5_vl_text",
     "qwen2_vl": "qwen2_vl_text",
     "qwen3_5": "qwen3_5_text",
@@ -35,7 +36,13 @@ _QWEN3_VL_MOE_DEFAULTS = {
     "moe_intermediate_size": 1408,
     "norm_topk_prob": True,  # not a setting there
 }
+_PHI4_DEFAULTS = {
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131_072,
+    "original_max_position_embeddings": 4096,
+}
 _TEXT_ONLY: dict[str, tuple[str, dict[str, object]]] = {
+    "phi4_multimodal": ("phi3", _PHI4_DEFAULTS),
     "qwen2_5_vl_text": ("qwen2", _QWEN2_VL_DEFAULTS),
     "qwen2_vl_text": ("qwen2", _QWEN2_VL_DEFAULTS),
     "qwen3_vl_text": ("qwen3", {**_QWEN3_VL_DEFAULTS, "num_key_value_heads": 32}),
@@ -43,8 +50,10 @@ _TEXT_ONLY: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Text models that equal a text-only one for text: its `model_type`, and the defaults of their own config."""
 
-_FLAT_CONFIGS = ("qwen2_5_vl", "qwen2_vl")
+_FLAT_CONFIGS = ("phi4_multimodal", "qwen2_5_vl", "qwen2_vl")
 """Multimodal models whose published configs have the settings of the text model at the top level."""
+
+_OUTER_SETTINGS = ("model_type", "audio_config", "vision_config")
 
 # transformers wrote the text model's tensors with the prefix `language_model.model.` until version 4.52, and
 # with `model.language_model.` since; both occur in published files.
@@ -61,6 +70,7 @@ _UNUSED_TENSORS = (
     "*audio_tower.*",
     "*embed_vision.*",
     "*embed_audio.*",
+    "*embed_tokens_extend.*",
     "*vision_embedder.*",
     "*visual.*",
 )
@@ -71,7 +81,7 @@ def text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     model_type = config.get("model_type")
     part = config.get(_TEXT_CONFIG)
     if part is None and model_type in _FLAT_CONFIGS:
-        part = {name: value for name, value in config.items() if name not in ("model_type", "vision_config")}
+        part = {name: value for name, value in config.items() if name not in _OUTER_SETTINGS}
     if not isinstance(model_type, str) or model_type not in TEXT_MODEL_TYPES or not isinstance(part, Mapping):
         return config
     # These are often set in the outer config only.

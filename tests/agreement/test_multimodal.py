@@ -181,6 +181,36 @@ def test_transposed_experts_of_published_files_are_read(tmp_path: Path) -> None:
 
 
 @torch.inference_mode()
+def test_phi_4_multimodal_is_phi_3_for_text(tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    vision = {**_VISION, "crop_size": 28, "num_hidden_layers": 2}
+    audio = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_blocks": 2,
+        "num_attention_heads": 2,
+        "ext_pw_out_channel": 16,
+        "depthwise_separable_out_channel": 16,
+        "nemo_conv_channels": 8,
+    }
+    factors = {"short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5], "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    config = AutoConfig.for_model(
+        "phi4_multimodal",
+        **{**SIZES, "pad_token_id": 0, "vision_config": vision, "audio_config": audio},
+        original_max_position_embeddings=16,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 500.0, **factors},
+    )
+    reference = randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    reference.save_pretrained(tmp_path)
+    save_byte_tokenizer(tmp_path)
+    for length in (12, 24):  # with the short and the long factors
+        ids = random_ids(1, length)
+        expected = reference(ids).logits
+        assert torch.allclose(load(tmp_path)(ids), expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@torch.inference_mode()
 def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
