@@ -1,7 +1,8 @@
 """Gemma 1 to 3, text: `1 + weight` norms, a scaled and tied embedding.
 
 Gemma 2 adds post-norms, soft caps, and sliding windows in every other layer. Gemma 3 replaces the caps by
-QK-Norm and has five sliding-window layers to one full-attention layer. VaultGemma is Gemma 2 without post-norms.
+QK-Norm and has five sliding-window layers to one full-attention layer. VaultGemma has no post-norms.
+
 Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786; Sinha et al. 2025,
 arXiv:2510.15001.
 """

@@ -1,7 +1,7 @@
 """GPT-J: parallel attention and MLP with one shared norm, interleaved partial RoPE. CodeGen: one QKV tensor.
 
-Source: Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model"; Nijkamp et al.
-2022, arXiv:2203.13474.
+Source: Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model";
+Nijkamp et al. 2022, arXiv:2203.13474.
 """
 
 import attrs
@@ -47,12 +47,15 @@ GPTJ = Family(
     ),
 )
 
-# Four devices trained CodeGen: its rows are the queries, values and keys of a quarter of the heads, four times.
+# CodeGen was trained on four devices, each with the queries, values and keys of a quarter of the heads.
 _QKV = tuple(SourceSlice("attn.qkv_proj.weight", index, 3, num_runs=4) for index in (0, 2, 1))
 
 CODEGEN = attrs.evolve(
     GPTJ,
     model_type="codegen",
     unused_tensors=("*.attn.causal_mask", "*.attn.bias", "*.attn.masked_bias"),
-    weights=(layer_tensor("attn.qkv.weight", *_QKV, within=_LAYER), *GPTJ.weights),
+    weights=(
+        layer_tensor("attn.qkv.weight", *_QKV, within=_LAYER),
+        *(rule for rule in GPTJ.weights if ".attn.qkv." not in rule.name),
+    ),
 )

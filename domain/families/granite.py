@@ -1,7 +1,7 @@
 """Granite 3: Llama with multipliers for embeddings, attention scores, residual additions and logits.
 
-Granite 3 MoE: the same with experts, whose weights are stacked in one tensor. Granite SWA: Granite with sliding
-windows and attention sinks. HyperCLOVA X SEED: Granite with post-norms, and logits that are multiplied.
+Granite 3 MoE: the same with experts, whose weights are stacked in one tensor. Granite SWA: with sliding
+windows and attention sinks. HyperCLOVA X SEED: with post-norms, and logits that are multiplied.
 
 Source: Granite Team, IBM 2024, "Granite 3.0 Language Models"; NAVER Cloud 2025, arXiv:2506.22403.
 """

@@ -1,6 +1,6 @@
 """Mistral: Llama with optional sliding windows in every layer. Mixtral: the same with experts.
 
-Ministral: Mistral with sliding windows in some layers only. Ministral 3: Mistral with an attention temperature.
+Ministral: with sliding windows in some layers only. Ministral 3: with an attention temperature.
 
 Source: Jiang et al. 2023, arXiv:2310.06825; Jiang et al. 2024, arXiv:2401.04088.
 """

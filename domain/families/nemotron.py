@@ -1,4 +1,6 @@
-"""Nemotron: `1 + weight` LayerNorm, RoPE on half of each head, squared ReLU. Arcee, Jais 2: Llama with its MLP.
+"""Nemotron: `1 + weight` LayerNorm, RoPE on half of each head, squared ReLU.
+
+Arcee and Jais 2: Llama with the MLP of Nemotron.
 
 Source: Parmar et al. 2024, arXiv:2402.16819; Arcee AI 2025, "AFM-4.5B"; Inception 2025, "Jais 2".
 """

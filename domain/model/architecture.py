@@ -26,8 +26,8 @@ class LayerSpec:
         norm_2: Norm before the MLP. In a parallel layer without it, the MLP reads the mixer's input.
         post_mixer_norm: Norm of the mixer's output, before the residual addition.
         post_mlp_norm: Norm of the MLP's output, before the residual addition.
-        post_ln: Whether `norm_1` and `norm_2` normalize the residual stream after the mixer and the MLP instead
-            of their input (the original transformer, Vaswani et al. 2017, arXiv:1706.03762).
+        post_ln: Whether `norm_1` and `norm_2` normalize the residual stream after the additions instead, as
+            in the original transformer (Vaswani et al. 2017, arXiv:1706.03762).
         parallel_residual: Whether the MLP and the mixer read the same residual stream.
         residual_scale: Factor of both outputs before the residual addition.
         per_layer_input: Per-layer input, added at the end of the layer.

@@ -22,7 +22,7 @@ HEAD_MODULES = ("lm_head", "embed_out")
 class SourceSlice:
     """One of several equal parts of the rows of a checkpoint tensor.
 
-    The parts may be interleaved row by row (`interleaved`), head by head (`per_head`), or in `num_runs` runs each.
+    The parts may be interleaved row by row (`interleaved`), head by head (`per_head`), or in `num_runs` runs.
     """
 
     name: str

@@ -429,7 +429,9 @@ VARIANTS = (
     Variant("jais2", "jais2"),
     Variant("hyperclovax", "hyperclovax"),
     Variant(
-        "hyperclovax without post-norms", "hyperclovax", {"use_post_norm": False, "attention_multiplier": None}
+        "hyperclovax without post-norms",
+        "hyperclovax",
+        {"use_post_norm": False, "attention_multiplier": None},
     ),
     Variant("granite_swa", "granite_swa"),
     Variant(

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 IDS = random_ids(2, 20)
 
 # In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
-TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
+TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "mellum", "qwen3_next")
 # transformers loads their tensors under other names, which PEFT's adapters of transformers' model have;
 # published ones have the names of the file, as ours.
 RENAMED = ("exaone",)

@@ -29,7 +29,12 @@ def whole(model_type: str, text_type: str) -> Any:
     """Return transformers' multimodal model, tiny and random."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    text = SIZES | {"rope_parameters": _MROPE.get(model_type)} | FAMILIES[_TEXT_ONLY.get(text_type, text_type)] | {"model_type": text_type, "pad_token_id": 0}
+    text = (
+        SIZES
+        | {"rope_parameters": _MROPE.get(model_type)}
+        | FAMILIES[_TEXT_ONLY.get(text_type, text_type)]
+        | {"model_type": text_type, "pad_token_id": 0}
+    )
     vision = {"model_type": _VISION_TYPES[model_type], **_VISION, **_QWEN_VISION.get(model_type, {})}
     config = AutoConfig.for_model(model_type, text_config=text, vision_config=vision, mm_tokens_per_image=4)
     return randomize(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
@@ -42,10 +47,10 @@ _TEXT_ONLY = {
     "qwen3_vl_moe_text": "qwen3_moe",
 }
 
-_MROPE = dict.fromkeys(
-    ("qwen2_vl", "qwen2_5_vl"),
-    {"rope_type": "default", "rope_theta": 500.0, "mrope_section": [2, 2, 2]},
-)
+_MROPE = {
+    model_type: {"rope_type": "default", "rope_theta": 500.0, "mrope_section": [2, 2, 2]}
+    for model_type in ("qwen2_vl", "qwen2_5_vl")
+}
 
 _MERGED = {"depth": 1, "num_heads": 2, "out_hidden_size": 48}
 _QWEN_VISION = {

@@ -55,8 +55,8 @@ class Family:
         altup: Function that reads the AltUp settings.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
-        transposed_weights: Rules for files whose tensors have their last two dimensions swapped, used in the same
-            case if the shapes of the others do not fit.
+        transposed_weights: Rules for tensors with swapped dimensions, used in the same case if the shapes do
+            not fit the alternative rules.
         prefix_aliases: Pairs of a tensor-name prefix in some files and the usual prefix.
         unused_tensors: Patterns of tensor names that are ignored.
         unsupported_settings: Settings that change the result and are not supported unless false or absent.
