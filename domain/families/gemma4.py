@@ -73,23 +73,25 @@ def _with_double_wide_mlp(
 
 _NORM = RMSNormSchema()
 
+_ATTENTION = AttentionSchema(
+    qkv_bias=ATTENTION_BIAS,
+    output_bias=ATTENTION_BIAS,
+    num_kv_heads=ConfigField("num_key_value_heads", 4),
+    head_dim=ConfigField("head_dim", 256),
+    scale=1.0,
+    qk_norm=QkNormSchema(norm=_NORM),
+    value_norm=attrs.evolve(_NORM, weight=False),
+    sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 512)),
+    rope=RopeSchema(),
+    shared_kv_projection=ConfigField("attention_k_eq_v", default=False),
+    num_kv_shared_layers=ConfigField("num_kv_shared_layers", None),
+)
+
 GEMMA4_TEXT = attrs.evolve(
     GEMMA3_TEXT,
     model_type="gemma4_text",
     normalize_config=_normalize_config,
-    attention=AttentionSchema(
-        qkv_bias=ATTENTION_BIAS,
-        output_bias=ATTENTION_BIAS,
-        num_kv_heads=ConfigField("num_key_value_heads", 4),
-        head_dim=ConfigField("head_dim", 256),
-        scale=1.0,
-        qk_norm=QkNormSchema(norm=_NORM),
-        value_norm=attrs.evolve(_NORM, weight=False),
-        sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 512)),
-        rope=RopeSchema(),
-        shared_kv_projection=ConfigField("attention_k_eq_v", default=False),
-        num_kv_shared_layers=ConfigField("num_kv_shared_layers", None),
-    ),
+    attention=_ATTENTION,
     mlp=DenseAndMoESchema(
         dense=GatedMLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh")),
         moe=MoESchema(
@@ -141,7 +143,7 @@ GEMMA4_UNIFIED_TEXT = attrs.evolve(
     GEMMA4_TEXT,
     model_type="gemma4_unified_text",
     attention=attrs.evolve(
-        GEMMA4_TEXT.attention, sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 1024))
+        _ATTENTION, sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 1024))
     ),
     mlp=GatedMLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh")),
     per_layer_inputs=None,

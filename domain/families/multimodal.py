@@ -22,21 +22,21 @@ TEXT_MODEL_TYPES: dict[str, str] = {
 
 _TEXT_CONFIG = "text_config"
 
-_QWEN2_VL_DEFAULTS = {
+_QWEN2_VL_DEFAULTS: dict[str, object] = {
     "num_key_value_heads": 8,
     "max_position_embeddings": 32_768,
     "max_window_layers": 80,
     "rms_norm_eps": 1e-5,
     "rope_theta": 1_000_000.0,
 }
-_QWEN3_VL_DEFAULTS = {"max_position_embeddings": 128_000, "rope_theta": 500_000.0}
+_QWEN3_VL_DEFAULTS: dict[str, object] = {"max_position_embeddings": 128_000, "rope_theta": 500_000.0}
 _QWEN3_VL_MOE_DEFAULTS = {
     "num_key_value_heads": 16,
     "num_experts_per_tok": 4,
     "moe_intermediate_size": 1408,
     "norm_topk_prob": True,  # not a setting there
 }
-_PHI4_DEFAULTS = {
+_PHI4_DEFAULTS: dict[str, object] = {
     "num_key_value_heads": 8,
     "max_position_embeddings": 131_072,
     "original_max_position_embeddings": 4096,
@@ -96,7 +96,7 @@ def text_config(config: Mapping[str, object]) -> Mapping[str, object]:
 
 def _without_mrope(config: Mapping[str, object]) -> dict[str, object]:
     """Return the RoPE settings without multimodal RoPE, which equals standard RoPE for text."""
-    settings = {}
+    settings: dict[str, object] = {}
     for name in ("rope_parameters", "rope_scaling"):
         if isinstance(rope := config.get(name), Mapping):
             plain = {key: value for key, value in rope.items() if not str(key).startswith("mrope")}

@@ -835,6 +835,6 @@ class Gemma4(Converter):
         return super().named_tensors() | {"rope_freqs.weight": factors}
 
 
-def converter_for(arch: str) -> type[Converter]:
-    """Return the converter of an architecture whose tensors are stored unchanged."""
-    return type(arch, (Converter,), {"arch": arch})
+def converter_for(arch: str, base: type[Converter] = Converter) -> type[Converter]:
+    """Return the converter of an architecture whose tensors are stored as by `base`, unchanged by default."""
+    return type(arch, (base,), {"arch": arch})

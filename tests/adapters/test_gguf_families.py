@@ -104,6 +104,13 @@ CASES = {
     "qwen2": Case("qwen2", converters.converter_for("QWEN2")),
     "qwen3": Case("qwen3", converters.converter_for("QWEN3")),
     "qwen3_moe": Case("qwen3_moe", converters.Qwen3Moe, {"norm_topk_prob": True}),
+    "qwen2_vl": Case("qwen2", converters.converter_for("QWEN2VL")),
+    "qwen3_vl": Case("qwen3", converters.converter_for("QWEN3VL")),
+    "qwen3_vl_moe": Case(
+        "qwen3_moe", converters.converter_for("QWEN3VLMOE", converters.Qwen3Moe), {"norm_topk_prob": True}
+    ),
+    "arcee": Case("arcee", converters.converter_for("ARCEE", converters.Llama)),
+    "exaone": Case("exaone", converters.converter_for("EXAONE")),
     "gemma": Case("gemma", converters.Gemma),
     "gemma2": Case("gemma2", converters.Gemma2, {"query_pre_attn_scalar": 16}),
     "phi": Case("phi", converters.Phi2, {"num_key_value_heads": 4}),

@@ -53,7 +53,7 @@ _MROPE = {
 }
 
 _MERGED = {"depth": 1, "num_heads": 2, "out_hidden_size": 48}
-_QWEN_VISION = {
+_QWEN_VISION: dict[str, dict[str, Any]] = {
     "qwen2_vl": {"depth": 1, "embed_dim": 16, "num_heads": 2, "hidden_size": 48},
     "qwen2_5_vl": _MERGED,
     "qwen3_vl": {**_MERGED, "deepstack_visual_indexes": [0]},

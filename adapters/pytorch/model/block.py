@@ -77,7 +77,8 @@ class Block(nn.Module):
         """
         if self.layer.post_ln:
             x = self.norm_1(self._add(x, self.attn(x, position, mask, cache, cache_position)))
-            return self.norm_2(self._add(x, self.mlp(x)))
+            out: Tensor = self.norm_2(self._add(x, self.mlp(x)))
+            return out
         normed = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
         if self.layer.parallel_residual:

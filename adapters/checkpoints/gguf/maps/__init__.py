@@ -57,6 +57,11 @@ ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
         "starcoder": "gpt2:STARCODER",
         "bloom": "alibi:BLOOM",
         "mpt": "alibi:MPT",
+        "qwen2vl": "qwen:QWEN2_VL",
+        "qwen3vl": "qwen:QWEN3_VL",
+        "qwen3vlmoe": "qwen:QWEN3_VL_MOE",
+        "arcee": "llama_like:ARCEE",
+        "exaone": "llama_like:EXAONE",
     },
 )
 """All supported architectures, by GGUF's name."""

@@ -166,3 +166,36 @@ OLMO2_OR_3 = attrs.evolve(
         ),
     ),
 )
+
+ARCEE = attrs.evolve(
+    LLAMA,
+    architecture="arcee",
+    model_type="arcee",
+    constants={"hidden_act": "relu2"},
+    extra=(detect_biases(attention_bias=BIASED_TENSORS, mlp_bias=("ffn_up", "ffn_down")),),
+    unsupported_keys=SMOLLM3.unsupported_keys,
+    variants=(),
+)
+
+_EXAONE = "transformer.h.{}"
+
+EXAONE = attrs.evolve(
+    _NOT_INTERLEAVED,
+    architecture="exaone",
+    model_type="exaone",
+    extra=(),
+    tensor_map={
+        "token_embd": "transformer.wte",
+        "output_norm": "transformer.ln_f",
+        "output": "lm_head",
+        "blk.{}.attn_norm": f"{_EXAONE}.ln_1",
+        "blk.{}.attn_q": f"{_EXAONE}.attn.attention.q_proj",
+        "blk.{}.attn_k": f"{_EXAONE}.attn.attention.k_proj",
+        "blk.{}.attn_v": f"{_EXAONE}.attn.attention.v_proj",
+        "blk.{}.attn_output": f"{_EXAONE}.attn.attention.out_proj",
+        "blk.{}.ffn_norm": f"{_EXAONE}.ln_2",
+        "blk.{}.ffn_gate": f"{_EXAONE}.mlp.c_fc_0",
+        "blk.{}.ffn_up": f"{_EXAONE}.mlp.c_fc_1",
+        "blk.{}.ffn_down": f"{_EXAONE}.mlp.c_proj",
+    },
+)

@@ -1,4 +1,4 @@
-"""Qwen 2 and 3, dense and MoE."""
+"""Qwen 2 and 3, dense and MoE, and the text models of Qwen 2, 2.5 and 3 VL, which are those for text."""
 
 import attrs
 
@@ -28,6 +28,8 @@ QWEN2: ArchitectureMap = attrs.evolve(
     interleaved=False,
     variants=(),
 )
+
+QWEN2_VL = attrs.evolve(QWEN2, architecture="qwen2vl")
 
 _ATTENTION_BIAS = detect_biases(attention_bias=BIASED_TENSORS)
 
@@ -85,3 +87,6 @@ QWEN3_MOE = attrs.evolve(
     unsupported_keys=LLAMA.unsupported_keys,
     tensor_map={**QWEN3.tensor_map, **MOE_TENSORS},
 )
+
+QWEN3_VL = attrs.evolve(QWEN3, architecture="qwen3vl")
+QWEN3_VL_MOE = attrs.evolve(QWEN3_MOE, architecture="qwen3vlmoe")
