@@ -51,7 +51,7 @@ def build_model(
         InsufficientSpace: Memory could not be allocated.
     """
     program = compile_program(architecture, rounded=partial(_rounded, dtype))
-    kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind != "constant"}
+    kinds = {tensor.name: tensor.kind for tensor in program.tensors if tensor.kind in ("matrix", "vector")}
     own_dtype = None if keeps_quantization else dtype
     packed = [source for source in sources if kinds.get(source.parameter.name) == "matrix"]
     plan = choose_formats(checkpoint, packed, own_dtype, quantize)

@@ -76,6 +76,8 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "persimmon": "persimmon:PERSIMMON",
         "biogpt": "biogpt:BIOGPT",
         "mellum": "mellum:MELLUM",
+        "xglm": "xglm:XGLM",
+        "ctrl": "xglm:CTRL",
         "gemma4_unified_text": "gemma4:GEMMA4_UNIFIED_TEXT",
         "openai-gpt": "openai_gpt:OPENAI_GPT",
     },

@@ -24,6 +24,7 @@ from litgpt.domain.model.rope import (
     LongRopeScaling,
     RopeScaling,
     RopeSpec,
+    SinusoidalSpec,
     YarnScaling,
     yarn_attention_factor,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "RopeScaling",
     "RopeSpec",
     "RouterSpec",
+    "SinusoidalSpec",
     "SwigluClamp",
     "YarnScaling",
     "yarn_attention_factor",

@@ -12,6 +12,7 @@ from litgpt.domain.model.mlp import FeedForwardSpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
+from litgpt.domain.model.rope import SinusoidalSpec
 from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
@@ -86,7 +87,8 @@ class Architecture:
         embedding_norm: Norm of the embeddings (BLOOM).
         final_logit_softcap: Logits are soft-capped to `cap * tanh(logits / cap)` (Gemma 2).
         num_position_embeddings: Number of rows of the learned position embedding.
-        position_offset: Row of the first token in it.
+        sinusoidal_positions: Sinusoidal position embedding.
+        position_offset: Row, or position, of the first token in either.
         per_layer_embedding: Per-layer embeddings (Gemma 3n and 4).
     """
 
@@ -103,6 +105,7 @@ class Architecture:
     logit_scale: float | None = None
     final_logit_softcap: float | None = None
     num_position_embeddings: int | None = None
+    sinusoidal_positions: SinusoidalSpec | None = None
     position_offset: int = 0
     per_layer_embedding: PerLayerEmbeddingSpec | None = None
 

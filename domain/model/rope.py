@@ -156,6 +156,17 @@ class AttentionTemperature:
 
 
 @attrs.frozen(kw_only=True)
+class SinusoidalSpec:
+    """Sinusoidal position embedding (Vaswani et al. 2017, arXiv:1706.03762), added to the token embedding.
+
+    It consists of the sines, then the cosines of the position times `10000 ** -(i / num_steps)`, for each `i`
+    below half the hidden size.
+    """
+
+    num_steps: int
+
+
+@attrs.frozen(kw_only=True)
 class AlibiSpec:
     """Attention with linear biases (ALiBi; Press et al. 2021, arXiv:2108.12409), with a slope per query head.
 

@@ -4,7 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from litgpt.domain.model.rope import FactorScaling, LinearScaling, Llama3Scaling, RopeSpec, YarnScaling
+from litgpt.domain.model.rope import (
+    FactorScaling,
+    LinearScaling,
+    Llama3Scaling,
+    RopeSpec,
+    SinusoidalSpec,
+    YarnScaling,
+)
 
 
 def inverse_frequencies(rope: RopeSpec, array: Callable[[Sequence[float]], Any]) -> Any:
@@ -16,6 +23,13 @@ def inverse_frequencies(rope: RopeSpec, array: Callable[[Sequence[float]], Any])
     """
     inv_freq = _scaled_frequencies(rope, array)
     return -inv_freq if rope.clockwise else inv_freq
+
+
+def sinusoidal_frequencies(
+    spec: SinusoidalSpec, hidden_size: int, array: Callable[[Sequence[float]], Any]
+) -> Any:
+    """Return the frequencies (D/2,) of a sinusoidal position embedding, in float32."""
+    return array([10_000.0 ** -(index / spec.num_steps) for index in range(hidden_size // 2)])
 
 
 def _scaled_frequencies(rope: RopeSpec, array: Callable[[Sequence[float]], Any]) -> Any:

@@ -287,6 +287,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "final_logit_softcapping": 3.0,
     },
     "openai-gpt": {},
+    "xglm": {"ffn_dim": 80, "pad_token_id": 1},
+    "ctrl": {"dff": 80},
 }
 """What each family adds to the sizes that all have."""
 

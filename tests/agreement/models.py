@@ -454,6 +454,9 @@ VARIANTS = (
         {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "num_kv_shared_layers": 0},
     ),
     Variant("openai-gpt", "openai-gpt"),
+    Variant("xglm", "xglm"),
+    Variant("xglm, embeddings without a scale", "xglm", {"scale_embedding": False}),
+    Variant("ctrl", "ctrl"),
 )
 
 

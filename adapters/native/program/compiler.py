@@ -62,6 +62,10 @@ def _add_embedding(
     if architecture.num_position_embeddings is not None:
         table = builder.vector("transformer.wpe.weight")
         builder.add(Opcode.EMBED_POSITION, residual, table, architecture.position_offset)
+    if (sinusoidal := architecture.sinusoidal_positions) is not None:
+        rows = architecture.context_length + architecture.position_offset
+        table = builder.sinusoidal_table(rows, parts.width, sinusoidal)
+        builder.add(Opcode.EMBED_POSITION, residual, table, architecture.position_offset)
     if architecture.per_layer_embedding is not None:
         add_per_layer_embedding(parts, architecture.per_layer_embedding, len(architecture.layers), rounded)
 

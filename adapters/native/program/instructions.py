@@ -8,10 +8,10 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.adapters.native.program.frequencies import inverse_frequencies
-from litgpt.domain.model import RopeSpec
+from litgpt.domain.model import RopeSpec, SinusoidalSpec
 from litgpt.domain.model.mixer import CacheSpec
 
-TensorKind: TypeAlias = Literal["matrix", "vector", "constant"]
+TensorKind: TypeAlias = Literal["matrix", "vector", "constant", "sinusoidal"]
 """A packed matrix, a float32 vector of a checkpoint, or a float32 vector that the program contains."""
 
 
@@ -57,7 +57,10 @@ class Instruction:
 
 @attrs.frozen
 class ProgramTensor:
-    """A tensor of a program: the parameter `name`, or the constant `values`."""
+    """A tensor of a program: the parameter `name`, or the constant `values`.
+
+    A `sinusoidal` table of positions is computed from its size and `SinusoidalSpec.num_steps`.
+    """
 
     kind: TensorKind
     name: str
@@ -131,6 +134,9 @@ class ProgramBuilder:
 
     def constant(self, name: str, values: Sequence[float]) -> int:
         return self._tensor(ProgramTensor("constant", name, tuple(values)))
+
+    def sinusoidal_table(self, rows: int, width: int, spec: SinusoidalSpec) -> int:
+        return self._tensor(ProgramTensor("sinusoidal", "positions", (rows, width, spec.num_steps)))
 
     def rope_table(self, rope: RopeSpec) -> int:
         """Return the number of a table of cosines and sines, computed once for each step."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from litgpt.adapters.native.program.instructions import Program, ProgramTensor
 from litgpt.adapters.native.structures import VECTOR, CacheShape, Format, Instruction, StateShape, Tensor
 from litgpt.adapters.native.structures import Program as ProgramStructure
-from litgpt.domain.model import Architecture
+from litgpt.domain.model import Architecture, SinusoidalSpec, rope_frequencies
 
 _TILE_ROWS = 16
 
@@ -29,10 +29,20 @@ def vector_values(
         return None
     if tensor.kind == "constant":
         return np.array(tensor.values, dtype=np.float32)
+    if tensor.kind == "sinusoidal":
+        return _sinusoidal_table(*map(int, tensor.values))
     values = np.ascontiguousarray(vectors[tensor.name], dtype=np.float32)
     if values.ndim == 3:
         return np.ascontiguousarray(values[:, 0].T)
     return values if values.ndim > 1 else padded_bias(values)
+
+
+def _sinusoidal_table(rows: int, width: int, num_steps: int) -> NDArray[np.float32]:
+    frequencies = rope_frequencies.sinusoidal_frequencies(
+        SinusoidalSpec(num_steps=num_steps), width, lambda values: np.array(values, np.float32)
+    )
+    angles = np.arange(rows, dtype=np.float32)[:, None] * frequencies
+    return np.concatenate((np.sin(angles), np.cos(angles)), 1)
 
 
 def padded_bias(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from litgpt.adapters.pytorch.model.rope import (
     InverseFrequencyCache,
     PositionInfo,
     RopeTable,
+    build_position_embedding,
     query_temperature,
     rope_table,
 )
@@ -74,8 +75,8 @@ class GPT(nn.Module):
         )
         if architecture.embedding_norm is not None:
             self.transformer["wte_norm"] = build_norm(width, architecture.embedding_norm)
-        if architecture.num_position_embeddings is not None:
-            self.transformer["wpe"] = Embedding(architecture.num_position_embeddings, width)
+        if (position_embedding := build_position_embedding(architecture)) is not None:
+            self.transformer["wpe"] = position_embedding
         if (per_layer := architecture.per_layer_embedding) is not None:
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
         shared_layers = (layer.mixer.kv_shared_layer for layer in architecture.layers)
@@ -242,8 +243,8 @@ class GPT(nn.Module):
             x = x * torch.tensor(architecture.embedding_scale, dtype=x.dtype)
         if architecture.embedding_norm is not None:
             x = self.transformer["wte_norm"](x)
-        if architecture.num_position_embeddings is not None:
-            x = x + self.transformer["wpe"](positions + architecture.position_offset)
+        if "wpe" in self.transformer:
+            x = x + self.transformer["wpe"](positions + architecture.position_offset).to(x.dtype)
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:

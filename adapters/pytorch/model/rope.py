@@ -1,12 +1,19 @@
-"""Rotary position embeddings (RoPE) and attention temperature."""
+"""Position embeddings: rotary (RoPE), learned and sinusoidal; and attention temperature."""
 
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from litgpt.domain.model import AttentionTemperature, RopeSpec, rope_frequencies
+from litgpt.adapters.pytorch.ops.linear import Embedding
+from litgpt.domain.model import (
+    Architecture,
+    AttentionTemperature,
+    RopeSpec,
+    SinusoidalSpec,
+    rope_frequencies,
+)
 
 _MAX_CACHED = 64
 
@@ -96,3 +103,27 @@ def apply_rope(x: Tensor, table: RopeTable) -> Tensor:
         return torch.cat((apply_rope(x[..., :size], table), x[..., size:]), -1)
     swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if table.interleaved else x.roll(size // 2, -1)
     return torch.addcmul(x * table.cos, swapped, table.sin)
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Sinusoidal position embedding (arXiv:1706.03762); it has no parameters."""
+
+    def __init__(self, hidden_size: int, spec: SinusoidalSpec) -> None:
+        super().__init__()
+        self.hidden_size, self.spec = hidden_size, spec
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the embeddings (…, D) of positions (…), in float32."""
+        tensor = partial(torch.tensor, dtype=torch.float32, device=positions.device)
+        angles = positions[..., None] * rope_frequencies.sinusoidal_frequencies(
+            self.spec, self.hidden_size, tensor
+        )
+        return torch.cat((angles.sin(), angles.cos()), -1)
+
+
+def build_position_embedding(architecture: Architecture) -> nn.Module | None:
+    """Return the embedding of positions that is added to that of tokens; None if the model has none."""
+    if (spec := architecture.sinusoidal_positions) is not None:
+        return SinusoidalEmbedding(architecture.hidden_size, spec)
+    rows = architecture.num_position_embeddings
+    return None if rows is None else Embedding(rows, architecture.hidden_size)

@@ -12,7 +12,7 @@ from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
-from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec
+from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec, SinusoidalSpec
 from litgpt.domain.weights.mapping import WeightMapping
 
 MAX_EXPERTS = 2**15
@@ -52,6 +52,7 @@ class Family:
         scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
         logit_divisor: Setting with the divisor of the logits.
         learned_positions: Whether there is a learned position embedding, with a row for each position.
+        sinusoidal_steps: Function from the hidden size to `num_steps` of a sinusoidal position embedding.
         altup: Function that reads the AltUp settings.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
@@ -79,6 +80,7 @@ class Family:
     logit_divisor: ConfigField | None = None
     final_logit_softcap: ConfigField | None = None
     learned_positions: bool = False
+    sinusoidal_steps: Callable[[int], int] | None = None
     position_offset: int = 0
     per_layer_inputs: PerLayerSchema | None = None
     layer_scale: bool = False
@@ -130,6 +132,9 @@ class Family:
             logit_scale=1 / divisor if divisor else config.optional(self.logit_scale),
             final_logit_softcap=config.optional(self.final_logit_softcap),
             num_position_embeddings=context + self.position_offset if self.learned_positions else None,
+            sinusoidal_positions=SinusoidalSpec(num_steps=self.sinusoidal_steps(width))
+            if self.sinusoidal_steps
+            else None,
             position_offset=self.position_offset,
             per_layer_embedding=self.per_layer_inputs.read(config, self.norm.read(config))
             if self.per_layer_inputs
