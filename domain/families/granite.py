@@ -1,6 +1,6 @@
 """Granite 3: Llama with multipliers for embeddings, attention scores, residual additions and logits.
 
-Granite 3 MoE: the same with experts, whose weights are stacked in one tensor.
+Granite 3 MoE: the same with experts, whose weights are stacked in one tensor, and optionally a shared expert.
 
 Source: Granite Team, IBM 2024, "Granite 3.0 Language Models".
 """
@@ -47,5 +47,22 @@ GRANITEMOE = attrs.evolve(
         layer_tensor(
             "mlp.experts.{}.proj.weight", "block_sparse_moe.output_linear.weight", stacked_experts=True
         ),
+    ),
+)
+
+_SHARED_INPUT = "shared_mlp.input_linear.weight"
+
+GRANITEMOESHARED = attrs.evolve(
+    GRANITEMOE,
+    model_type="granitemoeshared",
+    mlp=attrs.evolve(
+        GRANITEMOE.mlp,
+        shared_expert=GatedMLPSchema(intermediate_size=ConfigField("shared_intermediate_size", 0)),
+    ),
+    weights=(
+        *GRANITEMOE.weights,
+        layer_tensor("mlp.shared_experts.fc_1.weight", SourceSlice(_SHARED_INPUT, 0, 2)),
+        layer_tensor("mlp.shared_experts.fc_2.weight", SourceSlice(_SHARED_INPUT, 1, 2)),
+        layer_tensor("mlp.shared_experts.proj.weight", "shared_mlp.output_linear.weight"),
     ),
 )

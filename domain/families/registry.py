@@ -58,6 +58,14 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "opt": "opt:OPT",
         "bloom": "bloom:BLOOM",
         "mpt": "mpt:MPT",
+        "olmoe": "olmo:OLMOE",
+        "ernie4_5_moe": "ernie:ERNIE4_5_MOE",
+        "dots1": "dots:DOTS1",
+        "granitemoeshared": "granite:GRANITEMOESHARED",
+        "hunyuan_v1_moe": "hunyuan:HUNYUAN_V1_MOE",
+        "exaone_moe": "exaone:EXAONE_MOE",
+        "solar_open": "solar_open:SOLAR_OPEN",
+        "afmoe": "afmoe:AFMOE",
     },
 )
 """Families by the `model_type` of their config."""

@@ -54,7 +54,8 @@ class AttentionSpec(MixerSpec):
         sliding_window: Sliding-window size in tokens, including the current token; None is full attention.
         chunked: Whether attention is confined to consecutive chunks of `sliding_window` tokens instead of a
             sliding window (Llama 4).
-        clip_qkv: Queries, keys and values are clamped to `[-clip_qkv, clip_qkv]` (OLMo).
+        clip_qkv: Queries, keys and values are clamped to `[-clip_qkv, clip_qkv]` (OLMo), after QK-Norm and
+            before RoPE.
         attn_logit_softcap: Scores are soft-capped to `cap * tanh(scores / cap)` (Gemma 2).
         attention_sinks: Whether each head has a trained sink logit in the softmax (gpt-oss; after Xiao et al.
             2023, arXiv:2309.17453).

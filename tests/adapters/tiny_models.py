@@ -230,6 +230,44 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 80, "word_embed_proj_dim": 48},
     "bloom": {},
     "mpt": {"attn_config": {"alibi_bias_max": 8}},
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
+    "ernie4_5_moe": {"moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 24},
+    "dots1": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+    },
+    "granitemoeshared": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 40,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+    },
+    "hunyuan_v1_moe": {"num_experts": 6, "moe_topk": [2, 2, 2], "head_dim": 16},
+    "exaone_moe": {
+        "num_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    },
+    "solar_open": {"n_routed_experts": 6, **_EXPERTS, "head_dim": 16, "routed_scaling_factor": 1.5},
+    "afmoe": {
+        "num_experts": 6,
+        **_EXPERTS,
+        "head_dim": 16,
+        "sliding_window": 8,
+        "global_attn_every_n_layers": 3,
+        "route_scale": 1.5,
+        "mup_enabled": True,
+    },
 }
 """What each family adds to the sizes that all have."""
 
@@ -259,8 +297,10 @@ def randomize(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         embedding = model.get_input_embeddings().weight
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=random)
+            if name.endswith(("expert_bias", "correction_bias")):  # low enough that all experts are used
+                noise *= 0.1
             # Vectors stay around what they begin at: a norm's weight around 1, or around 0 where it counts
             # from 1.
             parameter.copy_(parameter + 0.3 * noise if parameter.ndim == 1 else 0.1 * noise)

@@ -415,6 +415,26 @@ VARIANTS = (
         "falcon",
         {"alibi": True, "num_attention_heads": 12},
     ),
+    Variant("olmoe", "olmoe"),
+    Variant("olmoe, bounded after the norms", "olmoe", {"clip_qkv": 0.5, "norm_topk_prob": True}),
+    Variant("ernie4_5_moe", "ernie4_5_moe"),
+    Variant(
+        "ernie4_5_moe, biases, no shared expert, experts in the second layer",
+        "ernie4_5_moe",
+        {"use_bias": True, "moe_num_shared_experts": 0, "moe_layer_interval": 2, "moe_layer_start_index": 0},
+    ),
+    Variant("dots1", "dots1"),
+    Variant(
+        "dots1, a window from the second layer on",
+        "dots1",
+        {"sliding_window": WINDOW, "max_window_layers": 1},
+    ),
+    Variant("granitemoeshared", "granitemoeshared"),
+    Variant("granitemoeshared without a shared expert", "granitemoeshared", {"shared_intermediate_size": 0}),
+    Variant("hunyuan_v1_moe", "hunyuan_v1_moe"),
+    Variant("exaone_moe", "exaone_moe"),
+    Variant("solar_open", "solar_open"),
+    Variant("afmoe", "afmoe"),
 )
 
 

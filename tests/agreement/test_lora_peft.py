@@ -20,7 +20,18 @@ pytestmark = pytest.mark.filterwarnings(
 IDS = random_ids(2, 20)
 
 # In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
-TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
+TAKEN_FOR_EXPERTS = (
+    "deepseek_v2",
+    "deepseek_v3",
+    "glm4_moe",
+    "qwen3_next",
+    "ernie4_5_moe",
+    "dots1",
+    "hunyuan_v1_moe",
+    "exaone_moe",
+    "solar_open",
+    "afmoe",
+)
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 
 SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")

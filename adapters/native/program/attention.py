@@ -21,10 +21,11 @@ class AttentionCompiler:
         rows = spec.qkv_sizes
         qkv = builder.buffer("qkv", sum(rows) + (rows[1] if spec.shared_kv_projection else 0))
         self.parts.linear(f"{name}.qkv", qkv, x, bias=spec.qkv_bias)
-        if spec.clip_qkv is not None:
-            limits = (-spec.clip_qkv, spec.clip_qkv)
-            builder.add(Opcode.CLAMP, qkv, 0, sum(rows), parameters=limits)
         values = rows[0] + rows[1]
+        if spec.qk_norm is None:
+            self._clip(spec, qkv, 0, sum(rows))
+        else:  # queries and keys are clipped after their norms
+            self._clip(spec, qkv, values, rows[2])
         if spec.shared_kv_projection and rows[1]:  # before the keys are normalized and rotated
             self.parts.copy(qkv, qkv, rows[1], x_offset=rows[0], out_offset=values)
         owns_cache = spec.kv_shared_layer is None
@@ -90,8 +91,14 @@ class AttentionCompiler:
                 offset=offset,
                 per_group=qk_norm.scope == "heads",
             )
+            self._clip(spec, buffer, offset, heads * spec.head_dim)
             if not qk_norm.after_rope:
                 self.rotate(spec.rope, buffer, offset, heads, spec.head_dim)
+
+    def _clip(self, spec: AttentionSpec, buffer: int, offset: int, size: int) -> None:
+        if spec.clip_qkv is not None and size:
+            limits = (-spec.clip_qkv, spec.clip_qkv)
+            self.parts.builder.add(Opcode.CLAMP, buffer, offset, size, parameters=limits)
 
     def rotate(self, rope: RopeSpec | None, buffer: int, offset: int, heads: int, step: int) -> None:
         """Rotate the first dimensions from `offset` on, and of further heads at distances of `step`."""

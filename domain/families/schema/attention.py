@@ -109,10 +109,8 @@ class AttentionSchema:
         scale = self._scale(config, head_size)
         alibi = self.alibi.read(config, heads, scale) if self.alibi else None
         clip = config.optional(self.clip_qkv)
-        if (
-            clip is not None and self.clip_qkv and self.qk_norm
-        ):  # the network clips before the norms, OLMoE after
-            raise config.unsupported(f"QK-Norm together with {self.clip_qkv.name}", clip)
+        if clip is not None and self.clip_qkv and self.qk_norm and self.qk_norm.after_rope:
+            raise config.unsupported(f"QK-Norm after RoPE together with {self.clip_qkv.name}", clip)
         return AttentionSpec(
             num_heads=heads,
             num_kv_heads=groups,

@@ -66,7 +66,7 @@ class Family:
     norm: AnyNormSchema = RMSNormSchema()
     final_norm: bool = True
     residual: ResidualSchema = ResidualSchema()
-    scale_embedding: bool = False
+    scale_embedding: ConfigField | bool = False
     embedding_scale: ConfigField | None = None
     embedding_norm: bool = False
     tie_word_embeddings: ConfigField | bool = ConfigField("tie_word_embeddings", default=False)
@@ -115,7 +115,9 @@ class Family:
             final_norm=self.norm.read(config) if self.final_norm else None,
             tie_word_embeddings=config.flag(self.tie_word_embeddings),
             lm_head_bias=config.flag(self.lm_head_bias),
-            embedding_scale=width**0.5 if self.scale_embedding else config.optional(self.embedding_scale),
+            embedding_scale=width**0.5
+            if config.flag(self.scale_embedding)
+            else config.optional(self.embedding_scale),
             embedding_norm=self.norm.read(config) if self.embedding_norm else None,
             logit_scale=1 / divisor if divisor else config.optional(self.logit_scale),
             final_logit_softcap=config.optional(self.final_logit_softcap),

@@ -157,8 +157,10 @@ class MoESchema:
 
     Attributes:
         num_experts: Settings with the number of experts; the first one that is present is used.
+        shared_expert: The shared expert; a size of 0 means that there is none.
         num_shared_experts: Setting that multiplies the size of the shared expert.
         dense: MLP settings of the layers without experts.
+        layer_types: Setting with `dense` or `sparse` for each layer; if it is set, no other setting is read.
         moe_layers: Setting with the list of MoE layers.
         first_moe_layer: Setting with the first MoE layer.
         moe_every: Setting with the period of MoE layers; the last layer of each period has experts.
@@ -177,6 +179,7 @@ class MoESchema:
     num_shared_experts: ConfigField | None = None
     shared_expert_gate: bool = False
     dense: GatedMLPSchema = GatedMLPSchema()
+    layer_types: ConfigField | None = None
     moe_layers: ConfigField | None = None
     first_moe_layer: ConfigField | None = None
     moe_every: ConfigField | None = None
@@ -197,23 +200,30 @@ class MoESchema:
                 self.num_experts_per_token,
                 f"at most {selectable}, the number of experts in the selected groups",
             )
+        shared = self._shared_expert(config, layer)
         return MoESpec(
             num_experts=count,
             num_experts_per_token=chosen,
             expert=self.expert.read(config, layer),
             router=router,
-            shared_expert=self._shared_expert(config, layer),
-            shared_expert_gate=self.shared_expert_gate,
+            shared_expert=shared,
+            shared_expert_gate=self.shared_expert_gate and shared is not None,
         )
 
     def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
-        if self.shared_expert is None:
+        if self.shared_expert is None or config.get(self.shared_expert.intermediate_size) == 0:
+            return None
+        if self.num_shared_experts is not None and config.get(self.num_shared_experts) == 0:
             return None
         expert = self.shared_expert.read(config, layer)
         times = config.integer(self.num_shared_experts) if self.num_shared_experts else 1
         return attrs.evolve(expert, intermediate_size=expert.intermediate_size * times)
 
     def _is_moe_layer(self, config: HFConfig, layer: int) -> bool:
+        if self.layer_types is not None and (kinds := config.get(self.layer_types)) is not None:
+            if not isinstance(kinds, list) or len(kinds) <= layer or kinds[layer] not in ("dense", "sparse"):
+                config.raise_invalid(self.layer_types, "a list with `dense` or `sparse` for each layer")
+            return kinds[layer] == "sparse"
         if self.moe_layers is not None and (listed := config.get(self.moe_layers)) is not None:
             if not isinstance(listed, list):
                 config.raise_invalid(self.moe_layers, "a list of layers")

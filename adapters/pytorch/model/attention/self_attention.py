@@ -48,8 +48,8 @@ class CausalSelfAttention(nn.Module):
         batch, tokens, _ = x.shape
         attention = self.spec
         qkv = self.qkv(x).view(batch, tokens, -1, attention.head_dim)
-        if attention.clip_qkv is not None:
-            qkv = qkv.clamp(-attention.clip_qkv, attention.clip_qkv)
+        if attention.clip_qkv is not None and attention.qk_norm is None:
+            qkv = _clip(qkv, attention)
         if attention.kv_shared_layer is None:
             queries, keys, values = self._heads(qkv, position)
             if cache is not None:
@@ -81,6 +81,8 @@ class CausalSelfAttention(nn.Module):
         heads, groups = self.spec.num_heads, self.spec.num_kv_heads
         queries, keys = self._normed_and_rotated(qkv[:, :, : heads + groups], position)
         values = qkv[:, :, -groups:]  # with a shared key-value projection, these are the keys
+        if self.spec.clip_qkv is not None and self.spec.qk_norm is not None:
+            values = _clip(values, self.spec)
         if self.norm_v is not None:
             values = self.norm_v(values)
         return queries, keys.transpose(1, 2), values.transpose(1, 2)
@@ -104,11 +106,17 @@ class CausalSelfAttention(nn.Module):
                 keys = self.norm_k(keys.flatten(-2)).view_as(keys)
             else:
                 queries, keys = self.norm_q(queries), self.norm_k(keys)
+            if self.spec.clip_qkv is not None:
+                queries, keys = _clip(queries, self.spec), _clip(keys, self.spec)
             if rope is not None and not qk_norm.after_rope:
                 queries, keys = apply_rope(queries, rope), apply_rope(keys, rope)
         if position.query_temperature is not None:
             queries = queries * position.query_temperature
         return queries, keys
+
+
+def _clip(x: Tensor, spec: AttentionSpec) -> Tensor:
+    return x if spec.clip_qkv is None else x.clamp(-spec.clip_qkv, spec.clip_qkv)
 
 
 def _gate(hidden_size: int, spec: AttentionSpec) -> Linear:
