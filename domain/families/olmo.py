@@ -1,9 +1,9 @@
 """OLMo: norms without weights. OLMo 2: post-norm, QK-Norm over all heads. OLMo 3: also sliding windows.
 
-OLMoE: pre-norm, QK-Norm over all heads, experts.
+OLMoE: pre-norm, QK-Norm over all heads, experts. FlexOlmo: OLMo 2 with experts.
 
 Source: Groeneveld et al. 2024, arXiv:2402.00838; OLMo Team 2024, arXiv:2501.00656; Team OLMo 2025, "Olmo 3";
-Muennighoff et al. 2024, arXiv:2409.02060.
+Muennighoff et al. 2024, arXiv:2409.02060; Shi et al. 2025, arXiv:2507.07024.
 """
 
 import attrs
@@ -86,4 +86,22 @@ OLMOE = attrs.evolve(
     norm=_NORM,
     context_length=ConfigField("max_position_embeddings", 4096),
     weights=(*EMBEDDING_WEIGHTS, *NORM_WEIGHTS, *ATTENTION_WEIGHTS, *QK_NORM_WEIGHTS, *EXPERT_WEIGHTS),
+)
+
+FLEX_OLMO = attrs.evolve(
+    OLMO2,
+    model_type="flex_olmo",
+    attention=attrs.evolve(
+        BIASED_ATTENTION,
+        qk_norm=QkNormSchema(scope="all"),
+        rope=RopeSchema(theta=ConfigField("rope_theta", 500_000.0)),
+    ),
+    mlp=attrs.evolve(
+        OLMOE.mlp,
+        num_experts=(ConfigField("num_experts", 7),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 5),
+    ),
+    norm=RMSNormSchema(),
+    context_length=ConfigField("max_position_embeddings", 4096),
+    weights=(*OLMO2.weights, *EXPERT_WEIGHTS),
 )

@@ -66,6 +66,14 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "exaone_moe": "exaone:EXAONE_MOE",
         "solar_open": "solar_open:SOLAR_OPEN",
         "afmoe": "afmoe:AFMOE",
+        "cohere2_moe": "cohere:COHERE2_MOE",
+        "flex_olmo": "olmo:FLEX_OLMO",
+        "granitemoe_swa": "granitemoe_swa:GRANITEMOE_SWA",
+        "hy_v3": "hunyuan:HY_V3",
+        "sarvam_moe": "sarvam:SARVAM_MOE",
+        "aria_text": "aria:ARIA_TEXT",
+        "flint": "flint:FLINT",
+        "kolibri1": "kolibri:KOLIBRI1",
     },
 )
 """Families by the `model_type` of their config."""

@@ -435,6 +435,27 @@ VARIANTS = (
     Variant("exaone_moe", "exaone_moe"),
     Variant("solar_open", "solar_open"),
     Variant("afmoe", "afmoe"),
+    Variant("cohere2_moe", "cohere2_moe"),
+    Variant(
+        "cohere2_moe, a dense layer with RoPE, sigmoid scores, a sum, RMSNorm",
+        "cohere2_moe",
+        {
+            "first_k_dense_replace": 1,
+            "prefix_dense_intermediate_size": 56,
+            "expert_selection_fn": "sigmoid",
+            "shared_expert_combination_strategy": "sum",
+            "rms_norm_eps": 1e-5,
+        },
+    ),
+    Variant("flex_olmo", "flex_olmo"),
+    Variant("granitemoe_swa", "granitemoe_swa"),
+    Variant("granitemoe_swa, one base", "granitemoe_swa", {"layer_rope_theta": None}),
+    Variant("hy_v3", "hy_v3"),
+    Variant("hy_v3, biases", "hy_v3", {"attention_bias": True, "mlp_bias": True, "num_experts": 4}),
+    Variant("sarvam_moe", "sarvam_moe"),
+    Variant("aria_text", "aria_text"),
+    Variant("flint", "flint"),
+    Variant("kolibri1", "kolibri1"),
 )
 
 

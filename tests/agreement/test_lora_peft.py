@@ -31,7 +31,19 @@ TAKEN_FOR_EXPERTS = (
     "exaone_moe",
     "solar_open",
     "afmoe",
+    "cohere2_moe",
+    "granitemoe_swa",
+    "hy_v3",
+    "sarvam_moe",
+    "aria_text",
+    "flint",
+    "kolibri1",
 )
+
+# The modules of these have other names in transformers than their tensors in published files.
+RENAMED = ("sarvam_moe",)
+SAME_NAMES = [family for family in FAMILIES if family not in RENAMED]
+
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 
 SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")
@@ -89,7 +101,7 @@ def transposed(family: str) -> bool:
     return family == "gpt2"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SAME_NAMES)
 def test_an_adapter_saved_by_peft_computes_the_same(family: str, tmp_path: Path) -> None:
     folder = tiny_folder(family)
     names = targets(family)
@@ -105,7 +117,7 @@ def test_an_adapter_saved_by_peft_computes_the_same(family: str, tmp_path: Path)
     assert not close(plain, expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SAME_NAMES)
 def test_peft_computes_the_same_with_a_saved_adapter(family: str, tmp_path: Path) -> None:
     from peft import PeftModel
 

@@ -251,8 +251,9 @@ def test_queries_normalized_after_rope_and_clipped_are_refused() -> None:
 
 def test_a_shared_expert_of_size_0_is_none() -> None:
     config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 4}
-    sizes = {"intermediate_size": 8, "moe_num_shared_experts": 0, "moe_layer_start_index": 0}
-    architecture = parse_config("it", {"model_type": "ernie4_5_moe", **config, **sizes})
+    sizes = {"num_key_value_heads": 1, "intermediate_size": 8}
+    config |= {**sizes, "moe_num_shared_experts": 0, "moe_layer_start_index": 0}
+    architecture = parse_config("it", {"model_type": "ernie4_5_moe", **config})
     mlp = architecture.layers[0].mlp
     assert isinstance(mlp, MoESpec)
     assert mlp.shared_expert is None
