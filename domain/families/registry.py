@@ -66,6 +66,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "exaone_moe": "exaone:EXAONE_MOE",
         "solar_open": "solar_open:SOLAR_OPEN",
         "afmoe": "afmoe:AFMOE",
+        "mimo_v2_flash": "mimo:MIMO_V2_FLASH",
         "cohere2_moe": "cohere:COHERE2_MOE",
         "flex_olmo": "olmo:FLEX_OLMO",
         "granitemoe_swa": "granitemoe_swa:GRANITEMOE_SWA",

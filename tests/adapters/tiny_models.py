@@ -268,6 +268,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "route_scale": 1.5,
         "mup_enabled": True,
     },
+    "mimo_v2_flash": {
+        "num_key_value_heads": 1,
+        "n_routed_experts": 6,
+        **_EXPERTS,
+        "head_dim": 18,
+        "v_head_dim": 12,
+        "sliding_window": 8,
+    },
     "cohere2_moe": {
         "num_experts": 6,
         "num_experts_per_tok": 2,

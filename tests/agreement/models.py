@@ -435,6 +435,12 @@ VARIANTS = (
     Variant("exaone_moe", "exaone_moe"),
     Variant("solar_open", "solar_open"),
     Variant("afmoe", "afmoe"),
+    Variant("mimo_v2_flash", "mimo_v2_flash"),
+    Variant(
+        "mimo_v2_flash, biases, values not scaled",
+        "mimo_v2_flash",
+        {"attention_bias": True, "attention_value_scale": None, "num_key_value_heads": 2},
+    ),
     Variant("cohere2_moe", "cohere2_moe"),
     Variant(
         "cohere2_moe, a dense layer with RoPE, sigmoid scores, a sum, RMSNorm",

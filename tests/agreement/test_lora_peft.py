@@ -31,6 +31,7 @@ TAKEN_FOR_EXPERTS = (
     "exaone_moe",
     "solar_open",
     "afmoe",
+    "mimo_v2_flash",
     "cohere2_moe",
     "granitemoe_swa",
     "hy_v3",

@@ -38,14 +38,11 @@ class AttentionCompiler:
             it = spec.attention_temperature
             parameters = (it.scale, float(it.floor_scale), float(it.offset))
             builder.add(Opcode.TEMPERATURE, qkv, 0, rows[0], parameters=parameters)
-        if spec.value_norm is not None and owns_cache:
-            size, count = spec.head_dim, spec.num_kv_heads
-            self.parts.norm(
-                spec.value_norm, f"{name}.norm_v", qkv, qkv, size=size, count=count, offset=values
-            )
+        if owns_cache:
+            self._normalize_and_scale_values(spec, f"{name}.norm_v", qkv, values)
         cache = number if spec.kv_shared_layer is None else spec.kv_shared_layer
         builder.caches.append(ProgramCache(spec.cache_spec, spec.sliding_window or 0, spec.chunked))
-        out = builder.buffer("attended", rows[0])
+        out = builder.buffer("attended", spec.output_size)
         sinks = builder.optional_vector(f"{name}.sinks", exists=spec.attention_sinks)
         slopes, rounded = -1, 0.0
         if (alibi := spec.alibi) is not None and alibi.in_bfloat16:
@@ -68,9 +65,9 @@ class AttentionCompiler:
             parameters=(spec.scale, spec.attn_logit_softcap or 0.0, rounded),
         )
         if spec.output_gate:
-            gate = builder.buffer("gate", rows[0])
+            gate = builder.buffer("gate", spec.output_size)
             self.parts.linear(f"{name}.gate", gate, x, bias=spec.qkv_bias, reuse=True)
-            builder.add(Opcode.ACTIVATE, out, gate, out, _SIGMOID, rows[0], 0, 0)
+            builder.add(Opcode.ACTIVATE, out, gate, out, _SIGMOID, spec.output_size, 0, 0)
         return out
 
     def _normalize_and_rotate(
@@ -94,6 +91,14 @@ class AttentionCompiler:
             self._clip(spec, buffer, offset, heads * spec.head_dim)
             if not qk_norm.after_rope:
                 self.rotate(spec.rope, buffer, offset, heads, spec.head_dim)
+
+    def _normalize_and_scale_values(self, spec: AttentionSpec, norm: str, buffer: int, offset: int) -> None:
+        size, count, factor = spec.value_dim, spec.num_kv_heads, spec.value_scale
+        if spec.value_norm is not None:
+            self.parts.norm(spec.value_norm, norm, buffer, buffer, size=size, count=count, offset=offset)
+        if factor != 1:
+            at = {"x_offset": offset, "out_offset": offset}
+            self.parts.copy(buffer, buffer, count * size, alpha=factor, **at)
 
     def _clip(self, spec: AttentionSpec, buffer: int, offset: int, size: int) -> None:
         if spec.clip_qkv is not None and size:

@@ -41,8 +41,8 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
-        case AttentionSpec(head_dim=size):
-            sizes: tuple[int, ...] = (size,)
+        case AttentionSpec(head_dim=size, value_dim=value_size):
+            sizes: tuple[int, ...] = (size, value_size)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
