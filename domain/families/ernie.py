@@ -19,16 +19,18 @@ from litgpt.domain.families.schema.weight_rules import layer_tensor
 
 _BIAS = ConfigField("use_bias", default=False)
 
+_ATTENTION = AttentionSchema(
+    qkv_bias=_BIAS,
+    output_bias=_BIAS,
+    num_kv_heads=ConfigField("num_key_value_heads", 2, nullable=True),
+    head_dim=ConfigField("head_dim", 128, nullable=True),
+    rope=RopeSchema(theta=ConfigField("rope_theta", 500_000.0), interleaved=True),
+)
+
 ERNIE4_5 = attrs.evolve(
     LLAMA,
     model_type="ernie4_5",
-    attention=AttentionSchema(
-        qkv_bias=_BIAS,
-        output_bias=_BIAS,
-        num_kv_heads=ConfigField("num_key_value_heads", 2, nullable=True),
-        head_dim=ConfigField("head_dim", 128, nullable=True),
-        rope=RopeSchema(theta=ConfigField("rope_theta", 500_000.0), interleaved=True),
-    ),
+    attention=_ATTENTION,
     mlp=GatedMLPSchema(bias=_BIAS),
     norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
     tie_word_embeddings=ConfigField("tie_word_embeddings", default=True),
@@ -58,7 +60,7 @@ ERNIE4_5_MOE = attrs.evolve(
     attribute_map={"num_experts": "moe_num_experts", "num_experts_per_tok": "moe_k"},
     normalize_config=_moe_layers,
     attention=attrs.evolve(
-        ERNIE4_5.attention,
+        _ATTENTION,
         num_kv_heads=ConfigField("num_key_value_heads", 4, nullable=True),
         head_dim=ConfigField("head_dim", None),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.granite import GRANITEMOESHARED
+from litgpt.domain.families.granite import ATTENTION, GRANITEMOESHARED
 from litgpt.domain.families.schema.attention import SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import PER_LAYER_CONFIG, ConfigField, HFConfig
 from litgpt.domain.families.schema.rope import NoPE, RopeSchema
@@ -44,7 +44,7 @@ GRANITEMOE_SWA = attrs.evolve(
     model_type="granitemoe_swa",
     normalize_config=_normalize_config,
     attention=attrs.evolve(
-        GRANITEMOESHARED.attention,
+        ATTENTION,
         sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 128)),
         rope=RopeSchema(nope_layers=NoPE(rotated_layers=ConfigField("no_rope_layers", None))),
         attention_sinks=True,

@@ -69,6 +69,13 @@ OLMO3 = attrs.evolve(
     ),
 )
 
+_MOE = MoESchema(
+    num_experts=(ConfigField("num_experts", 64),),
+    num_experts_per_token=ConfigField("num_experts_per_tok", 8),
+    expert=GatedMLPSchema(),
+    router=RouterSchema(norm_topk_prob=ConfigField("norm_topk_prob", default=False)),
+)
+
 OLMOE = attrs.evolve(
     LLAMA,
     model_type="olmoe",
@@ -77,12 +84,7 @@ OLMOE = attrs.evolve(
         qk_norm=QkNormSchema(norm=_NORM, scope="all"),
         clip_qkv=ConfigField("clip_qkv", None),
     ),
-    mlp=MoESchema(
-        num_experts=(ConfigField("num_experts", 64),),
-        num_experts_per_token=ConfigField("num_experts_per_tok", 8),
-        expert=GatedMLPSchema(),
-        router=RouterSchema(norm_topk_prob=ConfigField("norm_topk_prob", default=False)),
-    ),
+    mlp=_MOE,
     norm=_NORM,
     context_length=ConfigField("max_position_embeddings", 4096),
     weights=(*EMBEDDING_WEIGHTS, *NORM_WEIGHTS, *ATTENTION_WEIGHTS, *QK_NORM_WEIGHTS, *EXPERT_WEIGHTS),
@@ -97,7 +99,7 @@ FLEX_OLMO = attrs.evolve(
         rope=RopeSchema(theta=ConfigField("rope_theta", 500_000.0)),
     ),
     mlp=attrs.evolve(
-        OLMOE.mlp,
+        _MOE,
         num_experts=(ConfigField("num_experts", 7),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 5),
     ),

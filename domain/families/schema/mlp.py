@@ -238,7 +238,7 @@ class MoESchema:
         if self.layer_types is not None and (kinds := config.get(self.layer_types)) is not None:
             if not isinstance(kinds, list) or len(kinds) <= layer or kinds[layer] not in ("dense", "sparse"):
                 config.raise_invalid(self.layer_types, "a list with `dense` or `sparse` for each layer")
-            return kinds[layer] == "sparse"
+            return bool(kinds[layer] == "sparse")
         if self.moe_layers is not None and (listed := config.get(self.moe_layers)) is not None:
             if not isinstance(listed, list):
                 config.raise_invalid(self.moe_layers, "a list of layers")
