@@ -1,19 +1,23 @@
 """EXAONE 3 to 3.5: Llama with other names of settings and tensors.
 
 EXAONE 4: post-norm, QK-Norm per head, sliding windows, and no RoPE in full-attention layers.
+K-EXAONE (`exaone_moe`): the same attention with pre-norm and the experts of DeepSeek V3.
 
-Source: LG AI Research 2024, arXiv:2408.03541; 2025, arXiv:2507.11407.
+Source: LG AI Research 2024, arXiv:2408.03541; 2025, arXiv:2507.11407; 2026, "K-EXAONE Technical Report".
 """
 
 import attrs
 
-from litgpt.domain.families.llama import BIASED_ATTENTION, LLAMA
+from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.llama import BIASED_ATTENTION, LLAMA, QK_NORM_WEIGHTS
 from litgpt.domain.families.olmo import OLMO2
+from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import NoPE, RopeSchema
-from litgpt.domain.families.schema.weight_rules import linear_tensors, model_tensors
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
 
 _WINDOW = ConfigField("sliding_window", 4096, nullable=True)
 _NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
@@ -66,4 +70,39 @@ EXAONE4 = attrs.evolve(
         rope=RopeSchema(nope_layers=NoPE(layer_type="full_attention", requires=_WINDOW)),
     ),
     norm=_NORM,
+)
+
+_MOE_INTERMEDIATE_SIZE = ConfigField("moe_intermediate_size", 1024)
+
+EXAONE_MOE = attrs.evolve(
+    LLAMA,
+    model_type="exaone_moe",
+    attention=EXAONE4.attention,
+    mlp=MoESchema(
+        num_experts=(ConfigField("num_experts", 64),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 8),
+        expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
+        router=RouterSchema(
+            scoring_func="sigmoid",
+            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
+            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
+            score_correction_bias=True,
+            n_group=ConfigField("n_group", 1),
+            topk_group=ConfigField("topk_group", 1),
+        ),
+        shared_expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
+        num_shared_experts=ConfigField("num_shared_experts", 1),
+        layer_types=ConfigField("mlp_layer_types", None),
+        first_moe_layer=ConfigField("first_k_dense_replace", 1),
+    ),
+    norm=_NORM,
+    # Layers for multi-token prediction.
+    unused_tensors=(*LLAMA.unused_tensors, "mtp.*"),
+    weights=(
+        *LLAMA.weights,
+        *QK_NORM_WEIGHTS,
+        *EXPERT_WEIGHTS,
+        *SHARED_EXPERT_WEIGHTS,
+        layer_tensor("mlp.gate.e_score_correction_bias", "mlp.e_score_correction_bias"),
+    ),
 )

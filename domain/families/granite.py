@@ -1,7 +1,8 @@
 """Granite 3: Llama with multipliers for embeddings, attention scores, residual additions and logits.
 
-Granite 3 MoE: the same with experts, whose weights are stacked in one tensor. Granite SWA: with sliding
-windows and attention sinks. HyperCLOVA X SEED: with post-norms, and logits that are multiplied.
+Granite 3 MoE: the same with experts, whose weights are stacked in one tensor, and optionally a shared expert.
+Granite SWA: with sliding windows and attention sinks. HyperCLOVA X SEED: with post-norms, and logits that are
+multiplied.
 
 Source: Granite Team, IBM 2024, "Granite 3.0 Language Models"; NAVER Cloud 2025, arXiv:2506.22403.
 """
@@ -68,15 +69,17 @@ HYPERCLOVAX = attrs.evolve(
 
 _EXPERT_INPUT = "block_sparse_moe.input_linear.weight"
 
+_MOE = MoESchema(
+    num_experts=(ConfigField("num_local_experts", 8),),
+    num_experts_per_token=ConfigField("num_experts_per_tok", 2),
+    expert=GatedMLPSchema(),
+    router=RouterSchema(scoring_func="softmax_after_topk"),
+)
+
 GRANITEMOE = attrs.evolve(
     GRANITE,
     model_type="granitemoe",
-    mlp=MoESchema(
-        num_experts=(ConfigField("num_local_experts", 8),),
-        num_experts_per_token=ConfigField("num_experts_per_tok", 2),
-        expert=GatedMLPSchema(),
-        router=RouterSchema(scoring_func="softmax_after_topk"),
-    ),
+    mlp=_MOE,
     weights=(
         *EMBEDDING_WEIGHTS,
         *NORM_WEIGHTS,
@@ -87,5 +90,22 @@ GRANITEMOE = attrs.evolve(
         layer_tensor(
             "mlp.experts.{}.proj.weight", "block_sparse_moe.output_linear.weight", stacked_experts=True
         ),
+    ),
+)
+
+_SHARED_INPUT = "shared_mlp.input_linear.weight"
+
+GRANITEMOESHARED = attrs.evolve(
+    GRANITEMOE,
+    model_type="granitemoeshared",
+    mlp=attrs.evolve(
+        _MOE,
+        shared_expert=GatedMLPSchema(intermediate_size=ConfigField("shared_intermediate_size", 0)),
+    ),
+    weights=(
+        *GRANITEMOE.weights,
+        layer_tensor("mlp.shared_experts.fc_1.weight", SourceSlice(_SHARED_INPUT, 0, 2)),
+        layer_tensor("mlp.shared_experts.fc_2.weight", SourceSlice(_SHARED_INPUT, 1, 2)),
+        layer_tensor("mlp.shared_experts.proj.weight", "shared_mlp.output_linear.weight"),
     ),
 )

@@ -54,7 +54,8 @@ class AttentionSpec(MixerSpec):
         sliding_window: Sliding-window size in tokens, including the current token; None is full attention.
         chunked: Whether attention is confined to consecutive chunks of `sliding_window` tokens instead of a
             sliding window (Llama 4).
-        clip_qkv: Queries, keys and values are clamped to `[-clip_qkv, clip_qkv]` (OLMo).
+        clip_qkv: Queries, keys and values are clamped to `[-clip_qkv, clip_qkv]` (OLMo), after QK-Norm and
+            before RoPE.
         attn_logit_softcap: Scores are soft-capped to `cap * tanh(scores / cap)` (Gemma 2).
         attention_sinks: Whether each head has a trained sink logit in the softmax (gpt-oss; after Xiao et al.
             2023, arXiv:2309.17453).
@@ -62,6 +63,8 @@ class AttentionSpec(MixerSpec):
         shared_kv_projection: Whether values equal the key projection, before norm and RoPE (Gemma 4).
         kv_shared_layer: Index of the layer whose KV cache this layer reads; it has no key and value
             projection then (cross-layer KV sharing, Gemma 3n).
+        v_head_dim: Dimension of a head's values; None is `head_dim`.
+        value_scale: Factor of the values (MiMo V2).
         output_gate: Whether the output is multiplied by a sigmoid gate of the layer's input (Qwen 3 Next).
     """
 
@@ -83,6 +86,8 @@ class AttentionSpec(MixerSpec):
     value_norm: NormSpec | None = None
     shared_kv_projection: bool = False
     kv_shared_layer: int | None = None
+    v_head_dim: int | None = None
+    value_scale: float = 1.0
     output_gate: bool = False
 
     __repr__ = brief_repr
@@ -90,13 +95,24 @@ class AttentionSpec(MixerSpec):
     @property
     def qkv_sizes(self) -> tuple[int, int, int]:
         """Rows of queries, keys and values in the joint projection, in that order."""
-        own = 0 if self.kv_shared_layer is not None else self.num_kv_heads * self.head_dim
-        return (self.num_heads * self.head_dim, own, 0 if self.shared_kv_projection else own)
+        own = 0 if self.kv_shared_layer is not None else self.num_kv_heads
+        values = 0 if self.shared_kv_projection else own * self.value_dim
+        return (self.num_heads * self.head_dim, own * self.head_dim, values)
+
+    @property
+    def value_dim(self) -> int:
+        """Dimension of a head's values."""
+        return self.head_dim if self.v_head_dim is None else self.v_head_dim
+
+    @property
+    def output_size(self) -> int:
+        """Columns of the output projection."""
+        return self.num_heads * self.value_dim
 
     @property
     def cache_spec(self) -> CacheSpec:
         own = 0 if self.kv_shared_layer is not None else self.num_kv_heads
-        return CacheSpec(num_kv_heads=own, k_head_dim=self.head_dim, v_head_dim=self.head_dim)
+        return CacheSpec(num_kv_heads=own, k_head_dim=self.head_dim, v_head_dim=self.value_dim)
 
     @property
     def activations_per_token(self) -> int:
@@ -121,24 +137,28 @@ class AttentionSpec(MixerSpec):
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         rows, queries, groups, size = self.qkv_sizes, self._query_heads, self.num_kv_heads, self.head_dim
         # A shared KV cache needs zero rows of keys and values, K=V zero rows of values.
-        kv = (attrs.evolve(self._kv_heads, size=size if count else 0) for count in rows[1:])
-        qkv, by_head, columns = Sharding(0, (queries, *kv)), Sharding(0, (queries,)), Sharding(1, (queries,))
+        sizes = zip(rows[1:], (size, self.value_dim), strict=True)
+        kv = (attrs.evolve(self._kv_heads, size=each if count else 0) for count, each in sizes)
+        outputs = attrs.evolve(queries, size=self.value_dim)
+        qkv, by_head, columns = Sharding(0, (queries, *kv)), Sharding(0, (outputs,)), Sharding(1, (outputs,))
         for parameter in linear(f"{name}.qkv", sum(rows), hidden_size, bias=self.qkv_bias, sharding=qkv):
             yield attrs.evolve(parameter, split_sizes=rows, num_groups=groups, head_dim=size)
         if self.output_gate:
-            gate = linear(f"{name}.gate", rows[0], hidden_size, bias=self.qkv_bias, sharding=by_head)
-            yield from (attrs.evolve(parameter, head_dim=size) for parameter in gate)
+            width = self.output_size
+            gate = linear(f"{name}.gate", width, hidden_size, bias=self.qkv_bias, sharding=by_head)
+            yield from (attrs.evolve(parameter, head_dim=self.value_dim) for parameter in gate)
         if self.qk_norm:
             yield from self.qk_norm.parameters(f"{name}.norm_q", queries)
             if self.kv_shared_layer is None:
                 yield from self.qk_norm.parameters(f"{name}.norm_k", self._kv_heads)
         if self.value_norm is not None:
-            yield from self.value_norm.parameters(f"{name}.norm_v", size)
+            yield from self.value_norm.parameters(f"{name}.norm_v", self.value_dim)
         if self.attention_sinks:
             one_each = Sharding(0, (attrs.evolve(queries, size=1),))
             yield tensor(f"{name}.sinks", self.num_heads, role="bias", sharding=one_each)
         bias = self.output_bias
-        yield from linear(f"{name}.proj", hidden_size, rows[0], bias=bias, role="output", sharding=columns)
+        width = self.output_size
+        yield from linear(f"{name}.proj", hidden_size, width, bias=bias, role="output", sharding=columns)
 
     def shard(self, world_size: int, rank: int) -> Self:
         """Return a rank's heads.

@@ -1,7 +1,7 @@
 """Mixtures of experts (MoE)."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 import attrs
 
@@ -10,6 +10,10 @@ from litgpt.domain.model.mlp import FeedForwardSpec, GatedMLPSpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 
+ScoringFunc: TypeAlias = Literal[
+    "softmax", "softmax_after_topk", "sigmoid", "sigmoid_after_topk", "sparsemixer"
+]
+
 
 @attrs.frozen(kw_only=True)
 class RouterSpec:
@@ -17,9 +21,9 @@ class RouterSpec:
 
     Attributes:
         scoring_func: Scoring function of the router logits: `softmax` over all experts, `softmax_after_topk`
-            over the top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and
-            scores each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
-            arXiv:2409.12136).
+            over the top-k experts, `sigmoid`, `sigmoid_after_topk`, which selects experts by their logits
+            (Kolibri), or `sparsemixer`, which selects experts one after another and scores each by a softmax
+            over the remaining experts with similar logits (Liu et al. 2024, arXiv:2409.12136).
         norm_topk_prob: Whether the top-k scores are normalized to sum to 1.
         routed_scaling_factor: Factor of the top-k scores.
         score_correction_bias: Whether a trained bias is added to the scores for selection only (DeepSeek-AI
@@ -34,7 +38,7 @@ class RouterSpec:
         jitter_eps: `sparsemixer`: largest distance of similar logits, relative to the larger magnitude.
     """
 
-    scoring_func: Literal["softmax", "softmax_after_topk", "sigmoid", "sparsemixer"] = "softmax"
+    scoring_func: ScoringFunc = "softmax"
     norm_topk_prob: bool = True
     routed_scaling_factor: float = 1.0
     score_correction_bias: bool = False
@@ -58,6 +62,7 @@ class MoESpec(FeedForwardSpec):
     Attributes:
         shared_expert: The shared expert, which processes every token.
         shared_expert_gate: Whether a trained gate multiplies the shared expert's output (Qwen 2 MoE).
+        shared_expert_scale: Factor of the shared expert's output (Command A+).
     """
 
     num_experts: int
@@ -66,6 +71,7 @@ class MoESpec(FeedForwardSpec):
     router: RouterSpec = RouterSpec()
     shared_expert: GatedMLPSpec | None = None
     shared_expert_gate: bool = False
+    shared_expert_scale: float = 1.0
 
     __repr__ = brief_repr
 

@@ -179,6 +179,10 @@ class Qwen3Moe(Converter):
         return {"expert_feed_forward_length": self.config["moe_intermediate_size"]}
 
 
+class Olmoe(Converter):
+    arch = "OLMOE"
+
+
 class Gemma(Converter):
     arch = "GEMMA"
 

@@ -152,6 +152,7 @@ CASES = {
     ),
     "olmo": Case("olmo", converters.Olmo, {"clip_qkv": 0.5}),
     "olmo2": Case("olmo2", converters.converter_for("OLMO2")),
+    "olmoe": Case("olmoe", converters.Olmoe),
     "deepseek_v3": Case("deepseek_v3", converters.DeepseekV3),
     "deepseek_v3-joined": Case("deepseek_v3", converters.DeepseekV3Joined, {"q_lora_rank": None}),
     "deepseek_v3-yarn": Case("deepseek_v3", converters.DeepseekV3, {"rope_parameters": _YARN}),

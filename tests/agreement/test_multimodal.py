@@ -61,6 +61,7 @@ _QWEN_VISION: dict[str, dict[str, Any]] = {
 }
 
 _VISION_TYPES = {
+    "aria": "idefics3_vision",
     "gemma3": "siglip_vision_model",
     "gemma4": "gemma4_vision",
     "llama4": "llama4_vision_model",
@@ -76,6 +77,7 @@ _VISION_TYPES = {
 
 
 WHOLES = (
+    ("aria", "aria_text"),
     ("gemma3", "gemma3_text"),
     ("gemma4", "gemma4_text"),
     ("llama4", "llama4_text"),

@@ -236,10 +236,32 @@ def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
         parse_config("some/model", CONFIG | settings)
 
 
-def test_normalized_and_clipped_queries_are_refused() -> None:
+def test_queries_normalized_after_rope_and_clipped_are_refused() -> None:
     attention: Any = OLMO2.attention
-    olmoe = attrs.evolve(OLMO2, attention=attrs.evolve(attention, clip_qkv=ConfigField("clip_qkv", None)))
+    rotated_first = attrs.evolve(attention.qk_norm, after_rope=True)
+    family = attrs.evolve(
+        OLMO2,
+        attention=attrs.evolve(attention, qk_norm=rotated_first, clip_qkv=ConfigField("clip_qkv", None)),
+    )
     config = config_for("OLMo-2-1124-7B")
-    assert olmoe.read(HFConfig("olmoe", config)).layers
+    assert family.read(HFConfig("it", config)).layers
     with pytest.raises(UnsupportedModel, match="clip_qkv"):
-        olmoe.read(HFConfig("olmoe", {**config, "clip_qkv": 8.0}))
+        family.read(HFConfig("it", {**config, "clip_qkv": 8.0}))
+
+
+def test_a_shared_expert_of_size_0_is_none() -> None:
+    config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 4}
+    sizes = {"num_key_value_heads": 1, "intermediate_size": 8}
+    config |= {**sizes, "moe_num_shared_experts": 0, "moe_layer_start_index": 0}
+    architecture = parse_config("it", {"model_type": "ernie4_5_moe", **config})
+    mlp = architecture.layers[0].mlp
+    assert isinstance(mlp, MoESpec)
+    assert mlp.shared_expert is None
+
+
+@pytest.mark.parametrize("kinds", [["dense"], ["sparse", "sparse", "other"], "sparse"])
+def test_mlp_layer_types_other_than_one_for_each_layer_are_refused(kinds: object) -> None:
+    config = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 4}
+    sizes = {"intermediate_size": 8, "num_key_value_heads": 2, "mlp_layer_types": kinds}
+    with pytest.raises(CorruptFile, match="mlp_layer_types"):
+        parse_config("it", {"model_type": "exaone_moe", **config, **sizes})

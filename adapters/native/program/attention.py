@@ -21,10 +21,11 @@ class AttentionCompiler:
         rows = spec.qkv_sizes
         qkv = builder.buffer("qkv", sum(rows) + (rows[1] if spec.shared_kv_projection else 0))
         self.parts.linear(f"{name}.qkv", qkv, x, bias=spec.qkv_bias)
-        if spec.clip_qkv is not None:
-            limits = (-spec.clip_qkv, spec.clip_qkv)
-            builder.add(Opcode.CLAMP, qkv, 0, sum(rows), parameters=limits)
         values = rows[0] + rows[1]
+        if spec.qk_norm is None:
+            self._clip(spec, qkv, 0, sum(rows))
+        else:  # queries and keys are clipped after their norms
+            self._clip(spec, qkv, values, rows[2])
         if spec.shared_kv_projection and rows[1]:  # before the keys are normalized and rotated
             self.parts.copy(qkv, qkv, rows[1], x_offset=rows[0], out_offset=values)
         owns_cache = spec.kv_shared_layer is None
@@ -37,14 +38,11 @@ class AttentionCompiler:
             it = spec.attention_temperature
             parameters = (it.scale, float(it.floor_scale), float(it.offset))
             builder.add(Opcode.TEMPERATURE, qkv, 0, rows[0], parameters=parameters)
-        if spec.value_norm is not None and owns_cache:
-            size, count = spec.head_dim, spec.num_kv_heads
-            self.parts.norm(
-                spec.value_norm, f"{name}.norm_v", qkv, qkv, size=size, count=count, offset=values
-            )
+        if owns_cache:
+            self._normalize_and_scale_values(spec, f"{name}.norm_v", qkv, values)
         cache = number if spec.kv_shared_layer is None else spec.kv_shared_layer
         builder.caches.append(ProgramCache(spec.cache_spec, spec.sliding_window or 0, spec.chunked))
-        out = builder.buffer("attended", rows[0])
+        out = builder.buffer("attended", spec.output_size)
         sinks = builder.optional_vector(f"{name}.sinks", exists=spec.attention_sinks)
         slopes, rounded = -1, 0.0
         if (alibi := spec.alibi) is not None and alibi.in_bfloat16:
@@ -67,9 +65,9 @@ class AttentionCompiler:
             parameters=(spec.scale, spec.attn_logit_softcap or 0.0, rounded),
         )
         if spec.output_gate:
-            gate = builder.buffer("gate", rows[0])
+            gate = builder.buffer("gate", spec.output_size)
             self.parts.linear(f"{name}.gate", gate, x, bias=spec.qkv_bias, reuse=True)
-            builder.add(Opcode.ACTIVATE, out, gate, out, _SIGMOID, rows[0], 0, 0)
+            builder.add(Opcode.ACTIVATE, out, gate, out, _SIGMOID, spec.output_size, 0, 0)
         return out
 
     def _normalize_and_rotate(
@@ -90,8 +88,22 @@ class AttentionCompiler:
                 offset=offset,
                 per_group=qk_norm.scope == "heads",
             )
+            self._clip(spec, buffer, offset, heads * spec.head_dim)
             if not qk_norm.after_rope:
                 self.rotate(spec.rope, buffer, offset, heads, spec.head_dim)
+
+    def _normalize_and_scale_values(self, spec: AttentionSpec, norm: str, buffer: int, offset: int) -> None:
+        size, count, factor = spec.value_dim, spec.num_kv_heads, spec.value_scale
+        if spec.value_norm is not None:
+            self.parts.norm(spec.value_norm, norm, buffer, buffer, size=size, count=count, offset=offset)
+        if factor != 1:
+            at = {"x_offset": offset, "out_offset": offset}
+            self.parts.copy(buffer, buffer, count * size, alpha=factor, **at)
+
+    def _clip(self, spec: AttentionSpec, buffer: int, offset: int, size: int) -> None:
+        if spec.clip_qkv is not None and size:
+            limits = (-spec.clip_qkv, spec.clip_qkv)
+            self.parts.builder.add(Opcode.CLAMP, buffer, offset, size, parameters=limits)
 
     def rotate(self, rope: RopeSpec | None, buffer: int, offset: int, heads: int, step: int) -> None:
         """Rotate the first dimensions from `offset` on, and of further heads at distances of `step`."""

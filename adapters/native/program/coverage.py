@@ -16,7 +16,13 @@ from litgpt.domain.model import (
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "relu2": 4}
 """The activation functions of csrc/kernels/kernels.h."""
 
-SCORING_FUNCTIONS = {"softmax": 0, "softmax_after_topk": 1, "sigmoid": 2, "sparsemixer": 3}
+SCORING_FUNCTIONS = {
+    "softmax": 0,
+    "softmax_after_topk": 1,
+    "sigmoid": 2,
+    "sparsemixer": 3,
+    "sigmoid_after_topk": 4,
+}
 """The scoring functions of csrc/model/routing.h."""
 
 MAX_EXPERTS = 1024
@@ -35,8 +41,8 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
-        case AttentionSpec(head_dim=size):
-            sizes: tuple[int, ...] = (size,)
+        case AttentionSpec(head_dim=size, value_dim=value_size):
+            sizes: tuple[int, ...] = (size, value_size)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
@@ -55,12 +61,18 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
         case DenseAndMoESpec(dense=dense, moe=moe):
             return _unsupported_mlp(dense) or _unsupported_mlp(moe)
         case MoESpec(expert=expert, shared_expert=shared):
-            if mlp.num_experts > MAX_EXPERTS or expert.activation_sparsity:
-                too_many = f"more than {MAX_EXPERTS:,} experts"
-                return "activation sparsity of experts" if expert.activation_sparsity else too_many
-            return _unsupported_mlp(expert) or (None if shared is None else _unsupported_mlp(shared))
+            part = _unsupported_moe(mlp) or _unsupported_mlp(expert)
+            return part or (None if shared is None else _unsupported_mlp(shared))
         case GatedMLPSpec(activation=activation):
             return None if activation in ACTIVATIONS else f"the activation {activation} with a gate"
         case MLPSpec():
             return None
     return f"feed-forward layers of type {type(mlp).__name__}"
+
+
+def _unsupported_moe(moe: MoESpec) -> str | None:
+    if moe.num_experts > MAX_EXPERTS:
+        return f"more than {MAX_EXPERTS:,} experts"
+    if moe.router.scoring_func not in SCORING_FUNCTIONS:
+        return f"experts scored by {moe.router.scoring_func}"
+    return "activation sparsity of experts" if moe.expert.activation_sparsity else None

@@ -102,7 +102,8 @@ class MLPCompiler:
                 self.parts.linear(f"{name}.shared_gate", gate, x, bias=False)
                 builder.add(Opcode.GATE, hidden, gate, spec.shared_expert.intermediate_size)
             bias = spec.shared_expert.bias
-            self.parts.linear(f"{name}.shared_experts.proj", update, hidden, bias=bias, add=True)
+            out, scale = f"{name}.shared_experts.proj", spec.shared_expert_scale
+            self.parts.linear(out, update, hidden, bias=bias, add=True, alpha=scale)
         return update
 
     def _route(self, name: str, spec: MoESpec, x: int) -> int:

@@ -47,8 +47,10 @@ class Router(nn.Module):
             return best.softmax(-1), experts
         if router.scoring_func == "sparsemixer":
             return self._sparsemixer(logits)
-        scores = logits.sigmoid() if router.scoring_func == "sigmoid" else logits.softmax(-1)
-        choice_scores = scores + self.e_score_correction_bias if router.score_correction_bias else scores
+        scores = logits.softmax(-1) if router.scoring_func == "softmax" else logits.sigmoid()
+        choice_scores = logits if router.scoring_func == "sigmoid_after_topk" else scores
+        if router.score_correction_bias:
+            choice_scores = choice_scores + self.e_score_correction_bias
         if router.n_group > 1:
             choice_scores = self._limit_to_groups(choice_scores)
         experts = choice_scores.topk(self.top_k, -1).indices
@@ -94,6 +96,7 @@ class MoE(nn.Module):
         self.shared_experts = (
             GatedMLP(hidden_size, spec.shared_expert) if spec.shared_expert is not None else None
         )
+        self.shared_expert_scale = spec.shared_expert_scale
         self.shared_gate = Linear(hidden_size, 1, bias=False) if spec.shared_expert_gate else None
 
     def forward(self, x: Tensor, *, router_input: Tensor | None = None) -> Tensor:
@@ -105,7 +108,7 @@ class MoE(nn.Module):
             shared = self.shared_experts(flat)
             if self.shared_gate is not None:
                 shared = shared * functional.sigmoid(self.shared_gate(flat))
-            out = out + shared
+            out = out + (shared if self.shared_expert_scale == 1 else shared * self.shared_expert_scale)
         return out.view_as(x)
 
     def _combine_experts(self, flat: Tensor, weights: Tensor, expert_ids: Tensor) -> Tensor:

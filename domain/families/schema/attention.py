@@ -66,6 +66,7 @@ class AttentionSchema:
         head_dim: Setting with the head dimension; if unset, the hidden size divided by the number of heads.
         scale_from: Setting whose inverse square root is the attention scale; None uses the head dimension.
         scale: Setting with the attention scale itself, or its value.
+        attention_sinks: Whether the heads have sinks, or the type of the layers whose heads have.
         num_kv_shared_layers: Setting with the number of final layers that read the KV cache of the last
             earlier layer of the same type (cross-layer KV sharing).
         nope_layers: Attention of layers without RoPE, if it differs.
@@ -84,7 +85,9 @@ class AttentionSchema:
     alibi: AlibiSchema | None = None
     clip_qkv: ConfigField | None = None
     attn_logit_softcap: ConfigField | None = None
-    attention_sinks: bool = False
+    attention_sinks: bool | str = False
+    v_head_dim: ConfigField | None = None
+    value_scale: ConfigField | float = 1.0
     output_gate: bool = False
     value_norm: RMSNormSchema | None = None
     shared_kv_projection: ConfigField | None = None
@@ -111,10 +114,8 @@ class AttentionSchema:
         scale = self._scale(config, head_size)
         alibi = self.alibi.read(config, heads, scale) if self.alibi else None
         clip = config.optional(self.clip_qkv)
-        if (
-            clip is not None and self.clip_qkv and self.qk_norm
-        ):  # the network clips before the norms, OLMoE after
-            raise config.unsupported(f"QK-Norm together with {self.clip_qkv.name}", clip)
+        if clip is not None and self.clip_qkv and self.qk_norm and self.qk_norm.after_rope:
+            raise config.unsupported(f"QK-Norm after RoPE together with {self.clip_qkv.name}", clip)
         return AttentionSpec(
             num_heads=heads,
             num_kv_heads=groups,
@@ -130,7 +131,9 @@ class AttentionSchema:
             qk_norm=self.qk_norm.read(config) if self.qk_norm else None,
             clip_qkv=clip,
             attn_logit_softcap=config.optional(self.attn_logit_softcap),
-            attention_sinks=self.attention_sinks,
+            attention_sinks=self.attention_sinks in (True, kind),
+            v_head_dim=config.integer(self.v_head_dim) if self.v_head_dim else None,
+            value_scale=config.number(self.value_scale),
             output_gate=self.output_gate,
             value_norm=self.value_norm.read(config) if self.value_norm and lender is None else None,
             shared_kv_projection=bool(alike and windowed is None and config.flag(alike)),

@@ -1,6 +1,6 @@
 """Read MLPs and mixtures of experts from a config."""
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -16,6 +16,7 @@ from litgpt.domain.model import (
     RouterSpec,
     SwigluClamp,
 )
+from litgpt.domain.model.moe import ScoringFunc
 
 # Hugging Face's names of activations.
 ACTIVATIONS: dict[str, Activation] = {
@@ -114,7 +115,7 @@ class RouterSchema:
     `scale_logits_by_hidden_size` sets the factor of the logits to the inverse square root of the hidden size.
     """
 
-    scoring_func: Literal["softmax", "softmax_after_topk", "sigmoid", "sparsemixer"] = "softmax"
+    scoring_func: ConfigField | ScoringFunc = "softmax"
     norm_topk_prob: ConfigField | bool = True
     routed_scaling_factor: ConfigField | float = 1.0
     score_correction_bias: bool = False
@@ -133,7 +134,7 @@ class RouterSchema:
         if num_experts % groups and self.n_group is not None:
             config.raise_invalid(self.n_group, f"a divisor of the number of experts ({num_experts})")
         return RouterSpec(
-            scoring_func=self.scoring_func,
+            scoring_func=self._scoring_func(config),
             norm_topk_prob=config.flag(self.norm_topk_prob),
             routed_scaling_factor=config.number(self.routed_scaling_factor),
             score_correction_bias=self.score_correction_bias,
@@ -150,6 +151,17 @@ class RouterSchema:
             expert_scale=self.expert_scale,
         )
 
+    def _scoring_func(self, config: HFConfig) -> ScoringFunc:
+        if not isinstance(self.scoring_func, ConfigField):
+            return self.scoring_func
+        match config.get(self.scoring_func):
+            case "softmax":
+                return "softmax"
+            case "sigmoid":
+                return "sigmoid"
+            case other:
+                raise config.unsupported(self.scoring_func.name, other)
+
 
 @attrs.frozen(kw_only=True)
 class MoESchema:
@@ -157,10 +169,13 @@ class MoESchema:
 
     Attributes:
         num_experts: Settings with the number of experts; the first one that is present is used.
+        shared_expert: The shared expert; a size of 0 means that there is none.
         num_shared_experts: Setting that multiplies the size of the shared expert.
         dense: MLP settings of the layers without experts.
+        layer_types: Setting with `dense` or `sparse` for each layer; if it is set, no other setting is read.
         moe_layers: Setting with the list of MoE layers.
-        first_moe_layer: Setting with the first MoE layer.
+        shared_expert_scale: Factor of the shared expert's output.
+        first_moe_layer: The first MoE layer, or its setting.
         moe_every: Setting with the period of MoE layers; the last layer of each period has experts.
         mlp_only_layers: Setting with the list of layers without experts.
     """
@@ -176,9 +191,11 @@ class MoESchema:
     shared_expert: GatedMLPSchema | None = None
     num_shared_experts: ConfigField | None = None
     shared_expert_gate: bool = False
+    shared_expert_scale: ConfigField | float = 1.0
     dense: GatedMLPSchema = GatedMLPSchema()
+    layer_types: ConfigField | None = None
     moe_layers: ConfigField | None = None
-    first_moe_layer: ConfigField | None = None
+    first_moe_layer: ConfigField | int | None = None
     moe_every: ConfigField | None = None
     mlp_only_layers: ConfigField | None = None
 
@@ -197,28 +214,37 @@ class MoESchema:
                 self.num_experts_per_token,
                 f"at most {selectable}, the number of experts in the selected groups",
             )
+        shared = self._shared_expert(config, layer)
         return MoESpec(
             num_experts=count,
             num_experts_per_token=chosen,
             expert=self.expert.read(config, layer),
             router=router,
-            shared_expert=self._shared_expert(config, layer),
-            shared_expert_gate=self.shared_expert_gate,
+            shared_expert=shared,
+            shared_expert_gate=self.shared_expert_gate and shared is not None,
+            shared_expert_scale=config.number(self.shared_expert_scale),
         )
 
     def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
-        if self.shared_expert is None:
+        if self.shared_expert is None or config.get(self.shared_expert.intermediate_size) == 0:
+            return None
+        if self.num_shared_experts is not None and config.get(self.num_shared_experts) == 0:
             return None
         expert = self.shared_expert.read(config, layer)
         times = config.integer(self.num_shared_experts) if self.num_shared_experts else 1
         return attrs.evolve(expert, intermediate_size=expert.intermediate_size * times)
 
     def _is_moe_layer(self, config: HFConfig, layer: int) -> bool:
+        if self.layer_types is not None and (kinds := config.get(self.layer_types)) is not None:
+            if not isinstance(kinds, list) or len(kinds) <= layer or kinds[layer] not in ("dense", "sparse"):
+                config.raise_invalid(self.layer_types, "a list with `dense` or `sparse` for each layer")
+            return bool(kinds[layer] == "sparse")
         if self.moe_layers is not None and (listed := config.get(self.moe_layers)) is not None:
             if not isinstance(listed, list):
                 config.raise_invalid(self.moe_layers, "a list of layers")
             return layer in listed
-        if self.first_moe_layer is not None and layer < int(config.get(self.first_moe_layer)):
+        first = self.first_moe_layer
+        if first is not None and layer < (first if isinstance(first, int) else int(config.get(first))):
             return False
         if self.mlp_only_layers is not None and layer in config.get(self.mlp_only_layers):
             return False

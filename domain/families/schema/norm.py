@@ -24,14 +24,20 @@ class RMSNormSchema:
 
 @attrs.frozen(kw_only=True)
 class LayerNormSchema:
-    """A family's LayerNorm settings; `eps` is a setting or a constant."""
+    """A family's LayerNorm settings; `eps` is a setting or a constant.
+
+    If the setting `rms_norm_eps` is given and set, the norm is an RMSNorm with this epsilon instead.
+    """
 
     eps: ConfigField | float = ConfigField("layer_norm_eps", 1e-5)
+    rms_norm_eps: ConfigField | None = None
     unit_offset: bool = False
     weight: ConfigField | bool = True
     bias: ConfigField | bool = True
 
     def read(self, config: HFConfig) -> NormSpec:
+        if (eps := config.optional(self.rms_norm_eps)) is not None:
+            return NormSpec(kind="rms", eps=eps)
         return NormSpec(
             kind="layer",
             eps=config.number(self.eps),

@@ -28,6 +28,7 @@ ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
         "stablelm": "olmo:STABLELM",
         "olmo": "olmo:OLMO",
         "olmo2": "llama_like:OLMO2_OR_3",
+        "olmoe": "olmo:OLMOE",
         "deepseek2": "deepseek:DEEPSEEK2",
         "gpt-oss": "gpt_oss:GPT_OSS",
         "gemma3n": "gemma3n:GEMMA3N",

@@ -1,4 +1,4 @@
-"""OLMo 1 and 2, and StableLM."""
+"""OLMo 1 and 2, OLMoE, and StableLM."""
 
 import attrs
 
@@ -8,14 +8,19 @@ from litgpt.adapters.checkpoints.gguf.maps.shared_maps import (
     ATTENTION_TENSORS,
     BIASED_TENSORS,
     EMBEDDING_TENSORS,
+    EXPERT_FIELDS,
     GATED_MLP_TENSORS,
     LAYER,
     LAYER_NORM_EPS,
+    MOE_TENSORS,
     QK_NORM_TENSORS,
     ROPE_THETA,
     SIZE_FIELDS,
+    SOFTMAX,
     detect_biases,
+    flag_field,
     hidden_size_heads,
+    require_scoring,
 )
 from litgpt.adapters.checkpoints.gguf.tensor_layout import UnstackExperts
 
@@ -44,6 +49,22 @@ OLMO2 = attrs.evolve(
     extra=(detect_biases(attention_bias=BIASED_TENSORS),),
     unsupported_keys=(*LLAMA.unsupported_keys, "expert_count", "attention.sliding_window"),
     tensor_map={**LLAMA.tensor_map, **QK_NORM_TENSORS, **_POST_NORM_TENSORS},
+    interleaved=False,
+    variants=(),
+)
+
+OLMOE = attrs.evolve(
+    LLAMA,
+    architecture="olmoe",
+    model_type="olmoe",
+    fields=(*LLAMA.fields, *EXPERT_FIELDS),
+    attention=hidden_size_heads,
+    extra=(
+        detect_biases(attention_bias=BIASED_TENSORS),
+        require_scoring(SOFTMAX),
+        flag_field("expert_weights_norm", "norm_topk_prob", default=False),
+    ),
+    tensor_map={**LLAMA.tensor_map, **QK_NORM_TENSORS, **MOE_TENSORS},
     interleaved=False,
     variants=(),
 )

@@ -126,7 +126,7 @@ class Checker {
     LITGPT_REQUIRE(groups > 0 && experts % groups == 0 && operands_[7] > 0 && operands_[7] <= groups &&
                        operands_[8] > 0 && operands_[7] * (experts / groups) >= top_k,
                    "Instruction %d: the groups of experts are invalid.", index_);
-    LITGPT_TRY(at_most(4, kSparseMixer));
+    LITGPT_TRY(at_most(4, kSigmoidAfterTopK));
     LITGPT_TRY(range(operands_[0], 0, 2 * top_k));
     LITGPT_TRY(range(operands_[1], 0, experts));
     LITGPT_TRY(vector(operands_[9], experts, true));

@@ -26,6 +26,8 @@ void softmax(float* values, int32_t size) {
   for (int32_t at = 0; at < size; ++at) values[at] /= sum;
 }
 
+float sigmoid(float value) { return 1.0f / (1.0f + expf(-value)); }
+
 // Sets the scores of the experts outside the best groups to -inf.
 void limit_to_groups(const Routing& routing, float* scores) {
   const int32_t size = routing.experts / routing.groups;
@@ -71,7 +73,7 @@ void route(const Routing& routing, const float* logits, float* weights, float* e
   float choice[kMaxExperts];
   int32_t best[kMaxExperts];
   for (int32_t at = 0; at < routing.experts; ++at) {
-    scores[at] = routing.scoring == kSigmoidScores ? 1.0f / (1.0f + expf(-logits[at])) : logits[at];
+    scores[at] = routing.scoring == kSigmoidScores ? sigmoid(logits[at]) : logits[at];
   }
   if (routing.scoring == kSoftmax) softmax(scores, routing.experts);
   for (int32_t at = 0; at < routing.experts; ++at) {
@@ -81,7 +83,8 @@ void route(const Routing& routing, const float* logits, float* weights, float* e
   top(choice, routing.experts, routing.top_k, best);
   float sum = 1e-20f;
   for (int32_t at = 0; at < routing.top_k; ++at) {
-    weights[at] = scores[best[at]];
+    const float score = scores[best[at]];
+    weights[at] = routing.scoring == kSigmoidAfterTopK ? sigmoid(score) : score;
     experts[at] = static_cast<float>(best[at]);
     sum += weights[at];
   }

@@ -6,8 +6,14 @@
 namespace litgpt {
 
 // kSparseMixer selects one expert after another, each with its share of a softmax over the experts that are left and
-// have similar logits (arXiv:2409.12136).
-enum Scoring : int32_t { kSoftmax = 0, kSoftmaxAfterTopK = 1, kSigmoidScores = 2, kSparseMixer = 3 };
+// have similar logits (arXiv:2409.12136). kSigmoidAfterTopK selects experts by their logits.
+enum Scoring : int32_t {
+  kSoftmax = 0,
+  kSoftmaxAfterTopK = 1,
+  kSigmoidScores = 2,
+  kSparseMixer = 3,
+  kSigmoidAfterTopK = 4
+};
 
 inline constexpr int32_t kMaxExperts = 1024;
 

@@ -1,7 +1,7 @@
 """Causal self-attention with grouped queries (GQA)."""
 
 # B batch, T tokens of this call, S slots from kv_start on, H query heads, G key-value heads, E head size,
-# D hidden size
+# V value head size, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.spec = spec
         self.qkv = Linear(hidden_size, sum(spec.qkv_sizes), bias=spec.qkv_bias)
-        self.proj = Linear(spec.qkv_sizes[0], hidden_size, bias=spec.output_bias)
+        self.proj = Linear(spec.output_size, hidden_size, bias=spec.output_bias)
         self.gate = _gate(hidden_size, spec) if spec.output_gate else None
         sinks = nn.Parameter(torch.empty(spec.num_heads)) if spec.attention_sinks else None
         self.register_parameter("sinks", sinks)
@@ -35,7 +35,7 @@ class CausalSelfAttention(nn.Module):
             if spec.kv_shared_layer is None:
                 self.norm_k = _norm(qk_norm, spec.num_kv_heads, spec.head_dim)
         value_norm = spec.value_norm
-        self.norm_v = None if value_norm is None else Norm(spec.head_dim, value_norm)
+        self.norm_v = None if value_norm is None else Norm(spec.value_dim, value_norm)
 
     def forward(
         self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
@@ -45,11 +45,10 @@ class CausalSelfAttention(nn.Module):
         `cache` is the KV cache of this layer, or the shared keys and values of another; None: no cache.
         `cache_position` is the slot of the first token in it.
         """
-        batch, tokens, _ = x.shape
         attention = self.spec
-        qkv = self.qkv(x).view(batch, tokens, -1, attention.head_dim)
-        if attention.clip_qkv is not None:
-            qkv = qkv.clamp(-attention.clip_qkv, attention.clip_qkv)
+        qkv = self.qkv(x)
+        if attention.clip_qkv is not None and attention.qk_norm is None:
+            qkv = _clip(qkv, attention)
         if attention.kv_shared_layer is None:
             queries, keys, values = self._heads(qkv, position)
             if cache is not None:
@@ -57,7 +56,7 @@ class CausalSelfAttention(nn.Module):
                 keys, values = cache.write(keys, values, cache_position, mask.kv_start)
         else:
             assert isinstance(cache, SharedKV)  # noqa: S101 - as above
-            queries = self._queries(qkv, position)
+            queries = self._queries(qkv.unflatten(-1, (-1, attention.head_dim)), position)
             keys, values = cache.read(queries)
         if self.uses_eager:
             out = eager_attention(
@@ -77,10 +76,19 @@ class CausalSelfAttention(nn.Module):
         return result
 
     def _heads(self, qkv: Tensor, position: PositionInfo) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries (B, T, H, E), keys (B, G, T, E) and values (B, G, T, E)."""
-        heads, groups = self.spec.num_heads, self.spec.num_kv_heads
-        queries, keys = self._normed_and_rotated(qkv[:, :, : heads + groups], position)
-        values = qkv[:, :, -groups:]  # with a shared key-value projection, these are the keys
+        """Return queries (B, T, H, E), keys (B, G, T, E) and values (B, G, T, V)."""
+        spec, rows = self.spec, self.spec.qkv_sizes
+        first = rows[0] + rows[1]  # of the values
+        both = qkv[..., :first].unflatten(-1, (-1, spec.head_dim))
+        queries, keys = self._normed_and_rotated(both, position)
+        if spec.shared_kv_projection:
+            values = both[:, :, spec.num_heads :]
+        else:
+            values = qkv[..., first:].unflatten(-1, (-1, spec.value_dim))
+        if spec.clip_qkv is not None and spec.qk_norm is not None:
+            values = _clip(values, spec)
+        if spec.value_scale != 1:
+            values = values * spec.value_scale
         if self.norm_v is not None:
             values = self.norm_v(values)
         return queries, keys.transpose(1, 2), values.transpose(1, 2)
@@ -104,6 +112,8 @@ class CausalSelfAttention(nn.Module):
                 keys = self.norm_k(keys.flatten(-2)).view_as(keys)
             else:
                 queries, keys = self.norm_q(queries), self.norm_k(keys)
+            if self.spec.clip_qkv is not None:
+                queries, keys = _clip(queries, self.spec), _clip(keys, self.spec)
             if rope is not None and not qk_norm.after_rope:
                 queries, keys = apply_rope(queries, rope), apply_rope(keys, rope)
         if position.query_temperature is not None:
@@ -111,8 +121,12 @@ class CausalSelfAttention(nn.Module):
         return queries, keys
 
 
+def _clip(x: Tensor, spec: AttentionSpec) -> Tensor:
+    return x if spec.clip_qkv is None else x.clamp(-spec.clip_qkv, spec.clip_qkv)
+
+
 def _gate(hidden_size: int, spec: AttentionSpec) -> Linear:
-    return Linear(hidden_size, spec.qkv_sizes[0], bias=spec.qkv_bias)
+    return Linear(hidden_size, spec.output_size, bias=spec.qkv_bias)
 
 
 def _norm(qk_norm: QkNormSpec, num_heads: int, head_dim: int) -> Norm:
