@@ -8,7 +8,7 @@ from litgpt.domain.model.architecture import Architecture, LayerSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
-from litgpt.domain.model.mla import MLASpec
+from litgpt.domain.model.mla import IndexerSpec, MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
 from litgpt.domain.model.moe import DenseAndMoESpec, MoESpec, RouterSpec
 from litgpt.domain.model.norm import NormSpec
@@ -42,6 +42,7 @@ __all__ = [
     "FeedForwardSpec",
     "GatedDeltaSpec",
     "GatedMLPSpec",
+    "IndexerSpec",
     "LayerSpec",
     "LinearScaling",
     "Llama3Scaling",

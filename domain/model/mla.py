@@ -9,8 +9,40 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear
-from litgpt.domain.model.rope import RopeSpec
+from litgpt.domain.model.rope import AttentionTemperature, RopeSpec
 from litgpt.domain.model.sharding import Sharding, Split, even_range, unsupported
+
+
+@attrs.frozen(kw_only=True)
+class IndexerSpec:
+    """The lightning indexer of DeepSeek Sparse Attention, which selects the tokens that a token attends to.
+
+    It scores each earlier token by a weighted sum of `relu(query * key)` over its own small heads, which
+    share the key. The selection has no gradient.
+
+    Source: DeepSeek-AI 2025, arXiv:2512.02556, section 2.1.
+
+    Attributes:
+        top_k: Number of tokens that are selected.
+        interleaved: Whether RoPE rotates adjacent dimensions; it is otherwise that of the attention.
+        norm: Normalizes the keys.
+    """
+
+    num_heads: int
+    head_dim: int
+    top_k: int
+    interleaved: bool
+    norm: NormSpec
+
+    __repr__ = brief_repr
+
+    def parameters(self, name: str, hidden_size: int, q_lora_rank: int) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, which all ranks of tensor parallelism have."""
+        yield from linear(f"{name}.q_b_proj", self.num_heads * self.head_dim, q_lora_rank)
+        yield from linear(f"{name}.k_proj", self.head_dim, hidden_size)
+        yield from self.norm.parameters(f"{name}.k_norm", self.head_dim)
+        for parameter in linear(f"{name}.weights_proj", self.num_heads, hidden_size):
+            yield attrs.evolve(parameter, skip_quantization=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +57,9 @@ class MLASpec(MixerSpec):
         q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
+        indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
+        indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
+            arXiv:2603.12201).
     """
 
     num_heads: int
@@ -36,6 +71,9 @@ class MLASpec(MixerSpec):
     scale: float
     norm: NormSpec
     bias: bool = False
+    attention_temperature: AttentionTemperature | None = None
+    indexer: IndexerSpec | None = None
+    indexer_layer: int | None = None
 
     __repr__ = brief_repr
 
@@ -49,8 +87,14 @@ class MLASpec(MixerSpec):
 
     @property
     def cache_spec(self) -> CacheSpec:
-        """Per token, the latent and the shared rotated key; values are projected from the latent."""
-        return CacheSpec(num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=0)
+        """Per token, the latent and the shared rotated key, and in place of values the indexer's key.
+
+        Values are projected from the latent.
+        """
+        index_dim = 0 if self.indexer is None else self.indexer.head_dim
+        return CacheSpec(
+            num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=index_dim
+        )
 
     @property
     def activations_per_token(self) -> int:
@@ -65,6 +109,8 @@ class MLASpec(MixerSpec):
             yield from linear(f"{name}.q_a_proj", self.q_lora_rank, hidden_size, bias=bias)
             yield from self.norm.parameters(f"{name}.q_a_norm", self.q_lora_rank)
             yield from linear(f"{name}.q_b_proj", heads * self.head_dim, self.q_lora_rank, sharding=rows)
+        if self.indexer is not None and self.q_lora_rank is not None:
+            yield from self.indexer.parameters(f"{name}.indexer", hidden_size, self.q_lora_rank)
         cached = self.cache_spec.k_head_dim
         yield from linear(f"{name}.kv_a_proj_with_mqa", cached, hidden_size, bias=bias)
         yield from self.norm.parameters(f"{name}.kv_a_norm", rank)

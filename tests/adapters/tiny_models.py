@@ -35,6 +35,9 @@ _LATENT = {
     "v_head_dim": 12,
 }
 
+# Fewer tokens than the tests' sequences have; with many heads, no two scores are equal.
+_INDEXER = {"index_topk": 6, "index_n_heads": 16, "index_head_dim": 12}
+
 _DELTA = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
@@ -224,6 +227,48 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "routed_scaling_factor": 1.5,
         **_LATENT,
     },
+    "glm4_moe_lite": {"n_routed_experts": 6, **_EXPERTS, "n_shared_experts": 2, **_LATENT},
+    "deepseek_v32": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        **_LATENT,
+        **_INDEXER,
+    },
+    "glm_moe_dsa": {
+        "n_routed_experts": 6,
+        **_EXPERTS,
+        "first_k_dense_replace": 1,
+        "index_topk_freq": 2,
+        **_LATENT,
+        **_INDEXER,
+    },
+    "minicpm3": {**_LATENT, "dim_model_base": 32},
+    "mistral4": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        "routed_scaling_factor": 1.5,
+        **_LATENT,
+        # Short enough that the attention temperature changes within the tests' sequences.
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 500.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.5,
+        },
+    },
+    "youtu": _LATENT,
+    "sarvam_mla": {"n_routed_experts": 6, **_EXPERTS, "n_shared_experts": 2, **_LATENT, "q_lora_rank": None},
     "apertus": {},
     "gpt_bigcode": {},
     "gptj": {"rotary_dim": 6},
@@ -246,8 +291,10 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
         settings: Override the settings of this module.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, Mistral4Config, Mistral4ForCausalLM
 
+    # transformers lists it with its image models only.
+    AutoModelForCausalLM.register(Mistral4Config, Mistral4ForCausalLM, exist_ok=True)
     config = AutoConfig.for_model(family, **(SIZES | FAMILIES[family] | settings))
     return randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32), seed=seed)
 

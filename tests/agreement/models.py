@@ -384,6 +384,51 @@ VARIANTS = (
             }
         },
     ),
+    Variant("glm4_moe_lite", "glm4_moe_lite"),
+    Variant(
+        "glm4_moe_lite, groups of experts, two dense layers, queries from the stream",
+        "glm4_moe_lite",
+        {
+            "n_routed_experts": 8,
+            "n_group": 4,
+            "topk_group": 2,
+            "mlp_layer_types": ["dense", "sparse", "dense"],
+            "q_lora_rank": None,
+        },
+    ),
+    Variant("deepseek_v32", "deepseek_v32"),
+    Variant(
+        "deepseek_v32, biases, YaRN, another share of dense layers",
+        "deepseek_v32",
+        {
+            "attention_bias": True,
+            "mlp_layer_types": ["sparse", "dense", "sparse"],
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
+    Variant("glm_moe_dsa", "glm_moe_dsa"),
+    Variant(
+        "glm_moe_dsa, two layers with the first one's tokens",
+        "glm_moe_dsa",
+        {"index_topk_pattern": "FSS", "index_topk": 3},
+    ),
+    Variant("minicpm3", "minicpm3"),
+    Variant(
+        "minicpm3, no scales, biases, values of the usual size",
+        "minicpm3",
+        {
+            "scale_depth": None,
+            "dim_model_base": None,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "v_head_dim": None,
+            "tie_word_embeddings": False,
+            "q_lora_rank": None,
+        },
+    ),
+    Variant("mistral4", "mistral4"),
+    Variant("youtu", "youtu"),
+    Variant("sarvam_mla", "sarvam_mla"),
     Variant("apertus", "apertus"),
     Variant(
         "apertus, biases, another activation, not stretched",
@@ -416,6 +461,10 @@ VARIANTS = (
         {"alibi": True, "num_attention_heads": 12},
     ),
 )
+
+
+TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa"})
+"""Families with layers that the native engine does not have."""
 
 
 @attrs.frozen(eq=False)

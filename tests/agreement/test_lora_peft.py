@@ -20,7 +20,16 @@ pytestmark = pytest.mark.filterwarnings(
 IDS = random_ids(2, 20)
 
 # In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
-TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
+TAKEN_FOR_EXPERTS = (
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "glm4_moe",
+    "glm4_moe_lite",
+    "glm_moe_dsa",
+    "qwen3_next",
+    "sarvam_mla",
+)
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 
 SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")

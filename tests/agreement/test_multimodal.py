@@ -52,10 +52,11 @@ WHOLES = (
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
     ("mistral3", "ministral3"),
+    ("mistral3", "mistral4"),
 )
 
 
-@pytest.fixture(params=WHOLES, ids=lambda pair: pair[0])
+@pytest.fixture(params=WHOLES, ids="-".join)
 def both(request: Any, tmp_path: Path) -> tuple[Any, Path]:
     reference = whole(*request.param)
     reference.save_pretrained(tmp_path)

@@ -37,6 +37,8 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
         case AttentionSpec(head_dim=size):
             sizes: tuple[int, ...] = (size,)
+        case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
+            return "attention to the tokens that an indexer selects"
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from litgpt.adapters.pytorch.model.altup import AltUpBlock, StreamProjection, StreamUnembedding
 from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
-from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing
+from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing, sharing_layers
 from litgpt.adapters.pytorch.model.block import Block
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, linear_cross_entropy, shift_labels
@@ -78,8 +78,7 @@ class GPT(nn.Module):
             self.transformer["wpe"] = Embedding(architecture.num_position_embeddings, width)
         if (per_layer := architecture.per_layer_embedding) is not None:
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
-        shared_layers = (layer.mixer.kv_shared_layer for layer in architecture.layers)
-        self._kv_sharing_layers = frozenset(shared_layers) - {None}
+        self._sharing_layers = sharing_layers(architecture)
         self.tie_weights()
         self.adapter: object = None
         self.adapters: dict[str, Any] = {}
@@ -203,7 +202,7 @@ class GPT(nn.Module):
         if self.architecture.per_layer_embedding is not None:
             per_layer = self.transformer["per_layer"](input_ids, x)
         x = self.transformer["fork"](x)
-        kv_sharing = KVSharing(self._kv_sharing_layers)
+        kv_sharing = KVSharing(self._sharing_layers)
         infos: dict[tuple[RopeSpec | None, AttentionTemperature | None, torch.device], PositionInfo] = {}
         masks: dict[MaskKey, AttentionMask] = {}
         blocks, device = self.transformer["h"].children(), x.device
@@ -222,7 +221,7 @@ class GPT(nn.Module):
                 infos[info_key] = PositionInfo(table, temperature)
             if mask_key not in masks:
                 masks[mask_key] = _build_mask(mask_key, slot=slot, tokens=tokens, starts=starts)
-            state = kv_sharing.layer_state(index, mixer.kv_shared_layer, layer_cache)
+            state = kv_sharing.layer_state(index, mixer, layer_cache)
             embedding = None if per_layer is None else per_layer[:, :, index].to(x.device)
             inputs = (x, infos[info_key], masks[mask_key], state, slot, embedding)
             x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)

@@ -163,6 +163,8 @@ class MoESchema:
         first_moe_layer: Setting with the first MoE layer.
         moe_every: Setting with the period of MoE layers; the last layer of each period has experts.
         mlp_only_layers: Setting with the list of layers without experts.
+        mlp_layer_types: Setting with a list of `sparse` (with experts) or `dense` for each layer; if set, it
+            takes precedence.
     """
 
     num_experts: tuple[ConfigField, ...] = (
@@ -181,6 +183,7 @@ class MoESchema:
     first_moe_layer: ConfigField | None = None
     moe_every: ConfigField | None = None
     mlp_only_layers: ConfigField | None = None
+    mlp_layer_types: ConfigField | None = None
 
     def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
         if not self._is_moe_layer(config, layer):
@@ -214,6 +217,10 @@ class MoESchema:
         return attrs.evolve(expert, intermediate_size=expert.intermediate_size * times)
 
     def _is_moe_layer(self, config: HFConfig, layer: int) -> bool:
+        if self.mlp_layer_types is not None and (kinds := config.get(self.mlp_layer_types)) is not None:
+            if not isinstance(kinds, list) or len(kinds) <= layer or kinds[layer] not in ("sparse", "dense"):
+                config.raise_invalid(self.mlp_layer_types, "a list with 'sparse' or 'dense' for each layer")
+            return bool(kinds[layer] == "sparse")
         if self.moe_layers is not None and (listed := config.get(self.moe_layers)) is not None:
             if not isinstance(listed, list):
                 config.raise_invalid(self.moe_layers, "a list of layers")

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
+from litgpt.adapters.pytorch.model.attention.kv_sharing import IndexedCache, Selection
+from litgpt.adapters.pytorch.model.attention.lightning_indexer import LightningIndexer
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
 from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.norm import Norm
@@ -31,6 +33,8 @@ class MultiHeadLatentAttention(nn.Module):
             self.q_a_proj = Linear(hidden_size, spec.q_lora_rank, bias=spec.bias)
             self.q_a_norm = Norm(spec.q_lora_rank, spec.norm)
             self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
+            if spec.indexer is not None:
+                self.indexer = LightningIndexer(hidden_size, spec.q_lora_rank, spec.indexer)
         self.kv_a_proj_with_mqa = Linear(hidden_size, spec.cache_spec.k_head_dim, bias=spec.bias)
         self.kv_a_norm = Norm(spec.kv_lora_rank, spec.norm)
         expanded = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
@@ -42,25 +46,34 @@ class MultiHeadLatentAttention(nn.Module):
         x: Tensor,
         position: PositionInfo,
         mask: AttentionMask,
-        cache: LayerCache | None,
+        cache: LayerCache | IndexedCache | None,
         cache_position: int,
     ) -> Tensor:
         batch, tokens, _ = x.shape
         mixer, rope = self.spec, position.rope
         assert rope is not None  # noqa: S101 - MLA always has RoPE
-        if mixer.q_lora_rank is None:
-            queries = self.q_proj(x)
-        else:
-            queries = self.q_b_proj(self.q_a_norm(self.q_a_proj(x)))
+        selection = Selection()
+        if isinstance(cache, IndexedCache):
+            cache, selection = cache.cache, cache.selection
+        q_latent = x if mixer.q_lora_rank is None else self.q_a_norm(self.q_a_proj(x))
+        queries = self.q_proj(x) if mixer.q_lora_rank is None else self.q_b_proj(q_latent)
         q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
             (mixer.qk_nope_head_dim, mixer.rope.rotary_dim), -1
         )
         q_rope = apply_rope(q_rope, rope)
+        if position.query_temperature is not None:
+            q_nope, q_rope = q_nope * position.query_temperature, q_rope * position.query_temperature
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
         k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
         cached = torch.cat((self.kv_a_norm(latent), k_rope), -1)[:, None]  # (B, 1, T, L + R)
+        index_keys = cached[..., :0] if mixer.indexer is None else self.indexer.keys(x, rope)
         if cache is not None:
-            cached, _ = cache.write(cached, cached[..., :0], cache_position, mask.kv_start)
+            cached, index_keys = cache.write(cached, index_keys, cache_position, mask.kv_start)
+        if mixer.indexer is not None:
+            few = index_keys.shape[2] <= mixer.indexer.top_k  # all are selected
+            selection.mask = None if few else self.indexer.select(x, q_latent, index_keys, mask, rope)
+        if selection.mask is not None:
+            mask = AttentionMask(mask.kv_start, causal=False, mask=selection.mask.to(x.device))
         absorb = tokens <= _MAX_ABSORBED_TOKENS and not self.training
         attend = self._absorbed if absorb else self._expanded
         out: Tensor = self.proj(attend(q_nope, q_rope, cached, mask))
