@@ -55,6 +55,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "glm4_moe_lite": "glm_mla:GLM4_MOE_LITE",
         "deepseek_v32": "deepseek_v32:DEEPSEEK_V32",
         "glm_moe_dsa": "glm_mla:GLM_MOE_DSA",
+        "longcat_flash": "longcat:LONGCAT_FLASH",
         "minicpm3": "minicpm3:MINICPM3",
         "mistral4": "mistral4:MISTRAL4",
         "youtu": "youtu:YOUTU",

@@ -57,6 +57,7 @@ class MLASpec(MixerSpec):
         q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
+        latent_scale: Factor of the normalized key-value latent (LongCat Flash).
         indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
         indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
             arXiv:2603.12201).
@@ -72,6 +73,7 @@ class MLASpec(MixerSpec):
     norm: NormSpec
     bias: bool = False
     attention_temperature: AttentionTemperature | None = None
+    latent_scale: float = 1.0
     indexer: IndexerSpec | None = None
     indexer_layer: int | None = None
 

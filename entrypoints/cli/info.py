@@ -203,7 +203,7 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     mla = next((mixer for mixer in mixers if isinstance(mixer, MLASpec)), None)
     if mla is not None:
         yield "heads", f"{mla.num_heads} of size {mla.head_dim}"
-        yield "KV cache entry", f"{mla.cache_spec.k_head_dim:,} numbers per layer (MLA)"
+        yield "KV cache entry", f"{mla.cache_spec.numel_per_token:,} numbers per layer (MLA)"
     windows = [mixer.sliding_window for mixer in mixers if mixer.sliding_window is not None]
     if windows:
         yield "sliding window", f"{max(windows):,} tokens in {len(windows)} of {len(mixers)} layers"

@@ -246,6 +246,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **_LATENT,
         **_INDEXER,
     },
+    "longcat_flash": {
+        "num_layers": 2,
+        "num_hidden_layers": 4,
+        "head_dim": 8,
+        "ffn_hidden_size": 80,
+        "expert_ffn_hidden_size": 24,
+        "n_routed_experts": 6,
+        "zero_expert_num": 3,
+        "moe_topk": 3,
+        **_LATENT,
+    },
     "minicpm3": {**_LATENT, "dim_model_base": 32},
     "mistral4": {
         "n_routed_experts": 8,

@@ -412,6 +412,16 @@ VARIANTS = (
         "glm_moe_dsa",
         {"index_topk_pattern": "FSS", "index_topk": 3},
     ),
+    Variant("longcat_flash", "longcat_flash"),
+    Variant(
+        "longcat_flash, biases, YaRN, no experts that return their input",
+        "longcat_flash",
+        {
+            "attention_bias": True,
+            "zero_expert_num": 0,
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
     Variant("minicpm3", "minicpm3"),
     Variant(
         "minicpm3, no scales, biases, values of the usual size",
@@ -463,7 +473,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa"})
+TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa", "longcat_flash"})
 """Families with layers that the native engine does not have."""
 
 

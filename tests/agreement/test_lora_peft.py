@@ -27,6 +27,7 @@ TAKEN_FOR_EXPERTS = (
     "glm4_moe",
     "glm4_moe_lite",
     "glm_moe_dsa",
+    "longcat_flash",
     "qwen3_next",
     "sarvam_mla",
 )

@@ -39,6 +39,8 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
             sizes: tuple[int, ...] = (size,)
         case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
             return "attention to the tokens that an indexer selects"
+        case MLASpec() if mixer.latent_scale != 1:
+            return "a factor of the latent of attention"
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
@@ -57,12 +59,18 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
         case DenseAndMoESpec(dense=dense, moe=moe):
             return _unsupported_mlp(dense) or _unsupported_mlp(moe)
         case MoESpec(expert=expert, shared_expert=shared):
-            if mlp.num_experts > MAX_EXPERTS or expert.activation_sparsity:
-                too_many = f"more than {MAX_EXPERTS:,} experts"
-                return "activation sparsity of experts" if expert.activation_sparsity else too_many
-            return _unsupported_mlp(expert) or (None if shared is None else _unsupported_mlp(shared))
+            part = _unsupported_routing(mlp) or _unsupported_mlp(expert)
+            return part or (None if shared is None else _unsupported_mlp(shared))
         case GatedMLPSpec(activation=activation):
             return None if activation in ACTIVATIONS else f"the activation {activation} with a gate"
         case MLPSpec():
             return None
     return f"feed-forward layers of type {type(mlp).__name__}"
+
+
+def _unsupported_routing(moe: MoESpec) -> str | None:
+    if moe.num_identity_experts:
+        return "experts that return their input"
+    if moe.expert.activation_sparsity:
+        return "activation sparsity of experts"
+    return f"more than {MAX_EXPERTS:,} experts" if moe.num_experts > MAX_EXPERTS else None

@@ -15,7 +15,7 @@ from litgpt.adapters.pytorch.model.altup import AltUpBlock, StreamProjection, St
 from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing, sharing_layers
-from litgpt.adapters.pytorch.model.block import Block
+from litgpt.adapters.pytorch.model.block import Block, ShortcutBlock
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, linear_cross_entropy, shift_labels
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -277,7 +277,9 @@ class GPT(nn.Module):
 
 
 def _make_block(hidden_size: int, layer: LayerSpec) -> Block:
-    return Block(hidden_size, layer) if layer.altup is None else AltUpBlock(hidden_size, layer, layer.altup)
+    if layer.altup is not None:
+        return AltUpBlock(hidden_size, layer, layer.altup)
+    return (ShortcutBlock if layer.has_shortcut else Block)(hidden_size, layer)
 
 
 def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch.device) -> Tensor:

@@ -204,7 +204,10 @@ class IndexerSchema:
 
 @attrs.frozen(kw_only=True)
 class MLASchema:
-    """A family's settings of multi-head latent attention (MLA)."""
+    """A family's settings of multi-head latent attention (MLA).
+
+    `scaled_latents` multiplies both latents by the square root of the hidden size over their dimension.
+    """
 
     norm: RMSNormSchema = RMSNormSchema(eps=1e-6)
     rope: RopeSchema = RopeSchema(interleaved=ConfigField("rope_interleave", default=True))
@@ -212,6 +215,7 @@ class MLASchema:
     q_lora_rank: ConfigField = ConfigField("q_lora_rank", 1536, nullable=True)
     attention_temperature: Callable[[HFConfig], AttentionTemperature | None] | None = None
     indexer: IndexerSchema | None = None
+    scaled_latents: bool = False
 
     def read(self, config: HFConfig, layer: int) -> MLASpec:
         plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
@@ -223,6 +227,11 @@ class MLASchema:
         scale = (plain + rotated) ** -0.5 * yarn_attention_factor(
             factor, rope.get("mscale_all_dim") or 0
         ) ** 2
+        rank, latent_scale = config.integer(ConfigField("kv_lora_rank")), 1.0
+        if self.scaled_latents:
+            width = config.integer(ConfigField("hidden_size"))
+            scale *= (width / config.integer(self.q_lora_rank)) ** 0.5
+            latent_scale = (width / rank) ** 0.5
         indexer, indexer_layer = self.indexer.read(config, layer, rotary) if self.indexer else (None, None)
         if self.indexer is not None and config.get(self.q_lora_rank) is None:
             config.raise_invalid(self.q_lora_rank, "a positive integer")
@@ -231,12 +240,13 @@ class MLASchema:
             qk_nope_head_dim=plain,
             rope=rotary,
             v_head_dim=config.integer(ConfigField("v_head_dim")),
-            kv_lora_rank=config.integer(ConfigField("kv_lora_rank")),
+            kv_lora_rank=rank,
             q_lora_rank=None if config.get(self.q_lora_rank) is None else config.integer(self.q_lora_rank),
             scale=scale,
             norm=self.norm.read(config),
             bias=config.flag(self.bias),
             attention_temperature=self.attention_temperature(config) if self.attention_temperature else None,
+            latent_scale=latent_scale,
             indexer=indexer,
             indexer_layer=indexer_layer,
         )

@@ -7,12 +7,12 @@ import attrs
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import AnyMixerSchema
-from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema
+from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema, ShortcutMoESchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
-from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec
+from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec, ShortcutMoESpec
 from litgpt.domain.weights.mapping import WeightMapping
 
 MAX_EXPERTS = 2**15
@@ -146,5 +146,7 @@ class Family:
             if self.per_layer_inputs
             else None,
             layer_scale=self.layer_scale,
+            adds_shortcut=isinstance(self.mlp, ShortcutMoESchema)
+            and not isinstance(feed_forward, ShortcutMoESpec),
             altup=self.altup(config, norm) if self.altup else None,
         )

@@ -14,6 +14,7 @@ from litgpt.domain.model import (
     MLPSpec,
     MoESpec,
     RouterSpec,
+    ShortcutMoESpec,
     SwigluClamp,
 )
 
@@ -158,6 +159,7 @@ class MoESchema:
     Attributes:
         num_experts: Settings with the number of experts; the first one that is present is used.
         num_shared_experts: Setting that multiplies the size of the shared expert.
+        num_identity_experts: Setting with the number of further experts that return their input.
         dense: MLP settings of the layers without experts.
         moe_layers: Setting with the list of MoE layers.
         first_moe_layer: Setting with the first MoE layer.
@@ -178,6 +180,7 @@ class MoESchema:
     shared_expert: GatedMLPSchema | None = None
     num_shared_experts: ConfigField | None = None
     shared_expert_gate: bool = False
+    num_identity_experts: ConfigField | None = None
     dense: GatedMLPSchema = GatedMLPSchema()
     moe_layers: ConfigField | None = None
     first_moe_layer: ConfigField | None = None
@@ -191,10 +194,13 @@ class MoESchema:
         present = [key for key in self.num_experts if config.has_value(key.name)]
         count = config.integer(present[0] if present else self.num_experts[-1])
         chosen = config.integer(self.num_experts_per_token)
-        if chosen > count:
-            config.raise_invalid(self.num_experts_per_token, f"at most {count}, the number of experts")
+        identity = self._num_identity_experts(config)
+        if chosen > count + identity:
+            config.raise_invalid(
+                self.num_experts_per_token, f"at most {count + identity}, the number of experts"
+            )
         router = self.router.read(config, count)
-        selectable = count // router.n_group * min(router.n_group, router.topk_group)
+        selectable = (count + identity) // router.n_group * min(router.n_group, router.topk_group)
         if chosen > selectable:
             config.raise_invalid(
                 self.num_experts_per_token,
@@ -207,7 +213,13 @@ class MoESchema:
             router=router,
             shared_expert=self._shared_expert(config, layer),
             shared_expert_gate=self.shared_expert_gate,
+            num_identity_experts=identity,
         )
+
+    def _num_identity_experts(self, config: HFConfig) -> int:
+        if self.num_identity_experts is None or config.get(self.num_identity_experts) == 0:
+            return 0
+        return config.integer(self.num_identity_experts)
 
     def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
         if self.shared_expert is None:
@@ -252,4 +264,17 @@ class DenseAndMoESchema:
         return DenseAndMoESpec(dense=dense, moe=sparse, norm=self.norm.read(config))
 
 
-AnyMLPSchema: TypeAlias = MLPSchema | GatedMLPSchema | MoESchema | DenseAndMoESchema
+@attrs.frozen(kw_only=True)
+class ShortcutMoESchema:
+    """A family's settings of dense MLPs, and of the MoE beside those of layers 0, 2, 4, …."""
+
+    dense: GatedMLPSchema
+    moe: MoESchema
+
+    def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
+        dense = self.dense.read(config, layer)
+        sparse = None if layer % 2 else self.moe.read(config, layer)
+        return ShortcutMoESpec(dense=dense, moe=sparse) if isinstance(sparse, MoESpec) else dense
+
+
+AnyMLPSchema: TypeAlias = MLPSchema | GatedMLPSchema | MoESchema | DenseAndMoESchema | ShortcutMoESchema

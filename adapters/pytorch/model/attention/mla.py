@@ -65,7 +65,10 @@ class MultiHeadLatentAttention(nn.Module):
             q_nope, q_rope = q_nope * position.query_temperature, q_rope * position.query_temperature
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
         k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
-        cached = torch.cat((self.kv_a_norm(latent), k_rope), -1)[:, None]  # (B, 1, T, L + R)
+        latent = self.kv_a_norm(latent)
+        if mixer.latent_scale != 1:
+            latent = latent * mixer.latent_scale
+        cached = torch.cat((latent, k_rope), -1)[:, None]  # (B, 1, T, L + R)
         index_keys = cached[..., :0] if mixer.indexer is None else self.indexer.keys(x, rope)
         if cache is not None:
             cached, index_keys = cache.write(cached, index_keys, cache_position, mask.kv_start)
