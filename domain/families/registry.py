@@ -69,3 +69,6 @@ FAMILIES: Mapping[str, Family] = LazyValues(
     },
 )
 """Families by the `model_type` of their config."""
+
+MODEL_TYPE_ALIASES = {"kimi_k2": "deepseek_v3"}
+"""Families by other values of `model_type`, of models that are published with remote code."""

@@ -52,9 +52,8 @@ class MultiHeadLatentAttention(nn.Module):
         batch, tokens, _ = x.shape
         mixer, rope = self.spec, position.rope
         assert rope is not None  # noqa: S101 - MLA always has RoPE
-        selection = Selection()
-        if isinstance(cache, IndexedCache):
-            cache, selection = cache.cache, cache.selection
+        selection = cache.selection if isinstance(cache, IndexedCache) else Selection()
+        kept = cache.cache if isinstance(cache, IndexedCache) else cache
         q_latent = x if mixer.q_lora_rank is None else self.q_a_norm(self.q_a_proj(x))
         queries = self.q_proj(x) if mixer.q_lora_rank is None else self.q_b_proj(q_latent)
         q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
@@ -70,8 +69,8 @@ class MultiHeadLatentAttention(nn.Module):
             latent = latent * mixer.latent_scale
         cached = torch.cat((latent, k_rope), -1)[:, None]  # (B, 1, T, L + R)
         index_keys = cached[..., :0] if mixer.indexer is None else self.indexer.keys(x, rope)
-        if cache is not None:
-            cached, index_keys = cache.write(cached, index_keys, cache_position, mask.kv_start)
+        if kept is not None:
+            cached, index_keys = kept.write(cached, index_keys, cache_position, mask.kv_start)
         if mixer.indexer is not None:
             few = index_keys.shape[2] <= mixer.indexer.top_k  # all are selected
             selection.mask = None if few else self.indexer.select(x, q_latent, index_keys, mask, rope)
