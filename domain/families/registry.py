@@ -58,6 +58,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "longcat_flash": "longcat:LONGCAT_FLASH",
         "minicpm3": "minicpm3:MINICPM3",
         "mistral4": "mistral4:MISTRAL4",
+        "axk2": "axk2:AXK2",
         "youtu": "youtu:YOUTU",
         "sarvam_mla": "sarvam_mla:SARVAM_MLA",
         "apertus": "apertus:APERTUS",

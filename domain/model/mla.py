@@ -57,6 +57,8 @@ class MLASpec(MixerSpec):
         q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
+        output_gate: Whether each head's output is multiplied by a sigmoid gate. `q_gate_proj` then projects
+            queries and gates from the query latent, before and after its norm (A.X K2).
         latent_scale: Factor of the normalized key-value latent (LongCat Flash).
         indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
         indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
@@ -73,6 +75,7 @@ class MLASpec(MixerSpec):
     norm: NormSpec
     bias: bool = False
     attention_temperature: AttentionTemperature | None = None
+    output_gate: bool = False
     latent_scale: float = 1.0
     indexer: IndexerSpec | None = None
     indexer_layer: int | None = None
@@ -110,7 +113,7 @@ class MLASpec(MixerSpec):
         else:
             yield from linear(f"{name}.q_a_proj", self.q_lora_rank, hidden_size, bias=bias)
             yield from self.norm.parameters(f"{name}.q_a_norm", self.q_lora_rank)
-            yield from linear(f"{name}.q_b_proj", heads * self.head_dim, self.q_lora_rank, sharding=rows)
+            yield from self._query_parameters(name, self.q_lora_rank)
         if self.indexer is not None and self.q_lora_rank is not None:
             yield from self.indexer.parameters(f"{name}.indexer", hidden_size, self.q_lora_rank)
         cached = self.cache_spec.k_head_dim
@@ -122,6 +125,15 @@ class MLASpec(MixerSpec):
             yield attrs.evolve(parameter, skip_quantization=True)  # MLA absorbs parts of it into the queries
         values = heads * self.v_head_dim
         yield from linear(f"{name}.proj", hidden_size, values, bias=bias, role="output", sharding=columns)
+
+    def _query_parameters(self, name: str, rank: int) -> Iterator[ParameterSpec]:
+        """Yield the projection of queries, and of gates if there are any, from the query latent."""
+        size = self.head_dim + self.v_head_dim * self.output_gate
+        rows, heads = Sharding(0, (Split(self.num_heads, size),)), self.num_heads
+        if self.output_gate:
+            yield from linear(f"{name}.q_gate_proj", heads * size, 2 * rank, sharding=rows)
+        else:
+            yield from linear(f"{name}.q_b_proj", heads * size, rank, sharding=rows)
 
     def shard(self, world_size: int, rank: int) -> Self:
         """Return a rank's heads; the latent is replicated."""

@@ -257,6 +257,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "moe_topk": 3,
         **_LATENT,
     },
+    "axk2": {"n_routed_experts": 6, **_EXPERTS, **_LATENT, **_INDEXER, "gated_norm_rank": 4},
     "minicpm3": {**_LATENT, "dim_model_base": 32},
     "mistral4": {
         "n_routed_experts": 8,

@@ -422,6 +422,8 @@ VARIANTS = (
             "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
         },
     ),
+    Variant("axk2", "axk2"),
+    Variant("axk2, groups of experts", "axk2", {"n_routed_experts": 8, "n_group": 4, "topk_group": 2}),
     Variant("minicpm3", "minicpm3"),
     Variant(
         "minicpm3, no scales, biases, values of the usual size",
@@ -473,7 +475,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa", "longcat_flash"})
+TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa", "longcat_flash", "axk2"})
 """Families with layers that the native engine does not have."""
 
 

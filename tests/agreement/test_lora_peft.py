@@ -21,6 +21,7 @@ IDS = random_ids(2, 20)
 
 # In these, PEFT 0.21 confuses the names of a dense MLP with those of the experts, which are parameters.
 TAKEN_FOR_EXPERTS = (
+    "axk2",
     "deepseek_v2",
     "deepseek_v3",
     "deepseek_v32",

@@ -1,5 +1,7 @@
 """The parts of models that the engine has."""
 
+import math
+
 from litgpt.domain.model import (
     Architecture,
     AttentionSpec,
@@ -27,6 +29,8 @@ MAX_CONV_KERNEL_SIZE = 65
 def unsupported_part(architecture: Architecture) -> str | None:
     """Return the first part of a model that the engine does not have; None if it has all."""
     for layer in architecture.layers:
+        if any(norm is not None and norm.gate_rank is not None for norm in (layer.norm_1, layer.norm_2)):
+            return "norms with a gate"
         part = _unsupported_mixer(layer.mixer) or _unsupported_mlp(layer.mlp)
         if part is not None:
             return part
@@ -39,8 +43,8 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
             sizes: tuple[int, ...] = (size,)
         case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
             return "attention to the tokens that an indexer selects"
-        case MLASpec() if mixer.latent_scale != 1:
-            return "a factor of the latent of attention"
+        case MLASpec() if mixer.latent_scale != 1 or mixer.output_gate:
+            return "a gate of latent attention, or a factor of its latent"
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
@@ -71,6 +75,8 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
 def _unsupported_routing(moe: MoESpec) -> str | None:
     if moe.num_identity_experts:
         return "experts that return their input"
+    if moe.router.n_group > 1 and moe.router.excluded_score != -math.inf:
+        return "experts that other groups may replace"
     if moe.expert.activation_sparsity:
         return "activation sparsity of experts"
     return f"more than {MAX_EXPERTS:,} experts" if moe.num_experts > MAX_EXPERTS else None

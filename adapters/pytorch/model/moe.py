@@ -72,14 +72,14 @@ class Router(nn.Module):
         return torch.cat(weights, -1), torch.cat(experts, -1)
 
     def _limit_to_groups(self, choice_scores: Tensor) -> Tensor:
-        """Set the scores of experts outside the best `topk_group` groups to -inf."""
+        """Set the scores of experts outside the best `topk_group` groups to `excluded_score`."""
         router = self.spec
         by_group = choice_scores.unflatten(-1, (router.n_group, -1))
         best = by_group.topk(min(router.group_score_top_k, by_group.shape[-1]), -1).values
         group_scores = best.sum(-1)
         selected = torch.zeros_like(group_scores, dtype=torch.bool)
         selected.scatter_(-1, group_scores.topk(router.topk_group, -1).indices, value=True)
-        masked: Tensor = by_group.masked_fill(~selected[..., None], -torch.inf)
+        masked: Tensor = by_group.masked_fill(~selected[..., None], router.excluded_score)
         return masked.flatten(-2)
 
 

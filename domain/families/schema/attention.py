@@ -216,6 +216,7 @@ class MLASchema:
     attention_temperature: Callable[[HFConfig], AttentionTemperature | None] | None = None
     indexer: IndexerSchema | None = None
     scaled_latents: bool = False
+    output_gate: bool = False
 
     def read(self, config: HFConfig, layer: int) -> MLASpec:
         plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
@@ -246,6 +247,7 @@ class MLASchema:
             norm=self.norm.read(config),
             bias=config.flag(self.bias),
             attention_temperature=self.attention_temperature(config) if self.attention_temperature else None,
+            output_gate=self.output_gate,
             latent_scale=latent_scale,
             indexer=indexer,
             indexer_layer=indexer_layer,

@@ -29,6 +29,7 @@ class ResidualSchema:
         parallel: Whether attention and the MLP run in parallel on the same residual stream.
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
+        norm_gate_rank: Setting with the rank of a gate of the norms before attention and before experts.
     """
 
     pre_norm: bool = True
@@ -36,6 +37,7 @@ class ResidualSchema:
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
+    norm_gate_rank: ConfigField | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +131,8 @@ class Family:
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
         norm, residual = self.norm.read(config), self.residual
+        rank = config.integer(residual.norm_gate_rank) if residual.norm_gate_rank else None
+        gated = norm if rank is None else attrs.evolve(norm, gate_rank=rank)
         feed_forward = self.mlp.read(config, layer)
         before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
         parallel = config.flag(residual.parallel)
@@ -136,8 +140,8 @@ class Family:
         return LayerSpec(
             mixer=self.attention.read(config, layer),
             mlp=feed_forward,
-            norm_1=norm if residual.pre_norm else None,
-            norm_2=norm if before and not shared else None,
+            norm_1=gated if residual.pre_norm else None,
+            norm_2=(gated if feed_forward.num_experts else norm) if before and not shared else None,
             post_mixer_norm=norm if residual.post_norm else None,
             post_mlp_norm=norm if residual.post_norm else None,
             parallel_residual=parallel,

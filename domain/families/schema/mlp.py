@@ -1,5 +1,6 @@
 """Read MLPs and mixtures of experts from a config."""
 
+import math
 from typing import Literal, TypeAlias
 
 import attrs
@@ -121,6 +122,7 @@ class RouterSchema:
     score_correction_bias: bool = False
     n_group: ConfigField | None = None
     topk_group: ConfigField | None = None
+    excluded_score: float = -math.inf
     group_score_top_k: int = 2
     bias: bool = False
     jitter: ConfigField | None = None
@@ -140,6 +142,7 @@ class RouterSchema:
             score_correction_bias=self.score_correction_bias,
             n_group=groups,
             topk_group=config.integer(self.topk_group) if self.topk_group else 1,
+            excluded_score=self.excluded_score,
             group_score_top_k=self.group_score_top_k,
             bias=self.bias,
             jitter_eps=2 * config.number_or_zero(self.jitter) if self.jitter else 0.0,

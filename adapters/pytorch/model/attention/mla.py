@@ -32,7 +32,11 @@ class MultiHeadLatentAttention(nn.Module):
         else:
             self.q_a_proj = Linear(hidden_size, spec.q_lora_rank, bias=spec.bias)
             self.q_a_norm = Norm(spec.q_lora_rank, spec.norm)
-            self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
+            if spec.output_gate:
+                gates = spec.num_heads * spec.v_head_dim
+                self.q_gate_proj = Linear(2 * spec.q_lora_rank, queries + gates, bias=False)
+            else:
+                self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
             if spec.indexer is not None:
                 self.indexer = LightningIndexer(hidden_size, spec.q_lora_rank, spec.indexer)
         self.kv_a_proj_with_mqa = Linear(hidden_size, spec.cache_spec.k_head_dim, bias=spec.bias)
@@ -54,10 +58,10 @@ class MultiHeadLatentAttention(nn.Module):
         assert rope is not None  # noqa: S101 - MLA always has RoPE
         selection = cache.selection if isinstance(cache, IndexedCache) else Selection()
         kept = cache.cache if isinstance(cache, IndexedCache) else cache
-        q_latent = x if mixer.q_lora_rank is None else self.q_a_norm(self.q_a_proj(x))
-        queries = self.q_proj(x) if mixer.q_lora_rank is None else self.q_b_proj(q_latent)
-        q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
-            (mixer.qk_nope_head_dim, mixer.rope.rotary_dim), -1
+        queries, q_latent = self._project_queries(x)
+        by_head = queries.view(batch, tokens, mixer.num_heads, -1)
+        q_nope, q_rope, gate = by_head.tensor_split(
+            (mixer.qk_nope_head_dim, mixer.qk_nope_head_dim + mixer.rope.rotary_dim), -1
         )
         q_rope = apply_rope(q_rope, rope)
         if position.query_temperature is not None:
@@ -78,8 +82,21 @@ class MultiHeadLatentAttention(nn.Module):
             mask = AttentionMask(mask.kv_start, causal=False, mask=selection.mask.to(x.device))
         absorb = tokens <= _MAX_ABSORBED_TOKENS and not self.training
         attend = self._absorbed if absorb else self._expanded
-        out: Tensor = self.proj(attend(q_nope, q_rope, cached, mask))
+        attended = attend(q_nope, q_rope, cached, mask)
+        if mixer.output_gate:
+            attended = (attended * gate.flatten(-2).float().sigmoid()).to(attended.dtype)
+        out: Tensor = self.proj(attended)
         return out
+
+    def _project_queries(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries of all heads, each followed by its gate if there is one, and their latent."""
+        if self.spec.q_lora_rank is None:
+            return self.q_proj(x), x
+        compressed = self.q_a_proj(x)
+        latent = self.q_a_norm(compressed)
+        if self.spec.output_gate:
+            return self.q_gate_proj(torch.cat((latent, compressed), -1)), latent
+        return self.q_b_proj(latent), latent
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
         """Return (B, T, H * V), with the keys and values of all heads expanded from the latent vectors."""
