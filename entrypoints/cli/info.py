@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from litgpt.application.describe_model import ModelDescription
     from litgpt.domain.generation.sampling_params import SamplingParams
     from litgpt.domain.memory.estimate import FitReport, MemoryEstimate
-    from litgpt.domain.model import Architecture
+    from litgpt.domain.model import Architecture, FeedForwardSpec
     from litgpt.domain.quantization import Quantization
     from litgpt.domain.weights.tensor_info import DType
 
@@ -210,9 +210,14 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
 
 
 def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
-    from litgpt.domain.model import MoESpec
+    from litgpt.domain.model import DenseAndMoESpec, MoESpec, ShortcutMoESpec
 
-    mlps = [layer.mlp for layer in architecture.layers]
+    mlps: list[FeedForwardSpec] = []
+    for layer in architecture.layers:
+        if isinstance(layer.mlp, (DenseAndMoESpec, ShortcutMoESpec)):
+            mlps += (layer.mlp.dense, layer.mlp.moe)
+        else:
+            mlps.append(layer.mlp)
     dense = next((mlp for mlp in mlps if not isinstance(mlp, MoESpec)), None)
     if dense is not None:
         yield "MLP size", f"{dense.intermediate_size:,}"
@@ -223,8 +228,8 @@ def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
         yield "experts", f"{experts}, {moe.num_experts_per_token} per token"
         if moe.shared_expert is not None:
             yield "shared expert", f"of size {moe.shared_expert.intermediate_size:,}"
-        if len(sparse) < len(mlps):
-            yield "MoE layers", f"{len(sparse)} of {len(mlps)}"
+        if len(sparse) < len(architecture.layers):
+            yield "MoE layers", f"{len(sparse)} of {len(architecture.layers)}"
 
 
 def _count(weights: int) -> str:

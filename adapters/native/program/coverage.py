@@ -44,7 +44,9 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
         case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
             return "attention to the tokens that an indexer selects"
         case MLASpec() if mixer.latent_scale != 1 or mixer.output_gate:
-            return "a gate of latent attention, or a factor of its latent"
+            return (
+                "a gate of latent attention" if mixer.output_gate else "a factor of the latent of attention"
+            )
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
