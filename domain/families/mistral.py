@@ -55,8 +55,8 @@ MIXTRAL = attrs.evolve(
 )
 
 
-def _attention_temperature(config: HFConfig) -> AttentionTemperature | None:
-    """Return Ministral 3's attention temperature, which its RoPE settings include."""
+def attention_temperature(config: HFConfig) -> AttentionTemperature | None:
+    """Return the attention temperature of Ministral 3 and Mistral 4, which its RoPE settings include."""
     rope = attrs.evolve(
         config,
         values=config.mapping(ConfigField("rope_parameters")) or config.mapping(ConfigField("rope_scaling")),
@@ -76,7 +76,7 @@ MINISTRAL3 = attrs.evolve(
         num_kv_heads=ConfigField("num_key_value_heads", 8, nullable=True),
         head_dim=ConfigField("head_dim", 128, nullable=True),
         sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", None)),
-        attention_temperature=_attention_temperature,
+        attention_temperature=attention_temperature,
     ),
     norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
     context_length=ConfigField("max_position_embeddings", 262_144),

@@ -8,7 +8,7 @@ import attrs
 
 from litgpt.domain.errors import CheckpointMismatch, CorruptFile, UnsupportedModel
 from litgpt.domain.families.multimodal import TEXT_MODEL_TYPES, is_multimodal, text_config, text_tensor_names
-from litgpt.domain.families.registry import FAMILIES
+from litgpt.domain.families.registry import FAMILIES, MODEL_TYPE_ALIASES
 from litgpt.domain.families.schema.family import Family
 from litgpt.domain.families.schema.hf_config import HFConfig
 from litgpt.domain.families.tensor_name_variants import TensorNameVariants
@@ -56,6 +56,7 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
     model_type = text_config(config).get("model_type")
     if not isinstance(model_type, str):
         raise CorruptFile(f"config.json of {model}", "it has no 'model_type'.")
+    model_type = MODEL_TYPE_ALIASES.get(model_type, model_type)
     if model_type not in FAMILIES:
         known = ", ".join(sorted({*FAMILIES, *TEXT_MODEL_TYPES}))
         raise UnsupportedModel(
@@ -174,7 +175,11 @@ def config_to_save(config: Mapping[str, object]) -> dict[str, object]:
     """Return the `config.json` for saving the text model without quantization."""
     text = text_config(config)
     dropped = (*_FILE_SETTINGS, "architectures") if text is not config else _FILE_SETTINGS
-    return {name: value for name, value in text.items() if name not in dropped}
+    saved = {name: value for name, value in text.items() if name not in dropped}
+    model_type = saved.get("model_type")
+    if isinstance(model_type, str) and model_type in MODEL_TYPE_ALIASES:
+        saved["model_type"] = MODEL_TYPE_ALIASES[model_type]  # which transformers opens without remote code
+    return saved
 
 
 def _canonical_prefix(name: str, prefixes: tuple[tuple[str, str], ...]) -> str:

@@ -70,7 +70,8 @@ class TensorNameVariants:
 
 def _names(mapping: WeightMapping) -> Iterator[str]:
     for source in mapping.hf_names:
-        yield (source.name if isinstance(source, SourceSlice) else source).replace("{piece}", "{}")
+        name = source.name if isinstance(source, SourceSlice) else source
+        yield name.replace("{piece}", "{}").replace("{sublayer}", "{}")
 
 
 def _generic(name: str) -> str:

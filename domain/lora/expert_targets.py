@@ -19,6 +19,7 @@ GATE_UP, DOWN = "gate_up_proj", "down_proj"
 _WEIGHT = ".weight"
 # Modules whose names in transformers 5 differ from the names in checkpoints.
 _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "axk2": (("self_attn.q_b_proj", "self_attn.q_gate_proj"), ("W_down", "mlp.fc1"), ("W_up", "mlp.fc2")),
     "mixtral": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
     "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),
@@ -95,6 +96,11 @@ def stacked_targets(
                     start = stop
             stacks[name] = tuple(stacked)
     return stacks
+
+
+def module_name(name: str, model_type: str) -> str:
+    """Return a module's name in transformers 5; a single expert has its name in transformers 4."""
+    return name if ".experts." in name else _renamed(name, _RENAMED_MODULES.get(model_type, ()))
 
 
 def checkpoint_names(name: str, model_type: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Modules and parameters that LoRA can adapt: transformers' names and the corresponding rows in LitGPT."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import groupby
 from typing import Literal, TypeAlias
@@ -24,7 +24,7 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
 # LitGPT's layers that compute queries and values, or their latents.
-_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
+_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj", "attn.q_gate_proj")
 _VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
@@ -104,9 +104,16 @@ def matches_name(name: str, target: str) -> bool:
 
 
 def find_targets(
-    sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
+    sources: Sequence[ParameterSource],
+    linear_layers: Collection[str],
+    embeddings: Collection[str] = (),
+    *,
+    module_name: Callable[[str], str] = str,
 ) -> tuple[LoraTarget, ...]:
-    """Return the adaptable modules, without parameters of experts and routers."""
+    """Return the adaptable modules, without parameters of experts and routers.
+
+    `module_name` returns the name in transformers of a module of the checkpoint.
+    """
     modules = []
     for name, uses in invert_mapping(sources).items():
         piece = uses[0].view
@@ -117,7 +124,7 @@ def find_targets(
             kind = _kind(layers, embeddings)
             modules.append(
                 LoraTarget(
-                    name.removesuffix(_WEIGHT),
+                    module_name(name.removesuffix(_WEIGHT)),
                     outputs,
                     inputs,
                     piece.transposed,

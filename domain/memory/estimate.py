@@ -101,7 +101,7 @@ def active_share(architecture: Architecture, parameter: ParameterSpec) -> float:
     if parameter.num_experts <= 1:
         return 1.0
     mlp = architecture.layers[int(parameter.name.split(".")[2])].mlp
-    return mlp.num_experts_per_token / mlp.num_experts
+    return mlp.expert_share
 
 
 def estimate_memory(

@@ -8,9 +8,9 @@ from litgpt.domain.model.architecture import Architecture, LayerSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
-from litgpt.domain.model.mla import MLASpec
+from litgpt.domain.model.mla import IndexerSpec, MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
-from litgpt.domain.model.moe import DenseAndMoESpec, MoESpec, RouterSpec
+from litgpt.domain.model.moe import DenseAndMoESpec, MoESpec, RouterSpec, ShortcutMoESpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
@@ -43,6 +43,7 @@ __all__ = [
     "FeedForwardSpec",
     "GatedDeltaSpec",
     "GatedMLPSpec",
+    "IndexerSpec",
     "LayerSpec",
     "LinearScaling",
     "Llama3Scaling",
@@ -60,6 +61,7 @@ __all__ = [
     "RopeScaling",
     "RopeSpec",
     "RouterSpec",
+    "ShortcutMoESpec",
     "SinusoidalSpec",
     "SwigluClamp",
     "YarnScaling",

@@ -9,6 +9,7 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.mixer import MixerSpec
 from litgpt.domain.model.mlp import FeedForwardSpec
+from litgpt.domain.model.moe import ShortcutMoESpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
@@ -33,6 +34,7 @@ class LayerSpec:
         residual_scale: Factor of both outputs before the residual addition.
         per_layer_input: Per-layer input, added at the end of the layer.
         layer_scale: Whether a trained scalar multiplies the layer's output.
+        adds_shortcut: Whether the previous layer's `ShortcutMoESpec` is added to the layer's output.
     """
 
     mixer: MixerSpec
@@ -46,9 +48,15 @@ class LayerSpec:
     residual_scale: float | None = None
     per_layer_input: PerLayerInputSpec | None = None
     layer_scale: bool = False
+    adds_shortcut: bool = False
     altup: AltUpSpec | None = None
 
     __repr__ = brief_repr
+
+    @property
+    def has_shortcut(self) -> bool:
+        """Whether the layer begins or ends a shortcut around the next or this layer."""
+        return self.adds_shortcut or isinstance(self.mlp, ShortcutMoESpec)
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         """Yield the parameters of the module `name`, in model order."""

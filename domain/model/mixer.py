@@ -74,6 +74,10 @@ class MixerSpec(ABC):
     def kv_shared_layer(self) -> int | None:
         return None
 
+    @property
+    def indexer_layer(self) -> int | None:
+        return None
+
     @abstractmethod
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         """Yield the parameters of the module `name`, in model order."""

@@ -9,8 +9,40 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear
-from litgpt.domain.model.rope import RopeSpec
+from litgpt.domain.model.rope import AttentionTemperature, RopeSpec
 from litgpt.domain.model.sharding import Sharding, Split, even_range, unsupported
+
+
+@attrs.frozen(kw_only=True)
+class IndexerSpec:
+    """The lightning indexer of DeepSeek Sparse Attention, which selects the tokens that a token attends to.
+
+    It scores each earlier token by a weighted sum of `relu(query * key)` over its own small heads, which
+    share the key. The selection has no gradient.
+
+    Source: DeepSeek-AI 2025, arXiv:2512.02556, section 2.1.
+
+    Attributes:
+        top_k: Number of tokens that are selected.
+        interleaved: Whether RoPE rotates adjacent dimensions; it is otherwise that of the attention.
+        norm: Normalizes the keys.
+    """
+
+    num_heads: int
+    head_dim: int
+    top_k: int
+    interleaved: bool
+    norm: NormSpec
+
+    __repr__ = brief_repr
+
+    def parameters(self, name: str, hidden_size: int, q_lora_rank: int) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, which all ranks of tensor parallelism have."""
+        yield from linear(f"{name}.q_b_proj", self.num_heads * self.head_dim, q_lora_rank)
+        yield from linear(f"{name}.k_proj", self.head_dim, hidden_size)
+        yield from self.norm.parameters(f"{name}.k_norm", self.head_dim)
+        for parameter in linear(f"{name}.weights_proj", self.num_heads, hidden_size):
+            yield attrs.evolve(parameter, skip_quantization=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +57,12 @@ class MLASpec(MixerSpec):
         q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
+        output_gate: Whether each head's output is multiplied by a sigmoid gate. `q_gate_proj` then projects
+            queries and gates from the query latent, before and after its norm (A.X K2).
+        latent_scale: Factor of the normalized key-value latent (LongCat Flash).
+        indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
+        indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
+            arXiv:2603.12201).
     """
 
     num_heads: int
@@ -36,6 +74,11 @@ class MLASpec(MixerSpec):
     scale: float
     norm: NormSpec
     bias: bool = False
+    attention_temperature: AttentionTemperature | None = None
+    output_gate: bool = False
+    latent_scale: float = 1.0
+    indexer: IndexerSpec | None = None
+    indexer_layer: int | None = None
 
     __repr__ = brief_repr
 
@@ -49,8 +92,14 @@ class MLASpec(MixerSpec):
 
     @property
     def cache_spec(self) -> CacheSpec:
-        """Per token, the latent and the shared rotated key; values are projected from the latent."""
-        return CacheSpec(num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=0)
+        """Per token, the latent and the shared rotated key, and in place of values the indexer's key.
+
+        Values are projected from the latent.
+        """
+        index_dim = 0 if self.indexer is None else self.indexer.head_dim
+        return CacheSpec(
+            num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=index_dim
+        )
 
     @property
     def activations_per_token(self) -> int:
@@ -64,7 +113,9 @@ class MLASpec(MixerSpec):
         else:
             yield from linear(f"{name}.q_a_proj", self.q_lora_rank, hidden_size, bias=bias)
             yield from self.norm.parameters(f"{name}.q_a_norm", self.q_lora_rank)
-            yield from linear(f"{name}.q_b_proj", heads * self.head_dim, self.q_lora_rank, sharding=rows)
+            yield from self._query_parameters(name, self.q_lora_rank)
+        if self.indexer is not None and self.q_lora_rank is not None:
+            yield from self.indexer.parameters(f"{name}.indexer", hidden_size, self.q_lora_rank)
         cached = self.cache_spec.k_head_dim
         yield from linear(f"{name}.kv_a_proj_with_mqa", cached, hidden_size, bias=bias)
         yield from self.norm.parameters(f"{name}.kv_a_norm", rank)
@@ -74,6 +125,15 @@ class MLASpec(MixerSpec):
             yield attrs.evolve(parameter, skip_quantization=True)  # MLA absorbs parts of it into the queries
         values = heads * self.v_head_dim
         yield from linear(f"{name}.proj", hidden_size, values, bias=bias, role="output", sharding=columns)
+
+    def _query_parameters(self, name: str, rank: int) -> Iterator[ParameterSpec]:
+        """Yield the projection of queries, and of gates if there are any, from the query latent."""
+        size = self.head_dim + self.v_head_dim * self.output_gate
+        rows, heads = Sharding(0, (Split(self.num_heads, size),)), self.num_heads
+        if self.output_gate:
+            yield from linear(f"{name}.q_gate_proj", heads * size, 2 * rank, sharding=rows)
+        else:
+            yield from linear(f"{name}.q_b_proj", heads * size, rank, sharding=rows)
 
     def shard(self, world_size: int, rank: int) -> Self:
         """Return a rank's heads; the latent is replicated."""

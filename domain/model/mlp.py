@@ -37,6 +37,11 @@ class FeedForwardSpec(ABC):
         return 0
 
     @property
+    def expert_share(self) -> float:
+        """Probability that a token uses an expert."""
+        return self.num_experts_per_token / self.num_experts
+
+    @property
     @abstractmethod
     def intermediate_size(self) -> int:
         """Intermediate size of the dense MLP, or of each expert."""

@@ -1,5 +1,6 @@
 """Mixtures of experts (MoE)."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal, Self, TypeAlias
 
@@ -30,6 +31,7 @@ class RouterSpec:
             2024, arXiv:2412.19437).
         n_group: Number of equally large expert groups; 1 disables grouping.
         topk_group: Number of groups from which experts are selected.
+        excluded_score: Score, for selection, of the experts of other groups.
         group_score_top_k: A group's score is the sum of this many of its best scores.
         norm: Normalizes the router's input.
         expert_scale: Whether a trained scale per expert multiplies its weight (Gemma 4).
@@ -44,6 +46,7 @@ class RouterSpec:
     score_correction_bias: bool = False
     n_group: int = 1
     topk_group: int = 1
+    excluded_score: float = -math.inf
     group_score_top_k: int = 2
     bias: bool = False
     norm: NormSpec | None = None
@@ -63,6 +66,9 @@ class MoESpec(FeedForwardSpec):
         shared_expert: The shared expert, which processes every token.
         shared_expert_gate: Whether a trained gate multiplies the shared expert's output (Qwen 2 MoE).
         shared_expert_scale: Factor of the shared expert's output (Command A+).
+        num_identity_experts: Number of further experts that return their input: "zero-computation experts"
+            (LongCat Flash; after Jin et al. 2024, arXiv:2410.07348).
+        adds_identity: Whether this rank of tensor parallelism adds their output.
     """
 
     num_experts: int
@@ -72,6 +78,8 @@ class MoESpec(FeedForwardSpec):
     shared_expert: GatedMLPSpec | None = None
     shared_expert_gate: bool = False
     shared_expert_scale: float = 1.0
+    num_identity_experts: int = 0
+    adds_identity: bool = True
 
     __repr__ = brief_repr
 
@@ -80,20 +88,29 @@ class MoESpec(FeedForwardSpec):
         return self.expert.intermediate_size
 
     @property
+    def num_choices(self) -> int:
+        """Number of experts that the router scores."""
+        return self.num_experts + self.num_identity_experts
+
+    @property
+    def expert_share(self) -> float:
+        return self.num_experts_per_token / self.num_choices
+
+    @property
     def activations_per_token(self) -> int:
         shared = self.shared_expert.activations_per_token if self.shared_expert else 0
-        return self.num_experts_per_token * self.expert.activations_per_token + shared + self.num_experts
+        return self.num_experts_per_token * self.expert.activations_per_token + shared + self.num_choices
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         router = self.router
-        for parameter in linear(f"{name}.gate", self.num_experts, hidden_size, bias=router.bias):
+        for parameter in linear(f"{name}.gate", self.num_choices, hidden_size, bias=router.bias):
             yield attrs.evolve(parameter, skip_quantization=True)
         if router.norm is not None:
             yield from router.norm.parameters(f"{name}.gate.norm", hidden_size)
         if router.expert_scale:
-            yield tensor(f"{name}.gate.expert_scale", self.num_experts, role="norm")
+            yield tensor(f"{name}.gate.expert_scale", self.num_choices, role="norm")
         if router.score_correction_bias:
-            yield tensor(f"{name}.gate.e_score_correction_bias", self.num_experts, role="buffer")
+            yield tensor(f"{name}.gate.e_score_correction_bias", self.num_choices, role="buffer")
         for number in range(self.num_experts):
             for parameter in self.expert.parameters(f"{name}.experts.{number}", hidden_size):
                 yield attrs.evolve(parameter, num_experts=self.num_experts)
@@ -106,7 +123,51 @@ class MoESpec(FeedForwardSpec):
     def shard(self, world_size: int, rank: int) -> Self:
         """Return a rank's slice of every expert, which balances the load for any routing."""
         shared = self.shared_expert and self.shared_expert.shard(world_size, rank)
-        return attrs.evolve(self, expert=self.expert.shard(world_size, rank), shared_expert=shared)
+        expert = self.expert.shard(world_size, rank)
+        return attrs.evolve(self, expert=expert, shared_expert=shared, adds_identity=rank == 0)
+
+
+@attrs.frozen(kw_only=True)
+class ShortcutMoESpec(FeedForwardSpec):
+    """A dense MLP, and an MoE of the same input whose output is added after the next layer.
+
+    Between them, the next layer's attention and MLP run in parallel to the experts.
+
+    Source: Cai et al. 2024, arXiv:2404.05019; Meituan LongCat Team 2025, arXiv:2509.01322, section 2.
+    """
+
+    dense: GatedMLPSpec
+    moe: MoESpec
+
+    __repr__ = brief_repr
+
+    @property
+    def intermediate_size(self) -> int:
+        return self.dense.intermediate_size
+
+    @property
+    def num_experts(self) -> int:
+        return self.moe.num_experts
+
+    @property
+    def num_experts_per_token(self) -> int:
+        return self.moe.num_experts_per_token
+
+    @property
+    def expert_share(self) -> float:
+        return self.moe.expert_share
+
+    @property
+    def activations_per_token(self) -> int:
+        return self.dense.activations_per_token + self.moe.activations_per_token
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        yield from self.dense.parameters(f"{name}.dense", hidden_size)
+        yield from self.moe.parameters(f"{name}.sparse", hidden_size)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        dense, moe = self.dense.shard(world_size, rank), self.moe.shard(world_size, rank)
+        return attrs.evolve(self, dense=dense, moe=moe)
 
 
 @attrs.frozen(kw_only=True)

@@ -37,7 +37,8 @@ class SourceSlice:
 class WeightMapping:
     """How a parameter is assembled from checkpoint tensors; applied in reverse, it writes a checkpoint.
 
-    In names, `{}` is the index of a layer or expert on both sides, and `{piece}` the index of a piece.
+    In names, `{}` is the index of a layer or expert on both sides, and `{piece}` the index of a piece. If a
+    layer of the checkpoint has several of LitGPT's layers, `{sublayer}` is the index among them.
 
     Attributes:
         name: LitGPT's parameter name.
@@ -50,6 +51,7 @@ class WeightMapping:
         stacked_experts: Whether the checkpoint tensor stacks all experts along an additional first dimension.
         vector_as_matrix: Whether the checkpoint tensor is a matrix whose rows are the pieces of a vector.
         scalar: Whether the checkpoint tensor is a scalar, which is stored as a vector of one element.
+        sublayers: Number of LitGPT's layers in one of the checkpoint's.
         condition: Predicate of the architectures to which the rule applies; None applies it to all.
     """
 
@@ -61,6 +63,7 @@ class WeightMapping:
     stacked_experts: bool = False
     vector_as_matrix: bool = False
     scalar: bool = False
+    sublayers: int = 1
     condition: Callable[[Architecture], bool] | None = None
 
     __repr__ = brief_repr
@@ -174,7 +177,7 @@ def _views(
     mapping: WeightMapping, parameter: ParameterSpec, indices: tuple[str, ...]
 ) -> Iterator[TensorView]:
     """Yield the checkpoint pieces of a parameter."""
-    hf_names = mapping.hf_names
+    hf_names, indices = _in_sublayer(mapping, indices)
     shape: tuple[int, ...]
     if len(hf_names) == 1 and isinstance(hf_names[0], str) and "{piece}" in hf_names[0]:
         hf_names = tuple(hf_names[0].replace("{piece}", str(at)) for at in range(len(parameter.split_sizes)))
@@ -195,6 +198,17 @@ def _views(
     for source, count in zip(hf_names, rows, strict=True):
         if count:  # layers with K=V or a shared KV cache have no such tensor
             yield _view(mapping, parameter, source, count, indices)
+
+
+def _in_sublayer(
+    mapping: WeightMapping, indices: tuple[str, ...]
+) -> tuple[tuple[str | SourceSlice, ...], tuple[str, ...]]:
+    """Return the names and indices in the checkpoint, of which a layer may have several of LitGPT's."""
+    if mapping.sublayers == 1:
+        return mapping.hf_names, indices
+    layer, sublayer = divmod(int(indices[0]), mapping.sublayers)
+    names = (_hf_name(source).replace("{sublayer}", str(sublayer)) for source in mapping.hf_names)
+    return tuple(names), (str(layer), *indices[1:])
 
 
 def _view(

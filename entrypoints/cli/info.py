@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from litgpt.application.describe_model import ModelDescription
     from litgpt.domain.generation.sampling_params import SamplingParams
     from litgpt.domain.memory.estimate import FitReport, MemoryEstimate
-    from litgpt.domain.model import Architecture
+    from litgpt.domain.model import Architecture, FeedForwardSpec
     from litgpt.domain.quantization import Quantization
     from litgpt.domain.weights.tensor_info import DType
 
@@ -203,16 +203,21 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     mla = next((mixer for mixer in mixers if isinstance(mixer, MLASpec)), None)
     if mla is not None:
         yield "heads", f"{mla.num_heads} of size {mla.head_dim}"
-        yield "KV cache entry", f"{mla.cache_spec.k_head_dim:,} numbers per layer (MLA)"
+        yield "KV cache entry", f"{mla.cache_spec.numel_per_token:,} numbers per layer (MLA)"
     windows = [mixer.sliding_window for mixer in mixers if mixer.sliding_window is not None]
     if windows:
         yield "sliding window", f"{max(windows):,} tokens in {len(windows)} of {len(mixers)} layers"
 
 
 def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
-    from litgpt.domain.model import MoESpec
+    from litgpt.domain.model import DenseAndMoESpec, MoESpec, ShortcutMoESpec
 
-    mlps = [layer.mlp for layer in architecture.layers]
+    mlps: list[FeedForwardSpec] = []
+    for layer in architecture.layers:
+        if isinstance(layer.mlp, (DenseAndMoESpec, ShortcutMoESpec)):
+            mlps += (layer.mlp.dense, layer.mlp.moe)
+        else:
+            mlps.append(layer.mlp)
     dense = next((mlp for mlp in mlps if not isinstance(mlp, MoESpec)), None)
     if dense is not None:
         yield "MLP size", f"{dense.intermediate_size:,}"
@@ -223,8 +228,8 @@ def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
         yield "experts", f"{experts}, {moe.num_experts_per_token} per token"
         if moe.shared_expert is not None:
             yield "shared expert", f"of size {moe.shared_expert.intermediate_size:,}"
-        if len(sparse) < len(mlps):
-            yield "MoE layers", f"{len(sparse)} of {len(mlps)}"
+        if len(sparse) < len(architecture.layers):
+            yield "MoE layers", f"{len(sparse)} of {len(architecture.layers)}"
 
 
 def _count(weights: int) -> str:

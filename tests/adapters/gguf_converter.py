@@ -382,6 +382,21 @@ class DeepseekV3Joined(DeepseekV3):
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
 
+class MiniCpm3(Converter):
+    arch = "MINICPM3"
+
+    def extra_keys(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "attention.q_lora_rank": config["q_lora_rank"],
+            "attention.kv_lora_rank": config["kv_lora_rank"],
+            "attention.key_length": config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+            "attention.value_length": None,
+            "rope.dimension_count": config["qk_rope_head_dim"],
+            "rope.freq_base": None,
+        }
+
+
 class Qwen2Moe(Qwen3Moe):
     arch = "QWEN2MOE"
 

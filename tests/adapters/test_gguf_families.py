@@ -156,6 +156,7 @@ CASES = {
     "deepseek_v3": Case("deepseek_v3", converters.DeepseekV3),
     "deepseek_v3-joined": Case("deepseek_v3", converters.DeepseekV3Joined, {"q_lora_rank": None}),
     "deepseek_v3-yarn": Case("deepseek_v3", converters.DeepseekV3, {"rope_parameters": _YARN}),
+    "minicpm3": Case("minicpm3", converters.MiniCpm3, {"dim_model_base": 256}),
     "gpt_oss": Case("gpt_oss", converters.GptOss, {"swiglu_limit": 7.0}),
     "gpt_oss-plain": Case("gpt_oss", converters.GptOss, {"swiglu_limit": 7.0, "rope_parameters": _PLAIN}),
     "qwen2_moe": Case("qwen2_moe", converters.Qwen2Moe),

@@ -35,12 +35,18 @@ _LATENT = {
     "v_head_dim": 12,
 }
 
+# Fewer tokens than the tests' sequences have; with many heads, no two scores are equal.
+_INDEXER = {"index_topk": 6, "index_n_heads": 16, "index_head_dim": 12}
+
 _DELTA = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
     "linear_key_head_dim": 8,
     "linear_value_head_dim": 12,
 }
+
+# The reference computes in chunks of this many tokens.
+_MAMBA2 = {"mamba_n_heads": 4, "mamba_n_groups": 2, "mamba_d_state": 16, "mamba_chunk_size": 16}
 
 _HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 
@@ -224,6 +230,60 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "routed_scaling_factor": 1.5,
         **_LATENT,
     },
+    "glm4_moe_lite": {"n_routed_experts": 6, **_EXPERTS, "n_shared_experts": 2, **_LATENT},
+    "deepseek_v32": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        **_LATENT,
+        **_INDEXER,
+    },
+    "glm_moe_dsa": {
+        "n_routed_experts": 6,
+        **_EXPERTS,
+        "first_k_dense_replace": 1,
+        "index_topk_freq": 2,
+        **_LATENT,
+        **_INDEXER,
+    },
+    "longcat_flash": {
+        "num_layers": 2,
+        "num_hidden_layers": 4,
+        "head_dim": 8,
+        "ffn_hidden_size": 80,
+        "expert_ffn_hidden_size": 24,
+        "n_routed_experts": 6,
+        "zero_expert_num": 3,
+        "moe_topk": 3,
+        **_LATENT,
+    },
+    "axk2": {"n_routed_experts": 6, **_EXPERTS, **_LATENT, **_INDEXER, "gated_norm_rank": 4},
+    "minicpm3": {**_LATENT, "dim_model_base": 32},
+    "mistral4": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        "routed_scaling_factor": 1.5,
+        **_LATENT,
+        # Short enough that the attention temperature changes within the tests' sequences.
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 500.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.5,
+        },
+    },
+    "youtu": _LATENT,
+    "sarvam_mla": {"n_routed_experts": 6, **_EXPERTS, "n_shared_experts": 2, **_LATENT, "q_lora_rank": None},
     "apertus": {},
     "gpt_bigcode": {},
     "gptj": {"rotary_dim": 6},
@@ -257,52 +317,56 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "logits_scaling": 0.5,
     },
     "granite_swa": {
-        "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
-        "ernie4_5_moe": {"moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 24},
-        "dots1": {
-            "n_routed_experts": 8,
-            **_EXPERTS,
-            "n_group": 4,
-            "topk_group": 2,
-            "n_shared_experts": 2,
-            "first_k_dense_replace": 1,
-        },
-        "granitemoeshared": {
-            "num_local_experts": 6,
-            "num_experts_per_tok": 2,
-            "shared_intermediate_size": 40,
-            "embedding_multiplier": 3.0,
-            "attention_multiplier": 0.2,
-            "residual_multiplier": 0.7,
-            "logits_scaling": 2.0,
-            "sliding_window": 8,
-        },
-        "iquestcoder": {"head_dim": 16},
-        "gpt_neo": {"attention_types": [[["global", "local"], 1], [["local"], 1]], "window_size": 8},
-        "codegen": {"rotary_dim": 6},
-        "persimmon": {"rope_parameters": _HALF},
-        "biogpt": {},
-        "mellum": {
-            "head_dim": 16,
-            "num_experts": 6,
-            **_EXPERTS,
-            "sliding_window": 8,
-            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
-            "mlp_layer_types": ["sparse", "sparse", "dense"],
-        },
-        "gemma4_unified_text": {
-            "num_hidden_layers": 5,
-            "head_dim": 12,
-            "global_head_dim": 16,
-            "sliding_window": 8,
-            "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
-            "num_kv_shared_layers": 2,
-            "use_double_wide_mlp": True,
-            "final_logit_softcapping": 3.0,
-        },
-        "openai-gpt": {},
-        "xglm": {"ffn_dim": 80, "pad_token_id": 1},
-        "ctrl": {"dff": 80},
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+        "sliding_window": 8,
+    },
+    "iquestcoder": {"head_dim": 16},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1], [["local"], 1]], "window_size": 8},
+    "codegen": {"rotary_dim": 6},
+    "persimmon": {"rope_parameters": _HALF},
+    "biogpt": {},
+    "mellum": {
+        "head_dim": 16,
+        "num_experts": 6,
+        **_EXPERTS,
+        "sliding_window": 8,
+        "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        "mlp_layer_types": ["sparse", "sparse", "dense"],
+    },
+    "gemma4_unified_text": {
+        "num_hidden_layers": 5,
+        "head_dim": 12,
+        "global_head_dim": 16,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "final_logit_softcapping": 3.0,
+    },
+    "openai-gpt": {},
+    "xglm": {"ffn_dim": 80, "pad_token_id": 1},
+    "ctrl": {"dff": 80},
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
+    "ernie4_5_moe": {"moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 24},
+    "dots1": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+    },
+    "granitemoeshared": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 40,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
     },
     "hunyuan_v1_moe": {"num_experts": 6, "moe_topk": [2, 2, 2], "head_dim": 16},
     "exaone_moe": {
@@ -369,6 +433,110 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "sliding_window": 8,
         "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
     },
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
+    "lfm2_moe": {
+        "layer_types": ["conv", "full_attention", "conv"],
+        "num_experts": 6,
+        **_EXPERTS,
+        "num_dense_layers": 1,
+    },
+    "minimax": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "head_dim": 16,
+        "block_size": 8,
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    },
+    "kimi_linear": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        **_LATENT,
+        "linear_head_dim": 12,
+        "linear_num_heads": 4,
+    },
+    "olmo_hybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        # transformers saves the kernels of the convolution in equal parts.
+        **(_DELTA | {"linear_num_key_heads": 4, "linear_value_head_dim": 8}),
+    },
+    "bailing_hybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        **_LATENT,
+        "head_dim": 12,
+        "num_mtp_layers": 0,
+    },
+    "recurrent_gemma": {
+        "num_hidden_layers": 4,
+        "attention_window_size": 8,
+        "block_types": ["recurrent", "attention"],
+    },
+    "lfm3": {
+        "num_hidden_layers": 4,
+        "layer_types": ["conv", "full_attention", "sliding_attention", "conv"],
+        "head_dim": 16,
+        "sliding_window": 8,
+    },
+    "granitemoehybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 40,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+        **_MAMBA2,
+    },
+    "mamba2": {"num_heads": 4, "head_dim": 24, "n_groups": 2, "state_size": 16, "chunk_size": 16},
+    "bamba": {"attn_layer_indices": [1], **_MAMBA2},
+    "falcon_h1": {
+        **_MAMBA2,
+        "mamba_d_ssm": 40,
+        "lm_head_multiplier": 0.5,
+        "embedding_multiplier": 3.0,
+        "mlp_multipliers": [0.7, 1.3],
+        "key_multiplier": 0.6,
+        "attention_in_multiplier": 0.8,
+        "attention_out_multiplier": 1.2,
+        "ssm_multipliers": [0.6, 1.4, 0.9, 1.1, 0.7],
+        "ssm_in_multiplier": 1.25,
+        "ssm_out_multiplier": 0.75,
+    },
+    "mamba": {},
+    "falcon_mamba": {},
+    "jamba": {
+        "num_hidden_layers": 4,
+        "attn_layer_period": 3,
+        "attn_layer_offset": 1,
+        "num_experts": 6,
+        "mamba_d_state": 8,
+    },
+    "nemotron_h": {
+        "layers_block_type": ["linear_attention", "mlp", "full_attention", "moe", "linear_attention"],
+        "head_dim": 16,
+        "mamba_num_heads": 4,
+        "mamba_head_dim": 20,
+        "n_groups": 2,
+        "ssm_state_size": 16,
+        "chunk_size": 16,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "moe_shared_expert_intermediate_size": 40,
+        "n_group": 4,
+        "topk_group": 2,
+        "routed_scaling_factor": 1.5,
+    },
 }
 """What each family adds to the sizes that all have."""
 
@@ -385,8 +553,10 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
         settings: Override the settings of this module.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, Mistral4Config, Mistral4ForCausalLM
 
+    # transformers lists it with its image models only.
+    AutoModelForCausalLM.register(Mistral4Config, Mistral4ForCausalLM, exist_ok=True)
     config = AutoConfig.for_model(family, **(SIZES | FAMILIES[family] | settings))
     return randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32), seed=seed)
 
@@ -412,7 +582,7 @@ def randomize(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
                 buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
             if name.endswith("layer_scalar"):
                 buffer.add_(0.3 * torch.randn(buffer.shape, generator=random))
-            if "correction_bias" in name:
+            if "correction_bias" in name or name.endswith("expert_bias"):
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
     model.eval()
     return model

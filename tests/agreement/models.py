@@ -384,6 +384,63 @@ VARIANTS = (
             }
         },
     ),
+    Variant("glm4_moe_lite", "glm4_moe_lite"),
+    Variant(
+        "glm4_moe_lite, groups of experts, two dense layers, queries from the stream",
+        "glm4_moe_lite",
+        {
+            "n_routed_experts": 8,
+            "n_group": 4,
+            "topk_group": 2,
+            "mlp_layer_types": ["dense", "sparse", "dense"],
+            "q_lora_rank": None,
+        },
+    ),
+    Variant("deepseek_v32", "deepseek_v32"),
+    Variant(
+        "deepseek_v32, biases, YaRN, another share of dense layers",
+        "deepseek_v32",
+        {
+            "attention_bias": True,
+            "mlp_layer_types": ["sparse", "dense", "sparse"],
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
+    Variant("glm_moe_dsa", "glm_moe_dsa"),
+    Variant(
+        "glm_moe_dsa, two layers with the first one's tokens",
+        "glm_moe_dsa",
+        {"index_topk_pattern": "FSS", "index_topk": 3},
+    ),
+    Variant("longcat_flash", "longcat_flash"),
+    Variant(
+        "longcat_flash, biases, YaRN, no experts that return their input",
+        "longcat_flash",
+        {
+            "attention_bias": True,
+            "zero_expert_num": 0,
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
+    Variant("axk2", "axk2"),
+    Variant("axk2, groups of experts", "axk2", {"n_routed_experts": 8, "n_group": 4, "topk_group": 2}),
+    Variant("minicpm3", "minicpm3"),
+    Variant(
+        "minicpm3, no scales, biases, values of the usual size",
+        "minicpm3",
+        {
+            "scale_depth": None,
+            "dim_model_base": None,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "v_head_dim": None,
+            "tie_word_embeddings": False,
+            "q_lora_rank": None,
+        },
+    ),
+    Variant("mistral4", "mistral4"),
+    Variant("youtu", "youtu"),
+    Variant("sarvam_mla", "sarvam_mla"),
     Variant("apertus", "apertus"),
     Variant(
         "apertus, biases, another activation, not stretched",
@@ -504,7 +561,162 @@ VARIANTS = (
     Variant("aria_text", "aria_text"),
     Variant("flint", "flint"),
     Variant("kolibri1", "kolibri1"),
+    Variant("lfm2", "lfm2"),
+    Variant(
+        "lfm2, biases, a longer convolution, the size of the MLP as given",
+        "lfm2",
+        {
+            "conv_bias": True,
+            "conv_L_cache": 5,
+            "block_auto_adjust_ff_dim": False,
+            "tie_word_embeddings": False,
+        },
+    ),
+    Variant("lfm2_moe", "lfm2_moe"),
+    Variant("lfm2_moe without a correction", "lfm2_moe", {"use_expert_bias": False, "norm_topk_prob": False}),
+    Variant("minimax", "minimax"),
+    Variant(
+        "minimax, factors of the residual connections",
+        "minimax",
+        {
+            "full_attn_alpha_factor": 1.2,
+            "full_attn_beta_factor": 0.9,
+            "linear_attn_alpha_factor": 0.8,
+            "linear_attn_beta_factor": 1.1,
+            "mlp_alpha_factor": 1.3,
+            "mlp_beta_factor": 0.7,
+        },
+    ),
+    Variant("kimi_linear", "kimi_linear"),
+    Variant(
+        "kimi_linear, queries from the stream, all layers sparse",
+        "kimi_linear",
+        {
+            "q_lora_rank": None,
+            "mlp_layer_types": ["sparse"] * 3,
+            "norm_topk_prob": False,
+            "n_group": 1,
+            "topk_group": 1,
+            "linear_conv_kernel_dim": 2,
+        },
+    ),
+    Variant("olmo_hybrid", "olmo_hybrid"),
+    Variant(
+        "olmo_hybrid without positions, biases, no negative eigenvalues",
+        "olmo_hybrid",
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": None},
+            "attention_bias": True,
+            "linear_allow_neg_eigval": False,
+        },
+    ),
+    Variant("bailing_hybrid", "bailing_hybrid"),
+    Variant(
+        "bailing_hybrid, decays without a bound, queries from the stream",
+        "bailing_hybrid",
+        {
+            "kda_safe_gate": False,
+            "q_lora_rank": None,
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
+    Variant("recurrent_gemma", "recurrent_gemma"),
+    Variant(
+        "recurrent_gemma, biases, a lower cap",
+        "recurrent_gemma",
+        {"attention_bias": True, "logits_soft_cap": 3.0, "tie_word_embeddings": False},
+    ),
+    Variant("lfm3", "lfm3"),
+    Variant(
+        "lfm3, biases, no gates and post-norms",
+        "lfm3",
+        {
+            "attention_bias": True,
+            "conv_bias": True,
+            "use_attention_gate": False,
+            "use_sandwich_norm": False,
+            "tie_word_embeddings": False,
+        },
+    ),
+    Variant("granitemoehybrid", "granitemoehybrid"),
+    Variant(
+        "granitemoehybrid, without experts, with RoPE, biases, one group",
+        "granitemoehybrid",
+        {
+            "num_local_experts": 0,
+            "position_embedding_type": "rope",
+            "attention_bias": True,
+            "mamba_proj_bias": True,
+            "mamba_n_groups": 1,
+        },
+    ),
+    Variant("mamba2", "mamba2"),
+    Variant(
+        "mamba2, tied, biases of projections only",
+        "mamba2",
+        {"use_bias": True, "use_conv_bias": False, "tie_word_embeddings": True},
+    ),
+    Variant("bamba", "bamba"),
+    Variant("falcon_h1", "falcon_h1"),
+    Variant(
+        "falcon_h1, a norm before the gate, biases",
+        "falcon_h1",
+        {
+            "mamba_rms_norm": True,
+            "mamba_proj_bias": True,
+            "projectors_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+        },
+    ),
+    Variant(
+        "falcon_h1, a norm after the gate",
+        "falcon_h1",
+        {"mamba_rms_norm": True, "mamba_norm_before_gate": False, "mamba_d_ssm": None},
+    ),
+    Variant("mamba", "mamba"),
+    Variant(
+        "mamba, biases of projections only",
+        "mamba",
+        {"use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False, "time_step_rank": 5},
+    ),
+    Variant("falcon_mamba", "falcon_mamba"),
+    Variant("jamba", "jamba"),
+    Variant("jamba, without experts", "jamba", {"num_experts": 1, "num_experts_per_tok": 1}),
+    Variant("nemotron_h", "nemotron_h"),
+    Variant(
+        "nemotron_h, biases, no experts",
+        "nemotron_h",
+        {
+            "layers_block_type": ["linear_attention", "full_attention", "mlp"],
+            "use_bias": True,
+            "mlp_bias": True,
+        },
+    ),
 )
+
+
+TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa", "longcat_flash", "axk2"})
+"""Families with layers that the native engine does not have."""
+
+
+TORCH_ONLY = frozenset({"bailing_hybrid", "kimi_linear", "lfm3", "minimax", "olmo_hybrid", "recurrent_gemma"})
+"""Families with layers that the native engine does not have."""
+
+
+TORCH_ONLY = frozenset(
+    {
+        "bamba",
+        "falcon_h1",
+        "falcon_mamba",
+        "granitemoehybrid",
+        "jamba",
+        "mamba",
+        "mamba2",
+        "nemotron_h",
+    }
+)
+"""Families with layers that the native engine does not have."""
 
 
 @attrs.frozen(eq=False)

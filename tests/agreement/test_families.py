@@ -82,7 +82,7 @@ def test_gradients_reach_every_parameter(both: Pair) -> None:
     both.actual(random_ids(4, 5 * LENGTH)).square().mean().backward()
     without = [name for name, parameter in both.actual.named_parameters() if parameter.grad is None]
     both.actual.requires_grad_(False)
-    assert without == []
+    assert [name for name in without if ".indexer." not in name] == []  # a selection has no gradient
 
 
 def test_the_chunked_loss_and_its_gradients_equal_the_full_ones(both: Pair) -> None:

@@ -89,10 +89,11 @@ WHOLES = (
     ("qwen2_5_vl", "qwen2_5_vl_text"),
     ("qwen3_vl", "qwen3_vl_text"),
     ("qwen3_vl_moe", "qwen3_vl_moe_text"),
+    ("mistral3", "mistral4"),
 )
 
 
-@pytest.fixture(params=WHOLES, ids=lambda pair: pair[0])
+@pytest.fixture(params=WHOLES, ids="-".join)
 def both(request: Any, tmp_path: Path) -> tuple[Any, Path]:
     reference = whole(*request.param)
     reference.save_pretrained(tmp_path)

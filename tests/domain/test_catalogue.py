@@ -135,7 +135,8 @@ def test_names_of_different_entries_do_not_overlap() -> None:
 
 def test_every_repository_has_an_organisation_and_every_family_has_a_known_model() -> None:
     assert {entry.repository.count("/") for entry in search()} == {1}
-    parts = {*TEXT_MODEL_TYPES.values(), "ministral3"}  # these are found inside a model of text and more
+    # These are found inside a model of text and more.
+    parts = {*TEXT_MODEL_TYPES.values(), "ministral3", "mistral4"}
     parts.add("ministral")  # the known model has the older type, mistral
     assert set(FAMILIES) - parts <= {entry.family for entry in search()}
 

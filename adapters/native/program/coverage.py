@@ -1,5 +1,7 @@
 """The parts of models that the engine has."""
 
+import math
+
 from litgpt.domain.model import (
     Architecture,
     AttentionSpec,
@@ -33,6 +35,8 @@ MAX_CONV_KERNEL_SIZE = 65
 def unsupported_part(architecture: Architecture) -> str | None:
     """Return the first part of a model that the engine does not have; None if it has all."""
     for layer in architecture.layers:
+        if any(norm is not None and norm.gate_rank is not None for norm in (layer.norm_1, layer.norm_2)):
+            return "norms with a gate"
         part = _unsupported_mixer(layer.mixer) or _unsupported_mlp(layer.mlp)
         if part is not None:
             return part
@@ -43,6 +47,12 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
         case AttentionSpec(head_dim=size, value_dim=value_size):
             sizes: tuple[int, ...] = (size, value_size)
+        case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
+            return "attention to the tokens that an indexer selects"
+        case MLASpec() if mixer.latent_scale != 1 or mixer.output_gate:
+            return (
+                "a gate of latent attention" if mixer.output_gate else "a factor of the latent of attention"
+            )
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(activation=activation):
@@ -73,6 +83,10 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
 def _unsupported_moe(moe: MoESpec) -> str | None:
     if moe.num_experts > MAX_EXPERTS:
         return f"more than {MAX_EXPERTS:,} experts"
+    if moe.num_identity_experts:
+        return "experts that return their input"
     if moe.router.scoring_func not in SCORING_FUNCTIONS:
         return f"experts scored by {moe.router.scoring_func}"
+    if moe.router.n_group > 1 and moe.router.excluded_score != -math.inf:
+        return "experts that other groups may replace"
     return "activation sparsity of experts" if moe.expert.activation_sparsity else None

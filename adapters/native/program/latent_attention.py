@@ -21,6 +21,9 @@ def add_latent_attention(attention: AttentionCompiler, number: int, spec: MLASpe
         parts.norm(spec.norm, f"{name}.q_a_norm", latent, latent, size=spec.q_lora_rank)
         parts.linear(f"{name}.q_b_proj", qkv, latent, bias=False)
     attention.rotate(spec.rope, qkv, nope, heads, head_dim)
+    if (it := spec.attention_temperature) is not None:
+        parameters = (it.scale, float(it.floor_scale), float(it.offset))
+        builder.add(Opcode.TEMPERATURE, qkv, 0, queries, parameters=parameters)
 
     latent = builder.buffer("latent", rank + rotated)
     parts.linear(f"{name}.kv_a_proj_with_mqa", latent, x, bias=spec.bias)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
@@ -11,7 +12,7 @@ from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
-from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
+from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE, ShortcutMoE
 from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
 from litgpt.adapters.pytorch.model.rope import PositionInfo
@@ -26,6 +27,7 @@ from litgpt.domain.model import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    ShortcutMoESpec,
 )
 
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
@@ -39,6 +41,7 @@ MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {
     GatedMLPSpec: GatedMLP,
     MLPSpec: MLP,
     MoESpec: MoE,
+    ShortcutMoESpec: ShortcutMoE,
 }
 
 
@@ -93,3 +96,27 @@ class Block(nn.Module):
     def _add(self, x: Tensor, update: Tensor) -> Tensor:
         scale = self.layer.residual_scale
         return x + update if scale is None else x + update * scale
+
+
+class ShortcutBlock(Block):
+    """A layer that begins or ends a shortcut: an MoE's output is added after the next layer.
+
+    Between the two layers, the residual stream is (B, T, 2, D), with the output of the MoE.
+    """
+
+    def forward(
+        self,
+        x: Tensor,
+        position: PositionInfo,
+        mask: AttentionMask,
+        cache: LayerState,
+        cache_position: int,
+        per_layer: Tensor | None = None,
+    ) -> Tensor:
+        """Return the residual stream after this layer; the arguments are as in `Block`."""
+        if self.layer.adds_shortcut:
+            x, shortcut = x.unbind(-2)
+            return super().forward(x, position, mask, cache, cache_position, per_layer) + shortcut
+        x = x + self.attn(self.norm_1(x), position, mask, cache, cache_position)
+        dense, sparse = self.mlp(self.norm_2(x)).unbind(-2)
+        return torch.stack((x + dense, sparse), -2)

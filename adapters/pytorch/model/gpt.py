@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from litgpt.adapters.pytorch.model.altup import AltUpBlock, StreamProjection, StreamUnembedding
 from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
-from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing
-from litgpt.adapters.pytorch.model.block import Block
+from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing, sharing_layers
+from litgpt.adapters.pytorch.model.block import Block, ShortcutBlock
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, linear_cross_entropy, shift_labels
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -79,8 +79,7 @@ class GPT(nn.Module):
             self.transformer["wpe"] = position_embedding
         if (per_layer := architecture.per_layer_embedding) is not None:
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
-        shared_layers = (layer.mixer.kv_shared_layer for layer in architecture.layers)
-        self._kv_sharing_layers = frozenset(shared_layers) - {None}
+        self._sharing_layers = sharing_layers(architecture)
         self.tie_weights()
         self.adapter: object = None
         self.adapters: dict[str, Any] = {}
@@ -204,7 +203,7 @@ class GPT(nn.Module):
         if self.architecture.per_layer_embedding is not None:
             per_layer = self.transformer["per_layer"](input_ids, x)
         x = self.transformer["fork"](x)
-        kv_sharing = KVSharing(self._kv_sharing_layers)
+        kv_sharing = KVSharing(self._sharing_layers)
         infos: dict[tuple[RopeSpec | None, AttentionTemperature | None, torch.device], PositionInfo] = {}
         masks: dict[MaskKey, AttentionMask] = {}
         blocks, device = self.transformer["h"].children(), x.device
@@ -223,7 +222,7 @@ class GPT(nn.Module):
                 infos[info_key] = PositionInfo(table, temperature)
             if mask_key not in masks:
                 masks[mask_key] = _build_mask(mask_key, slot=slot, tokens=tokens, starts=starts)
-            state = kv_sharing.layer_state(index, mixer.kv_shared_layer, layer_cache)
+            state = kv_sharing.layer_state(index, mixer, layer_cache)
             embedding = None if per_layer is None else per_layer[:, :, index].to(x.device)
             inputs = (x, infos[info_key], masks[mask_key], state, slot, embedding)
             x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
@@ -279,7 +278,9 @@ class GPT(nn.Module):
 
 
 def _make_block(hidden_size: int, layer: LayerSpec) -> Block:
-    return Block(hidden_size, layer) if layer.altup is None else AltUpBlock(hidden_size, layer, layer.altup)
+    if layer.altup is not None:
+        return AltUpBlock(hidden_size, layer, layer.altup)
+    return (ShortcutBlock if layer.has_shortcut else Block)(hidden_size, layer)
 
 
 def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch.device) -> Tensor:

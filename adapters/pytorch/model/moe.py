@@ -9,7 +9,7 @@ from torch.nn import functional
 from litgpt.adapters.pytorch.model.mlp import GatedMLP
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Linear
-from litgpt.domain.model import DenseAndMoESpec, MoESpec
+from litgpt.domain.model import DenseAndMoESpec, MoESpec, ShortcutMoESpec
 
 
 class Router(nn.Module):
@@ -21,16 +21,16 @@ class Router(nn.Module):
 
     def __init__(self, hidden_size: int, spec: MoESpec) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(spec.num_experts, hidden_size))
+        self.weight = nn.Parameter(torch.empty(spec.num_choices, hidden_size))
         self.register_parameter(
-            "bias", nn.Parameter(torch.empty(spec.num_experts)) if spec.router.bias else None
+            "bias", nn.Parameter(torch.empty(spec.num_choices)) if spec.router.bias else None
         )
         self.spec, self.top_k = spec.router, spec.num_experts_per_token
         self.norm = None if spec.router.norm is None else Norm(hidden_size, spec.router.norm)
-        scale = nn.Parameter(torch.empty(spec.num_experts)) if spec.router.expert_scale else None
+        scale = nn.Parameter(torch.empty(spec.num_choices)) if spec.router.expert_scale else None
         self.register_parameter("expert_scale", scale)
         if spec.router.score_correction_bias:
-            self.register_buffer("e_score_correction_bias", torch.empty(spec.num_experts))
+            self.register_buffer("e_score_correction_bias", torch.empty(spec.num_choices))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights (N, K), in float32, and the expert ids (N, K) of tokens (N, D)."""
@@ -74,14 +74,14 @@ class Router(nn.Module):
         return torch.cat(weights, -1), torch.cat(experts, -1)
 
     def _limit_to_groups(self, choice_scores: Tensor) -> Tensor:
-        """Set the scores of experts outside the best `topk_group` groups to -inf."""
+        """Set the scores of experts outside the best `topk_group` groups to `excluded_score`."""
         router = self.spec
         by_group = choice_scores.unflatten(-1, (router.n_group, -1))
         best = by_group.topk(min(router.group_score_top_k, by_group.shape[-1]), -1).values
         group_scores = best.sum(-1)
         selected = torch.zeros_like(group_scores, dtype=torch.bool)
         selected.scatter_(-1, group_scores.topk(router.topk_group, -1).indices, value=True)
-        masked: Tensor = by_group.masked_fill(~selected[..., None], -torch.inf)
+        masked: Tensor = by_group.masked_fill(~selected[..., None], router.excluded_score)
         return masked.flatten(-2)
 
 
@@ -91,6 +91,7 @@ class MoE(nn.Module):
     def __init__(self, hidden_size: int, spec: MoESpec) -> None:
         super().__init__()
         self.gate = Router(hidden_size, spec)
+        self.num_choices, self.adds_identity = spec.num_choices, spec.adds_identity
         self.weights_before_experts = spec.router.weights_before_experts
         self.experts = nn.ModuleList(GatedMLP(hidden_size, spec.expert) for _ in range(spec.num_experts))
         self.shared_experts = (
@@ -118,9 +119,9 @@ class MoE(nn.Module):
         experts, order = expert_ids.flatten().sort(stable=True)
         tokens, sorted_weights = order // expert_ids.shape[-1], weights.flatten()[order, None]
         inputs = flat[tokens] * sorted_weights if self.weights_before_experts else flat[tokens]
-        sizes = tokens_per_expert(experts, len(self.experts))
+        sizes = tokens_per_expert(experts, self.num_choices)
         outputs = [
-            self.experts[index](part) for index, part in enumerate(inputs.split(sizes)) if sizes[index]
+            self._expert(index, part) for index, part in enumerate(inputs.split(sizes)) if sizes[index]
         ]
         output = torch.cat(outputs or [inputs])
         output = output if self.weights_before_experts else output * sorted_weights
@@ -128,6 +129,26 @@ class MoE(nn.Module):
         # are not deterministic.
         unsorted = torch.empty_like(output).index_copy(0, order, output)
         return unsorted.view(*expert_ids.shape, -1).sum(1)
+
+    def _expert(self, index: int, x: Tensor) -> Tensor:
+        """Return the output (N, D) of an expert; those that follow the trained ones return their input."""
+        if index < len(self.experts):
+            out: Tensor = self.experts[index](x)
+            return out
+        return x if self.adds_identity else torch.zeros_like(x)
+
+
+class ShortcutMoE(nn.Module):
+    """A dense MLP and an MoE with the same input, whose outputs `ShortcutBlock` adds in different places."""
+
+    def __init__(self, hidden_size: int, spec: ShortcutMoESpec) -> None:
+        super().__init__()
+        self.dense = GatedMLP(hidden_size, spec.dense)
+        self.sparse = MoE(hidden_size, spec.moe)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return both outputs (B, T, 2, D)."""
+        return torch.stack((self.dense(x), self.sparse(x)), -2)
 
 
 class DenseAndMoE(nn.Module):

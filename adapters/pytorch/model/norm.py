@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.domain.model import NormSpec
 
 
@@ -49,6 +50,24 @@ class Norm(nn.Module):
         return functional.layer_norm(x, self.shape, weight, bias, self.spec.eps)
 
 
+class GatedNorm(nn.Module):
+    """A norm whose result is multiplied by a gate that is computed from it."""
+
+    def __init__(self, size: int, spec: NormSpec, gate_rank: int) -> None:
+        super().__init__()
+        self.norm = Norm(size, spec)
+        self.gate_down = Linear(size, gate_rank, bias=False)
+        self.gate_up = Linear(gate_rank, size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        gate: Tensor = self.gate_up(functional.silu(self.gate_down(y)))
+        result: Tensor = (y * gate.float().sigmoid()).to(y.dtype)
+        return result
+
+
 def build_norm(size: int, spec: NormSpec | None) -> nn.Module:
-    """Return a `Norm`, or the identity if `spec` is None."""
-    return nn.Identity() if spec is None else Norm(size, spec)
+    """Return a norm, or the identity if `spec` is None."""
+    if spec is None:
+        return nn.Identity()
+    return Norm(size, spec) if spec.gate_rank is None else GatedNorm(size, spec, spec.gate_rank)

@@ -11,7 +11,10 @@ from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.model import (
     AttentionSpec,
     AttentionTemperature,
+    IndexerSpec,
     MLASpec,
+    NormSpec,
+    RopeSpec,
     yarn_attention_factor,
 )
 
@@ -168,15 +171,59 @@ class AttentionSchema:
 
 
 @attrs.frozen(kw_only=True)
+class IndexerSchema:
+    """A family's settings of the lightning indexer.
+
+    Attributes:
+        kinds: Setting with a list of `full` or `shared` for each layer; a `shared` layer uses the selection
+            of the last `full` layer before it. None gives each layer an indexer.
+    """
+
+    num_heads: ConfigField
+    interleaved: bool
+    head_dim: ConfigField = ConfigField("index_head_dim", 128)
+    top_k: ConfigField = ConfigField("index_topk", 2048)
+    kinds: ConfigField | None = None
+
+    def read(self, config: HFConfig, layer: int, rope: RopeSpec) -> tuple[IndexerSpec | None, int | None]:
+        """Return a layer's indexer, or None and the layer whose selection it uses."""
+        kinds = config.get(self.kinds) if self.kinds else None
+        if kinds is not None and self.kinds is not None:
+            listed = isinstance(kinds, list) and len(kinds) > layer
+            if not listed or any(kind not in ("full", "shared") for kind in kinds):
+                config.raise_invalid(self.kinds, "a list with 'full' or 'shared' for each layer")
+            if kinds[layer] == "shared":
+                if "full" not in kinds[:layer]:
+                    config.raise_invalid(self.kinds, "a list whose first entry is 'full'")
+                return None, max(index for index in range(layer) if kinds[index] == "full")
+        if config.integer(self.head_dim) < rope.rotary_dim:
+            config.raise_invalid(self.head_dim, f"at least qk_rope_head_dim ({rope.rotary_dim})")
+        return IndexerSpec(
+            num_heads=config.integer(self.num_heads),
+            head_dim=config.integer(self.head_dim),
+            top_k=config.integer(self.top_k),
+            interleaved=self.interleaved,
+            norm=NormSpec(kind="layer", eps=1e-6, bias=True),
+        ), None
+
+
+@attrs.frozen(kw_only=True)
 class MLASchema:
-    """A family's settings of multi-head latent attention (MLA)."""
+    """A family's settings of multi-head latent attention (MLA).
+
+    `scaled_latents` multiplies both latents by the square root of the hidden size over their dimension.
+    """
 
     norm: RMSNormSchema = RMSNormSchema(eps=1e-6)
     rope: RopeSchema = RopeSchema(interleaved=ConfigField("rope_interleave", default=True))
     bias: ConfigField | bool = ConfigField("attention_bias", default=False)
     q_lora_rank: ConfigField = ConfigField("q_lora_rank", 1536, nullable=True)
+    attention_temperature: Callable[[HFConfig], AttentionTemperature | None] | None = None
+    indexer: IndexerSchema | None = None
+    scaled_latents: bool = False
+    output_gate: bool = False
 
-    def read(self, config: HFConfig, layer: int) -> MLASpec:  # noqa: ARG002 - all layers are alike
+    def read(self, config: HFConfig, layer: int) -> MLASpec:
         plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
         rotary = self.rope.read(config, rotated, "full_attention")
         rope = config.mapping(ConfigField("rope_parameters")) or config.mapping(ConfigField("rope_scaling"))
@@ -186,14 +233,27 @@ class MLASchema:
         scale = (plain + rotated) ** -0.5 * yarn_attention_factor(
             factor, rope.get("mscale_all_dim") or 0
         ) ** 2
+        rank, latent_scale = config.integer(ConfigField("kv_lora_rank")), 1.0
+        if self.scaled_latents:
+            width = config.integer(ConfigField("hidden_size"))
+            scale *= (width / config.integer(self.q_lora_rank)) ** 0.5
+            latent_scale = (width / rank) ** 0.5
+        indexer, indexer_layer = self.indexer.read(config, layer, rotary) if self.indexer else (None, None)
+        if self.indexer is not None and config.get(self.q_lora_rank) is None:
+            config.raise_invalid(self.q_lora_rank, "a positive integer")
         return MLASpec(
             num_heads=config.integer(ConfigField("num_attention_heads")),
             qk_nope_head_dim=plain,
             rope=rotary,
             v_head_dim=config.integer(ConfigField("v_head_dim")),
-            kv_lora_rank=config.integer(ConfigField("kv_lora_rank")),
+            kv_lora_rank=rank,
             q_lora_rank=None if config.get(self.q_lora_rank) is None else config.integer(self.q_lora_rank),
             scale=scale,
             norm=self.norm.read(config),
             bias=config.flag(self.bias),
+            attention_temperature=self.attention_temperature(config) if self.attention_temperature else None,
+            output_gate=self.output_gate,
+            latent_scale=latent_scale,
+            indexer=indexer,
+            indexer_layer=indexer_layer,
         )

@@ -7,12 +7,20 @@ import attrs
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import AnyMixerSchema
-from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema
+from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema, ShortcutMoESchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
-from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec, SinusoidalSpec
+from litgpt.domain.model import (
+    AltUpSpec,
+    Architecture,
+    DenseAndMoESpec,
+    LayerSpec,
+    NormSpec,
+    ShortcutMoESpec,
+    SinusoidalSpec,
+)
 from litgpt.domain.weights.mapping import WeightMapping
 
 MAX_EXPERTS = 2**15
@@ -30,6 +38,7 @@ class ResidualSchema:
         parallel: Whether attention and the MLP run in parallel on the same residual stream.
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
+        norm_gate_rank: Setting with the rank of a gate of the norms before attention and before experts.
     """
 
     pre_norm: bool = True
@@ -38,6 +47,7 @@ class ResidualSchema:
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
+    norm_gate_rank: ConfigField | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -144,6 +154,8 @@ class Family:
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
         norm, residual = self.norm.read(config), self.residual
+        rank = config.integer(residual.norm_gate_rank) if residual.norm_gate_rank else None
+        gated = norm if rank is None else attrs.evolve(norm, gate_rank=rank)
         feed_forward = self.mlp.read(config, layer)
         before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
         parallel, post_norm = config.flag(residual.parallel), config.flag(residual.post_norm)
@@ -151,8 +163,8 @@ class Family:
         return LayerSpec(
             mixer=self.attention.read(config, layer),
             mlp=feed_forward,
-            norm_1=norm if residual.pre_norm else None,
-            norm_2=norm if before and not shared else None,
+            norm_1=gated if residual.pre_norm else None,
+            norm_2=(gated if feed_forward.num_experts else norm) if before and not shared else None,
             post_mixer_norm=norm if post_norm else None,
             post_mlp_norm=norm if post_norm else None,
             post_ln=residual.post_ln,
@@ -162,5 +174,7 @@ class Family:
             if self.per_layer_inputs
             else None,
             layer_scale=self.layer_scale,
+            adds_shortcut=isinstance(self.mlp, ShortcutMoESchema)
+            and not isinstance(feed_forward, ShortcutMoESpec),
             altup=self.altup(config, norm) if self.altup else None,
         )

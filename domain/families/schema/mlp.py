@@ -1,5 +1,6 @@
 """Read MLPs and mixtures of experts from a config."""
 
+import math
 from typing import TypeAlias
 
 import attrs
@@ -14,6 +15,7 @@ from litgpt.domain.model import (
     MLPSpec,
     MoESpec,
     RouterSpec,
+    ShortcutMoESpec,
     SwigluClamp,
 )
 from litgpt.domain.model.moe import ScoringFunc
@@ -121,6 +123,7 @@ class RouterSchema:
     score_correction_bias: bool = False
     n_group: ConfigField | None = None
     topk_group: ConfigField | None = None
+    excluded_score: float = -math.inf
     group_score_top_k: int = 2
     bias: bool = False
     jitter: ConfigField | None = None
@@ -140,6 +143,7 @@ class RouterSchema:
             score_correction_bias=self.score_correction_bias,
             n_group=groups,
             topk_group=config.integer(self.topk_group) if self.topk_group else 1,
+            excluded_score=self.excluded_score,
             group_score_top_k=self.group_score_top_k,
             bias=self.bias,
             jitter_eps=2 * config.number_or_zero(self.jitter) if self.jitter else 0.0,
@@ -171,6 +175,7 @@ class MoESchema:
         num_experts: Settings with the number of experts; the first one that is present is used.
         shared_expert: The shared expert; a size of 0 means that there is none.
         num_shared_experts: Setting that multiplies the size of the shared expert.
+        num_identity_experts: Setting with the number of further experts that return their input.
         dense: MLP settings of the layers without experts.
         layer_types: Setting with `dense` or `sparse` for each layer; if it is set, no other setting is read.
         moe_layers: Setting with the list of MoE layers.
@@ -192,6 +197,7 @@ class MoESchema:
     num_shared_experts: ConfigField | None = None
     shared_expert_gate: bool = False
     shared_expert_scale: ConfigField | float = 1.0
+    num_identity_experts: ConfigField | None = None
     dense: GatedMLPSchema = GatedMLPSchema()
     layer_types: ConfigField | None = None
     moe_layers: ConfigField | None = None
@@ -205,10 +211,13 @@ class MoESchema:
         present = [key for key in self.num_experts if config.has_value(key.name)]
         count = config.integer(present[0] if present else self.num_experts[-1])
         chosen = config.integer(self.num_experts_per_token)
-        if chosen > count:
-            config.raise_invalid(self.num_experts_per_token, f"at most {count}, the number of experts")
+        identity = self._num_identity_experts(config)
+        if chosen > count + identity:
+            config.raise_invalid(
+                self.num_experts_per_token, f"at most {count + identity}, the number of experts"
+            )
         router = self.router.read(config, count)
-        selectable = count // router.n_group * min(router.n_group, router.topk_group)
+        selectable = (count + identity) // router.n_group * min(router.n_group, router.topk_group)
         if chosen > selectable:
             config.raise_invalid(
                 self.num_experts_per_token,
@@ -223,7 +232,13 @@ class MoESchema:
             shared_expert=shared,
             shared_expert_gate=self.shared_expert_gate and shared is not None,
             shared_expert_scale=config.number(self.shared_expert_scale),
+            num_identity_experts=identity,
         )
+
+    def _num_identity_experts(self, config: HFConfig) -> int:
+        if self.num_identity_experts is None or config.get(self.num_identity_experts) == 0:
+            return 0
+        return config.integer(self.num_identity_experts)
 
     def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
         if self.shared_expert is None or config.get(self.shared_expert.intermediate_size) == 0:
@@ -271,4 +286,17 @@ class DenseAndMoESchema:
         return DenseAndMoESpec(dense=dense, moe=sparse, norm=self.norm.read(config))
 
 
-AnyMLPSchema: TypeAlias = MLPSchema | GatedMLPSchema | MoESchema | DenseAndMoESchema
+@attrs.frozen(kw_only=True)
+class ShortcutMoESchema:
+    """A family's settings of dense MLPs, and of the MoE beside those of layers 0, 2, 4, …."""
+
+    dense: GatedMLPSchema
+    moe: MoESchema
+
+    def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
+        dense = self.dense.read(config, layer)
+        sparse = None if layer % 2 else self.moe.read(config, layer)
+        return ShortcutMoESpec(dense=dense, moe=sparse) if isinstance(sparse, MoESpec) else dense
+
+
+AnyMLPSchema: TypeAlias = MLPSchema | GatedMLPSchema | MoESchema | DenseAndMoESchema | ShortcutMoESchema

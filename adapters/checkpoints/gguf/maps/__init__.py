@@ -30,6 +30,7 @@ ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
         "olmo2": "llama_like:OLMO2_OR_3",
         "olmoe": "olmo:OLMOE",
         "deepseek2": "deepseek:DEEPSEEK2",
+        "minicpm3": "deepseek:MINICPM3",
         "gpt-oss": "gpt_oss:GPT_OSS",
         "gemma3n": "gemma3n:GEMMA3N",
         "gemma4": "gemma4:GEMMA4",

@@ -1,4 +1,4 @@
-"""DeepSeek V2, V3 and R1, and other models with MLA that GGUF names deepseek2."""
+"""DeepSeek V2, V3 and R1, other models with MLA that GGUF names deepseek2, and MiniCPM 3."""
 
 import attrs
 
@@ -89,6 +89,19 @@ def _rope_scaling(model: GgufModel) -> Config:
     return {"rope_scaling": {**scaling, "mscale": all_dim, "mscale_all_dim": all_dim}}
 
 
+_MLA_TENSORS: dict[str, str | TensorLayout] = {
+    **EMBEDDING_TENSORS,
+    **ATTENTION_TENSORS,
+    **GATED_MLP_TENSORS,
+    "blk.{}.attn_q_a": f"{_ATTENTION}.q_a_proj",
+    "blk.{}.attn_q_a_norm": f"{_ATTENTION}.q_a_layernorm",
+    "blk.{}.attn_q_b": f"{_ATTENTION}.q_b_proj",
+    "blk.{}.attn_kv_a_mqa": f"{_ATTENTION}.kv_a_proj_with_mqa",
+    "blk.{}.attn_kv_a_norm": f"{_ATTENTION}.kv_a_layernorm",
+    "blk.{}.attn_kv_b": f"{_ATTENTION}.kv_b_proj",
+}
+_BIASES = detect_biases(attention_bias=("attn_q_a", "attn_kv_a_mqa", "attn_output"))
+
 _V3 = ArchitectureMap(
     architecture="deepseek2",
     model_type="deepseek_v3",
@@ -109,21 +122,13 @@ _V3 = ArchitectureMap(
         moe_intermediate_size,
         routing,
         _rope_scaling,
-        detect_biases(attention_bias=("attn_q_a", "attn_kv_a_mqa", "attn_output")),
+        _BIASES,
     ),
     unsupported_keys=(*SCALE_KEYS, "attention.clamp_kqv", "attention.temperature_scale"),
     tensor_map={
-        **EMBEDDING_TENSORS,
-        **ATTENTION_TENSORS,
-        **GATED_MLP_TENSORS,
+        **_MLA_TENSORS,
         **MOE_TENSORS,
         **SHARED_EXPERT_TENSORS,
-        "blk.{}.attn_q_a": f"{_ATTENTION}.q_a_proj",
-        "blk.{}.attn_q_a_norm": f"{_ATTENTION}.q_a_layernorm",
-        "blk.{}.attn_q_b": f"{_ATTENTION}.q_b_proj",
-        "blk.{}.attn_kv_a_mqa": f"{_ATTENTION}.kv_a_proj_with_mqa",
-        "blk.{}.attn_kv_a_norm": f"{_ATTENTION}.kv_a_layernorm",
-        "blk.{}.attn_kv_b": f"{_ATTENTION}.kv_b_proj",
         "blk.{}.attn_k_b.weight": JoinKVB(f"{_ATTENTION}.kv_b_proj.weight", "keys"),
         "blk.{}.attn_v_b.weight": JoinKVB(f"{_ATTENTION}.kv_b_proj.weight", "values"),
     },
@@ -135,4 +140,33 @@ DEEPSEEK2 = attrs.evolve(
     constants={"hidden_act": "silu"},
     extra=(*_V3.extra, require_scoring(SOFTMAX, weighed=True), _topk_method),
     variants=((lambda source: source.integer("expert_gating_func") == SIGMOID, _V3),),
+)
+
+
+def _minicpm3_heads(model: GgufModel) -> Config:
+    """Return the head sizes; that of values is the hidden size over the number of heads."""
+    rotated = model.integer("rope.dimension_count") or 0
+    return {
+        "num_attention_heads": model.num_heads,
+        "num_key_value_heads": model.num_heads,
+        "qk_nope_head_dim": (model.integer("attention.key_length") or 0) - rotated,
+        "qk_rope_head_dim": rotated,
+    }
+
+
+MINICPM3 = ArchitectureMap(
+    architecture="minicpm3",
+    model_type="minicpm3",
+    fields=(
+        *SIZE_FIELDS,
+        RMS_NORM_EPS,
+        ROPE_THETA,
+        HeaderField("attention.kv_lora_rank", "kv_lora_rank", required=True),
+    ),
+    # The scales of the only model, for which GGUF has no keys; llama.cpp has them as constants.
+    constants={"hidden_act": "silu", "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256},
+    attention=_minicpm3_heads,
+    extra=(_q_lora_rank, _BIASES),
+    unsupported_keys=SCALE_KEYS,
+    tensor_map=_MLA_TENSORS,
 )

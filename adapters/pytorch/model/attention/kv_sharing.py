@@ -1,4 +1,4 @@
-"""Cross-layer KV sharing: later layers attend to the keys and values of an earlier layer."""
+"""Cross-layer sharing: later layers use the keys and values, or the selected tokens, of an earlier layer."""
 
 from typing import TypeAlias
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.domain.model import Architecture, MixerSpec, MLASpec
 
 
 @attrs.define(eq=False)
@@ -34,25 +35,51 @@ class SharedKV:
         return self.keys.to(queries.device), self.values.to(queries.device)
 
 
-LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | None
+@attrs.define(eq=False)
+class Selection:
+    """The tokens (B, 1, T, S) that a layer's indexer selected in this call; None: all."""
+
+    mask: Tensor | None = None
+
+
+@attrs.frozen(eq=False)
+class IndexedCache:
+    """The cache of a layer, or None, and the selection that it shares with other layers."""
+
+    cache: LayerCache | None
+    selection: Selection
+
+
+LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | IndexedCache | None
 """The cache of one layer."""
 
 
+def sharing_layers(architecture: Architecture) -> frozenset[int | None]:
+    """Return the layers whose keys and values or selected tokens later layers use."""
+    mixers = [layer.mixer for layer in architecture.layers]
+    used = {mixer.kv_shared_layer for mixer in mixers} | {mixer.indexer_layer for mixer in mixers}
+    return frozenset(used - {None})
+
+
 class KVSharing:
-    """The shared keys and values of one call."""
+    """What the layers share in one call."""
 
     def __init__(self, sharing_layers: frozenset[int | None]) -> None:
         self._sharing_layers = sharing_layers
         self._shared: dict[int, SharedKV] = {}
+        self._selections: dict[int, Selection] = {}
 
     def layer_state(
-        self, layer: int, kv_shared_layer: int | None, cache: LayerCache | RecurrentState | None
+        self, layer: int, mixer: MixerSpec, cache: LayerCache | RecurrentState | None
     ) -> LayerState:
-        """Return the cache of a layer, or the shared keys and values of `kv_shared_layer`."""
-        if kv_shared_layer is not None:
-            return self._shared[kv_shared_layer]
-        if layer not in self._sharing_layers:
+        """Return the cache of a layer with what it shares, or the keys and values of another layer."""
+        if mixer.kv_shared_layer is not None:
+            return self._shared[mixer.kv_shared_layer]
+        source = layer if mixer.indexer_layer is None else mixer.indexer_layer
+        if source not in self._sharing_layers:
             return cache
-        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention layers share keys
+        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention layers share
+        if isinstance(mixer, MLASpec):
+            return IndexedCache(cache, self._selections.setdefault(source, Selection()))
         self._shared[layer] = SharedKV(cache)
         return self._shared[layer]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
+from litgpt.adapters.pytorch.model.attention.kv_sharing import IndexedCache, Selection
+from litgpt.adapters.pytorch.model.attention.lightning_indexer import LightningIndexer
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
 from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.norm import Norm
@@ -30,7 +32,13 @@ class MultiHeadLatentAttention(nn.Module):
         else:
             self.q_a_proj = Linear(hidden_size, spec.q_lora_rank, bias=spec.bias)
             self.q_a_norm = Norm(spec.q_lora_rank, spec.norm)
-            self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
+            if spec.output_gate:
+                gates = spec.num_heads * spec.v_head_dim
+                self.q_gate_proj = Linear(2 * spec.q_lora_rank, queries + gates, bias=False)
+            else:
+                self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
+            if spec.indexer is not None:
+                self.indexer = LightningIndexer(hidden_size, spec.q_lora_rank, spec.indexer)
         self.kv_a_proj_with_mqa = Linear(hidden_size, spec.cache_spec.k_head_dim, bias=spec.bias)
         self.kv_a_norm = Norm(spec.kv_lora_rank, spec.norm)
         expanded = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
@@ -42,29 +50,53 @@ class MultiHeadLatentAttention(nn.Module):
         x: Tensor,
         position: PositionInfo,
         mask: AttentionMask,
-        cache: LayerCache | None,
+        cache: LayerCache | IndexedCache | None,
         cache_position: int,
     ) -> Tensor:
         batch, tokens, _ = x.shape
         mixer, rope = self.spec, position.rope
         assert rope is not None  # noqa: S101 - MLA always has RoPE
-        if mixer.q_lora_rank is None:
-            queries = self.q_proj(x)
-        else:
-            queries = self.q_b_proj(self.q_a_norm(self.q_a_proj(x)))
-        q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
-            (mixer.qk_nope_head_dim, mixer.rope.rotary_dim), -1
+        selection = cache.selection if isinstance(cache, IndexedCache) else Selection()
+        kept = cache.cache if isinstance(cache, IndexedCache) else cache
+        queries, q_latent = self._project_queries(x)
+        by_head = queries.view(batch, tokens, mixer.num_heads, -1)
+        q_nope, q_rope, gate = by_head.tensor_split(
+            (mixer.qk_nope_head_dim, mixer.qk_nope_head_dim + mixer.rope.rotary_dim), -1
         )
         q_rope = apply_rope(q_rope, rope)
+        if position.query_temperature is not None:
+            q_nope, q_rope = q_nope * position.query_temperature, q_rope * position.query_temperature
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
         k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
-        cached = torch.cat((self.kv_a_norm(latent), k_rope), -1)[:, None]  # (B, 1, T, L + R)
-        if cache is not None:
-            cached, _ = cache.write(cached, cached[..., :0], cache_position, mask.kv_start)
+        latent = self.kv_a_norm(latent)
+        if mixer.latent_scale != 1:
+            latent = latent * mixer.latent_scale
+        cached = torch.cat((latent, k_rope), -1)[:, None]  # (B, 1, T, L + R)
+        index_keys = cached[..., :0] if mixer.indexer is None else self.indexer.keys(x, rope)
+        if kept is not None:
+            cached, index_keys = kept.write(cached, index_keys, cache_position, mask.kv_start)
+        if mixer.indexer is not None:
+            few = index_keys.shape[2] <= mixer.indexer.top_k  # all are selected
+            selection.mask = None if few else self.indexer.select(x, q_latent, index_keys, mask, rope)
+        if selection.mask is not None:
+            mask = AttentionMask(mask.kv_start, causal=False, mask=selection.mask.to(x.device))
         absorb = tokens <= _MAX_ABSORBED_TOKENS and not self.training
         attend = self._absorbed if absorb else self._expanded
-        out: Tensor = self.proj(attend(q_nope, q_rope, cached, mask))
+        attended = attend(q_nope, q_rope, cached, mask)
+        if mixer.output_gate:
+            attended = (attended * gate.flatten(-2).float().sigmoid()).to(attended.dtype)
+        out: Tensor = self.proj(attended)
         return out
+
+    def _project_queries(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries of all heads, each followed by its gate if there is one, and their latent."""
+        if self.spec.q_lora_rank is None:
+            return self.q_proj(x), x
+        compressed = self.q_a_proj(x)
+        latent = self.q_a_norm(compressed)
+        if self.spec.output_gate:
+            return self.q_gate_proj(torch.cat((latent, compressed), -1)), latent
+        return self.q_b_proj(latent), latent
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
         """Return (B, T, H * V), with the keys and values of all heads expanded from the latent vectors."""

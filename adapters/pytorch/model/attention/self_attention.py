@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
-from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState, SharedKV
+from litgpt.adapters.pytorch.model.attention.kv_sharing import IndexedCache, LayerState, SharedKV
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
@@ -52,7 +52,7 @@ class CausalSelfAttention(nn.Module):
         if attention.kv_shared_layer is None:
             queries, keys, values = self._heads(qkv, position)
             if cache is not None:
-                assert not isinstance(cache, RecurrentState)  # noqa: S101 - determined by the architecture
+                assert not isinstance(cache, (RecurrentState, IndexedCache))  # noqa: S101 - by architecture
                 keys, values = cache.write(keys, values, cache_position, mask.kv_start)
         else:
             assert isinstance(cache, SharedKV)  # noqa: S101 - as above
