@@ -58,6 +58,8 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "opt": "opt:OPT",
         "bloom": "bloom:BLOOM",
         "mpt": "mpt:MPT",
+        "lfm2": "lfm2:LFM2",
+        "lfm2_moe": "lfm2:LFM2_MOE",
     },
 )
 """Families by the `model_type` of their config."""

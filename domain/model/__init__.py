@@ -27,6 +27,7 @@ from litgpt.domain.model.rope import (
     YarnScaling,
     yarn_attention_factor,
 )
+from litgpt.domain.model.short_conv import ShortConvSpec
 
 __all__ = [
     "Activation",
@@ -59,6 +60,7 @@ __all__ = [
     "RopeScaling",
     "RopeSpec",
     "RouterSpec",
+    "ShortConvSpec",
     "SwigluClamp",
     "YarnScaling",
     "yarn_attention_factor",

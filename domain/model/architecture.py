@@ -113,10 +113,10 @@ class Architecture:
     def can_truncate_cache(self) -> bool:
         """Whether the last tokens of any sequence can be removed from the KV cache.
 
-        Layers with a sliding window drop earlier tokens, and a recurrent state cannot be reverted.
+        Layers with a sliding window drop earlier tokens, and a state of fixed size cannot be reverted.
         """
         mixers = [layer.mixer for layer in self.layers]
-        return all(it.sliding_window is None and not it.cache_spec.recurrent_state for it in mixers)
+        return all(it.sliding_window is None and not it.cache_spec.is_state for it in mixers)
 
     def parameters(self) -> Iterator[ParameterSpec]:
         """Yield every parameter once, in model order."""

@@ -230,6 +230,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 80, "word_embed_proj_dim": 48},
     "bloom": {},
     "mpt": {"attn_config": {"alibi_bias_max": 8}},
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "block_multiple_of": 8},
+    "lfm2_moe": {
+        "layer_types": ["conv", "full_attention", "conv"],
+        "num_experts": 6,
+        **_EXPERTS,
+        "num_dense_layers": 1,
+    },
 }
 """What each family adds to the sizes that all have."""
 
@@ -271,7 +278,7 @@ def randomize(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
                 buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
             if name.endswith("layer_scalar"):
                 buffer.add_(0.3 * torch.randn(buffer.shape, generator=random))
-            if "correction_bias" in name:
+            if "correction_bias" in name or name.endswith("expert_bias"):
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
     model.eval()
     return model

@@ -415,6 +415,19 @@ VARIANTS = (
         "falcon",
         {"alibi": True, "num_attention_heads": 12},
     ),
+    Variant("lfm2", "lfm2"),
+    Variant(
+        "lfm2, biases, a longer convolution, the size of the MLP as given",
+        "lfm2",
+        {
+            "conv_bias": True,
+            "conv_L_cache": 5,
+            "block_auto_adjust_ff_dim": False,
+            "tie_word_embeddings": False,
+        },
+    ),
+    Variant("lfm2_moe", "lfm2_moe"),
+    Variant("lfm2_moe without a correction", "lfm2_moe", {"use_expert_bias": False, "norm_topk_prob": False}),
 )
 
 

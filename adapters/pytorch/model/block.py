@@ -10,6 +10,7 @@ from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNe
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
+from litgpt.adapters.pytorch.model.attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -26,12 +27,14 @@ from litgpt.domain.model import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    ShortConvSpec,
 )
 
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
     MLASpec: MultiHeadLatentAttention,
+    ShortConvSpec: ShortConv,
 }
 
 MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {

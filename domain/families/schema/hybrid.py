@@ -1,6 +1,7 @@
-"""Read models with both attention and linear attention from a config."""
+"""Read models whose layers have different mixers from a config."""
 
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -8,7 +9,7 @@ from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import AttentionSpec, GatedDeltaSpec
+from litgpt.domain.model import GatedDeltaSpec, MixerSpec, ShortConvSpec
 
 
 @attrs.frozen(kw_only=True)
@@ -33,29 +34,64 @@ class GatedDeltaSchema:
 
 
 @attrs.frozen(kw_only=True)
-class HybridSchema:
-    """Alternating full-attention (`full_attention`) and linear-attention (`linear_attention`) layers.
+class ShortConvSchema:
+    """A family's settings of gated short convolutions."""
 
-    Without `layer_types` in the config, every `full_attention_interval`-th layer uses full attention.
+    kernel_size: ConfigField
+    bias: ConfigField
+
+    def read(self, config: HFConfig, layer: int) -> ShortConvSpec:  # noqa: ARG002 - all layers are alike
+        return ShortConvSpec(
+            channels=config.integer(ConfigField("hidden_size")),
+            kernel_size=config.integer(self.kernel_size),
+            bias=config.flag(self.bias),
+        )
+
+
+class MixerSchema(Protocol):
+    """A family's settings of a mixer."""
+
+    def read(self, config: HFConfig, layer: int) -> MixerSpec:
+        """Return the mixer of a layer."""
+
+
+@attrs.frozen(kw_only=True)
+class HybridSchema:
+    """Layers with different mixers.
+
+    Attributes:
+        mixers: The mixer of each type in the config's `layer_types`.
+        default_type: Function of the config and a layer that returns its type in a config without
+            `layer_types`.
     """
 
-    full_attention: AttentionSchema
-    linear_attention: GatedDeltaSchema
-    full_attention_interval: ConfigField
+    mixers: Mapping[str, MixerSchema]
+    default_type: Callable[[HFConfig, int], str]
 
-    def read(self, config: HFConfig, layer: int) -> AttentionSpec | GatedDeltaSpec:
-        every = config.integer(self.full_attention_interval)
-        default = "linear_attention" if (layer + 1) % every else "full_attention"
-        kinds = config.get(ConfigField("layer_types", [default] * (layer + 1)))
+    def layer_type(self, config: HFConfig, layer: int) -> str:
+        """Return the layer's Hugging Face type, such as `full_attention`."""
+        key = ConfigField("layer_types", None)
+        kinds = config.get(key)
+        if kinds is None:
+            return self.default_type(config, layer)
         if not isinstance(kinds, list) or len(kinds) <= layer:
-            config.raise_invalid(ConfigField("layer_types"), "a list with an entry for each layer")
-        match kinds[layer]:
-            case "full_attention":
-                return self.full_attention.read(config, layer)
-            case "linear_attention":
-                return self.linear_attention.read(config, layer)
-            case kind:
-                raise config.unsupported("layer_types", kind)
+            config.raise_invalid(key, "a list with an entry for each layer")
+        if not isinstance(kinds[layer], str) or kinds[layer] not in self.mixers:
+            raise config.unsupported(key.name, kinds[layer])
+        return str(kinds[layer])
+
+    def read(self, config: HFConfig, layer: int) -> MixerSpec:
+        return self.mixers[self.layer_type(config, layer)].read(config, layer)
+
+
+def full_attention_every(period: ConfigField | int) -> Callable[[HFConfig, int], str]:
+    """Return the function of a layer's type: the last layer of each period has full attention."""
+
+    def layer_type(config: HFConfig, layer: int) -> str:
+        every = period if isinstance(period, int) else config.integer(period)
+        return "linear_attention" if (layer + 1) % every else "full_attention"
+
+    return layer_type
 
 
 AnyMixerSchema: TypeAlias = AttentionSchema | MLASchema | HybridSchema

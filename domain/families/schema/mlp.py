@@ -117,7 +117,7 @@ class RouterSchema:
     scoring_func: Literal["softmax", "softmax_after_topk", "sigmoid", "sparsemixer"] = "softmax"
     norm_topk_prob: ConfigField | bool = True
     routed_scaling_factor: ConfigField | float = 1.0
-    score_correction_bias: bool = False
+    score_correction_bias: ConfigField | bool = False
     n_group: ConfigField | None = None
     topk_group: ConfigField | None = None
     group_score_top_k: int = 2
@@ -136,7 +136,7 @@ class RouterSchema:
             scoring_func=self.scoring_func,
             norm_topk_prob=config.flag(self.norm_topk_prob),
             routed_scaling_factor=config.number(self.routed_scaling_factor),
-            score_correction_bias=self.score_correction_bias,
+            score_correction_bias=config.flag(self.score_correction_bias),
             n_group=groups,
             topk_group=config.integer(self.topk_group) if self.topk_group else 1,
             group_score_top_k=self.group_score_top_k,
