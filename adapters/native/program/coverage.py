@@ -11,10 +11,14 @@ from litgpt.domain.model import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    ShortConvSpec,
 )
 
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "relu2": 4}
 """The activation functions of csrc/kernels/kernels.h."""
+
+IDENTITY = 6
+"""The identity in their place, with which a product is that of two buffers."""
 
 SCORING_FUNCTIONS = {"softmax": 0, "softmax_after_topk": 1, "sigmoid": 2, "sparsemixer": 3}
 """The scoring functions of csrc/model/routing.h."""
@@ -39,6 +43,10 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:
             sizes: tuple[int, ...] = (size,)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
+        case ShortConvSpec():
+            if mixer.kernel_size > MAX_CONV_KERNEL_SIZE:
+                return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
+            return None
         case GatedDeltaSpec(activation=activation):
             if activation not in ACTIVATIONS:
                 return f"the activation {activation} after a convolution"

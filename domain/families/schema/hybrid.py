@@ -41,9 +41,12 @@ class ShortConvSchema:
     bias: ConfigField
 
     def read(self, config: HFConfig, layer: int) -> ShortConvSpec:  # noqa: ARG002 - all layers are alike
+        kernel_size = config.integer(self.kernel_size)
+        if kernel_size == 1:
+            config.raise_invalid(self.kernel_size, "at least 2")
         return ShortConvSpec(
             channels=config.integer(ConfigField("hidden_size")),
-            kernel_size=config.integer(self.kernel_size),
+            kernel_size=kernel_size,
             bias=config.flag(self.bias),
         )
 
