@@ -1,4 +1,6 @@
-"""LFM2: gated short convolutions between layers of grouped-query attention; also with experts.
+"""LFM2 and LFM3: gated short convolutions between layers of grouped-query attention.
+
+LFM2 exists with experts. LFM3 has sliding windows, post-norms and a gate for each head as well.
 
 Source: Liquid AI 2025, "LFM2 Technical Report", arXiv:2511.23404.
 """
@@ -7,8 +9,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.llama import LLAMA
-from litgpt.domain.families.schema.attention import AttentionSchema
+from litgpt.domain.families.llama import ATTENTION_BIAS, ATTENTION_WEIGHTS, LLAMA, QK_NORM_WEIGHTS
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.family import ResidualSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import HybridSchema, ShortConvSchema
 from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
@@ -121,5 +124,57 @@ LFM2_MOE = attrs.evolve(
         layer_tensor("mlp.experts.{}.fc_1.weight", "feed_forward.experts.{}.w1.weight"),
         layer_tensor("mlp.experts.{}.fc_2.weight", "feed_forward.experts.{}.w3.weight"),
         layer_tensor("mlp.experts.{}.proj.weight", "feed_forward.experts.{}.w2.weight"),
+    ),
+)
+
+
+def _lfm3_defaults(config: HFConfig) -> Mapping[str, object]:
+    """Return the layer types and the RoPE of each, if the config omits them."""
+    settings: dict[str, object] = {}
+    if not config.has_value("layer_types"):
+        period = ("sliding_attention", "conv", "full_attention", "conv")
+        layers = range(config.integer(ConfigField("num_hidden_layers")))
+        settings["layer_types"] = [period[layer % 4] if layer else "conv" for layer in layers]
+    if not config.has_value("rope_parameters"):
+        full = {"rope_type": "proportional", "rope_theta": 1_000_000.0, "partial_rotary_factor": 0.5}
+        settings["rope_parameters"] = {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            "full_attention": full,
+        }
+    return settings
+
+
+_LFM3_ATTENTION = AttentionSchema(
+    qkv_bias=ATTENTION_BIAS,
+    output_bias=ATTENTION_BIAS,
+    num_kv_heads=ConfigField("num_key_value_heads", 4),
+    head_dim=ConfigField("head_dim", 128),
+    qk_norm=QkNormSchema(norm=_NORM),
+    sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 256)),
+    head_gate=ConfigField("use_attention_gate", default=True),
+)
+
+LFM3 = attrs.evolve(
+    LFM2,
+    model_type="lfm3",
+    attribute_map={"rms_norm_eps": "norm_eps"},
+    normalize_config=_lfm3_defaults,
+    attention=HybridSchema(
+        mixers={
+            "full_attention": _LFM3_ATTENTION,
+            "sliding_attention": _LFM3_ATTENTION,
+            "conv": attrs.evolve(_CONV, kernel_size=ConfigField("conv_L_cache", 7)),
+        },
+        default_type=_require_layer_types,
+    ),
+    residual=ResidualSchema(post_norm=ConfigField("use_sandwich_norm", default=True)),
+    weights=(
+        *_EMBEDDING_WEIGHTS,
+        *_LAYER_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *QK_NORM_WEIGHTS,
+        *linear_tensors("attn.head_gate", "self_attn.gate_proj"),
+        *linear_tensors("post_attention_norm", "post_operator_norm"),
+        *linear_tensors("post_mlp_norm", "post_ffn_norm"),
     ),
 )

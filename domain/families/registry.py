@@ -60,6 +60,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "mpt": "mpt:MPT",
         "lfm2": "lfm2:LFM2",
         "lfm2_moe": "lfm2:LFM2_MOE",
+        "lfm3": "lfm2:LFM3",
     },
 )
 """Families by the `model_type` of their config."""

@@ -22,6 +22,7 @@ _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mixtral": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
     "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),
+    "lfm3": (("self_attn.gate_proj", "self_attn.g_proj"),),
     "granitemoe": (
         ("input_linear.weight", f"experts.{GATE_UP}"),
         ("output_linear.weight", f"experts.{DOWN}"),
@@ -95,6 +96,11 @@ def stacked_targets(
                     start = stop
             stacks[name] = tuple(stacked)
     return stacks
+
+
+def module_name(name: str, model_type: str) -> str:
+    """Return the name in transformers 5 of a module of a checkpoint; that of a single expert in transformers 4."""
+    return name if ".experts." in name else _renamed(name, _RENAMED_MODULES.get(model_type, ()))
 
 
 def checkpoint_names(name: str, model_type: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Modules and parameters that LoRA can adapt: transformers' names and the corresponding rows in LitGPT."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import groupby
 from typing import Literal, TypeAlias
@@ -104,9 +104,16 @@ def matches_name(name: str, target: str) -> bool:
 
 
 def find_targets(
-    sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
+    sources: Sequence[ParameterSource],
+    linear_layers: Collection[str],
+    embeddings: Collection[str] = (),
+    *,
+    module_name: Callable[[str], str] = str,
 ) -> tuple[LoraTarget, ...]:
-    """Return the adaptable modules, without parameters of experts and routers."""
+    """Return the adaptable modules, without parameters of experts and routers.
+
+    `module_name` returns the name in transformers of a module of the checkpoint.
+    """
     modules = []
     for name, uses in invert_mapping(sources).items():
         piece = uses[0].view
@@ -117,7 +124,7 @@ def find_targets(
             kind = _kind(layers, embeddings)
             modules.append(
                 LoraTarget(
-                    name.removesuffix(_WEIGHT),
+                    module_name(name.removesuffix(_WEIGHT)),
                     outputs,
                     inputs,
                     piece.transposed,

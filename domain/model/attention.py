@@ -63,6 +63,7 @@ class AttentionSpec(MixerSpec):
         kv_shared_layer: Index of the layer whose KV cache this layer reads; it has no key and value
             projection then (cross-layer KV sharing, Gemma 3n).
         output_gate: Whether the output is multiplied by a sigmoid gate of the layer's input (Qwen 3 Next).
+        head_gate: Whether each head's output is multiplied by one sigmoid gate of the layer's input (LFM3).
     """
 
     num_heads: int
@@ -84,6 +85,7 @@ class AttentionSpec(MixerSpec):
     shared_kv_projection: bool = False
     kv_shared_layer: int | None = None
     output_gate: bool = False
+    head_gate: bool = False
 
     __repr__ = brief_repr
 
@@ -128,6 +130,9 @@ class AttentionSpec(MixerSpec):
         if self.output_gate:
             gate = linear(f"{name}.gate", rows[0], hidden_size, bias=self.qkv_bias, sharding=by_head)
             yield from (attrs.evolve(parameter, head_dim=size) for parameter in gate)
+        if self.head_gate:
+            one_each = Sharding(0, (attrs.evolve(queries, size=1),))
+            yield from linear(f"{name}.head_gate", self.num_heads, hidden_size, sharding=one_each)
         if self.qk_norm:
             yield from self.qk_norm.parameters(f"{name}.norm_q", queries)
             if self.kv_shared_layer is None:

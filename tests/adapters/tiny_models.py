@@ -237,6 +237,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **_EXPERTS,
         "num_dense_layers": 1,
     },
+    "lfm3": {
+        "num_hidden_layers": 4,
+        "layer_types": ["conv", "full_attention", "sliding_attention", "conv"],
+        "head_dim": 16,
+        "sliding_window": 8,
+    },
 }
 """What each family adds to the sizes that all have."""
 

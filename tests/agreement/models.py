@@ -428,7 +428,23 @@ VARIANTS = (
     ),
     Variant("lfm2_moe", "lfm2_moe"),
     Variant("lfm2_moe without a correction", "lfm2_moe", {"use_expert_bias": False, "norm_topk_prob": False}),
+    Variant("lfm3", "lfm3"),
+    Variant(
+        "lfm3, biases, no gates and post-norms",
+        "lfm3",
+        {
+            "attention_bias": True,
+            "conv_bias": True,
+            "use_attention_gate": False,
+            "use_sandwich_norm": False,
+            "tie_word_embeddings": False,
+        },
+    ),
 )
+
+
+TORCH_ONLY = frozenset({"lfm3"})
+"""Families with layers that the native engine does not have."""
 
 
 @attrs.frozen(eq=False)

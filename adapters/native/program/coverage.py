@@ -39,19 +39,21 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:
     match mixer:
+        case AttentionSpec(head_gate=True):
+            return "a gate for each attention head"
+        case ShortConvSpec(kernel_size=size) | GatedDeltaSpec(conv_kernel_size=size) if (
+            size > MAX_CONV_KERNEL_SIZE
+        ):
+            return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
+        case ShortConvSpec():
+            return None
         case AttentionSpec(head_dim=size):
             sizes: tuple[int, ...] = (size,)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
-        case ShortConvSpec():
-            if mixer.kernel_size > MAX_CONV_KERNEL_SIZE:
-                return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
-            return None
         case GatedDeltaSpec(activation=activation):
             if activation not in ACTIVATIONS:
                 return f"the activation {activation} after a convolution"
-            if mixer.conv_kernel_size > MAX_CONV_KERNEL_SIZE:
-                return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
             sizes = (mixer.k_head_dim, mixer.v_head_dim)
         case _:
             return f"layers of type {type(mixer).__name__}"

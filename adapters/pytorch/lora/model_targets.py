@@ -11,7 +11,7 @@ from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinea
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.lora.adapter_matching import text_model_name
 from litgpt.domain.lora.config import LoraConfig
-from litgpt.domain.lora.expert_targets import find_parameter_targets, stacked_targets
+from litgpt.domain.lora.expert_targets import find_parameter_targets, module_name, stacked_targets
 from litgpt.domain.lora.targets import LoraTarget, find_targets, is_inside, matches_name
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
 
@@ -40,7 +40,9 @@ class ModelTargets:
             for kinds in ((nn.Linear, QuantizedLinear), nn.Embedding, Router)
         )
         targets = (
-            *find_targets(sources, linear, embeddings),
+            *find_targets(
+                sources, linear, embeddings, module_name=lambda name: module_name(name, model_type)
+            ),
             *find_parameter_targets(sources, routers, model_type),
         )
         stacked = stacked_targets(sources, model_type)

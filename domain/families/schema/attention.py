@@ -84,6 +84,7 @@ class AttentionSchema:
     attn_logit_softcap: ConfigField | None = None
     attention_sinks: bool = False
     output_gate: bool = False
+    head_gate: ConfigField | bool = False
     value_norm: RMSNormSchema | None = None
     shared_kv_projection: ConfigField | None = None
     num_kv_shared_layers: ConfigField | None = None
@@ -130,6 +131,7 @@ class AttentionSchema:
             attn_logit_softcap=config.optional(self.attn_logit_softcap),
             attention_sinks=self.attention_sinks,
             output_gate=self.output_gate,
+            head_gate=config.flag(self.head_gate),
             value_norm=self.value_norm.read(config) if self.value_norm and lender is None else None,
             shared_kv_projection=bool(alike and windowed is None and config.flag(alike)),
             kv_shared_layer=lender,

@@ -32,7 +32,7 @@ class ResidualSchema:
     """
 
     pre_norm: bool = True
-    post_norm: bool = False
+    post_norm: ConfigField | bool = False
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
@@ -131,15 +131,15 @@ class Family:
         norm, residual = self.norm.read(config), self.residual
         feed_forward = self.mlp.read(config, layer)
         before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
-        parallel = config.flag(residual.parallel)
+        parallel, post_norm = config.flag(residual.parallel), config.flag(residual.post_norm)
         shared = parallel and config.flag(residual.shared_norm)
         return LayerSpec(
             mixer=self.attention.read(config, layer),
             mlp=feed_forward,
             norm_1=norm if residual.pre_norm else None,
             norm_2=norm if before and not shared else None,
-            post_mixer_norm=norm if residual.post_norm else None,
-            post_mlp_norm=norm if residual.post_norm else None,
+            post_mixer_norm=norm if post_norm else None,
+            post_mlp_norm=norm if post_norm else None,
             parallel_residual=parallel,
             residual_scale=config.optional(residual.scale),
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)

@@ -1,6 +1,6 @@
-"""A causal depthwise convolution over the last few tokens."""
+"""The short causal depthwise convolution of mixers with a recurrent state."""
 
-# B batch, T tokens of this call, C channels, K kernel size
+# B batch, C channels, T tokens of this call, K kernel size
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,12 @@ from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 
 
 class CausalConv(nn.Module):
-    """A causal convolution of each channel, which continues from the state of a cache."""
+    """A depthwise convolution over the last K tokens of each channel.
+
+    Attributes:
+        weight: (C, 1, K).
+        bias: (C,), or None.
+    """
 
     bias: Tensor | None
 
@@ -19,18 +24,18 @@ class CausalConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, 1, kernel_size))
         self.register_parameter("bias", nn.Parameter(torch.empty(channels)) if bias else None)
 
-    def forward(self, x: Tensor, cache: RecurrentState | None) -> Tensor:
-        """Return the convolution (B, C, T) of `x` (B, C, T).
+    def forward(self, x: Tensor, state: RecurrentState | None) -> Tensor:
+        """Return the convolution (B, C, T) of `x` (B, C, T), whose last tokens are written to `state`.
 
-        The last K - 1 inputs become the `conv_state` of `cache`. Without a cache, zeros precede `x`.
+        `state` has the preceding tokens; if None, they are zeros.
         """
-        channels, _, kernel_size = self.weight.shape
-        if cache is None:
-            x = functional.pad(x, (kernel_size - 1, 0))
+        channels, _, size = self.weight.shape
+        if state is None:
+            x = functional.pad(x, (size - 1, 0))
         else:
-            x = torch.cat((cache.conv_state, x), -1)
-            cache.conv_state.copy_(x[..., x.shape[-1] - cache.conv_state.shape[-1] :])
-        if x.shape[-1] > kernel_size:
+            x = torch.cat((state.conv_state, x), -1)
+            state.conv_state.copy_(x[..., x.shape[-1] - state.conv_state.shape[-1] :])
+        if x.shape[-1] != size:
             return functional.conv1d(x, self.weight, self.bias, groups=channels)
-        convolved = (x * self.weight[:, 0]).sum(-1, keepdim=True)  # a single token: faster than conv1d
-        return convolved if self.bias is None else convolved + self.bias[:, None]
+        out = (x * self.weight[:, 0]).sum(-1, keepdim=True)  # a single token: faster than conv1d
+        return out if self.bias is None else out + self.bias[:, None]
