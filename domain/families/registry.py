@@ -61,6 +61,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "lfm2": "lfm2:LFM2",
         "lfm2_moe": "lfm2:LFM2_MOE",
         "lfm3": "lfm2:LFM3",
+        "minimax": "minimax:MINIMAX",
     },
 )
 """Families by the `model_type` of their config."""

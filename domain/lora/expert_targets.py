@@ -20,6 +20,7 @@ _WEIGHT = ".weight"
 # Modules whose names in transformers 5 differ from the names in checkpoints.
 _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mixtral": (("block_sparse_moe.", "mlp."),),
+    "minimax": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
     "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),
     "lfm3": (("self_attn.gate_proj", "self_attn.g_proj"),),
@@ -99,7 +100,7 @@ def stacked_targets(
 
 
 def module_name(name: str, model_type: str) -> str:
-    """Return the name in transformers 5 of a module of a checkpoint; that of a single expert in transformers 4."""
+    """Return a module's name in transformers 5; a single expert has its name in transformers 4."""
     return name if ".experts." in name else _renamed(name, _RENAMED_MODULES.get(model_type, ()))
 
 

@@ -4,9 +4,11 @@ The network, memory estimates, sharding and export are all derived from it.
 """
 
 from litgpt.domain.model.altup import AltUpSpec
-from litgpt.domain.model.architecture import Architecture, LayerSpec
+from litgpt.domain.model.architecture import Architecture, LayerSpec, NormedResidualSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.linear_attention.lightning import LightningSpec
+from litgpt.domain.model.linear_attention.short_conv import ShortConvSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
@@ -27,7 +29,6 @@ from litgpt.domain.model.rope import (
     YarnScaling,
     yarn_attention_factor,
 )
-from litgpt.domain.model.short_conv import ShortConvSpec
 
 __all__ = [
     "Activation",
@@ -44,6 +45,7 @@ __all__ = [
     "GatedDeltaSpec",
     "GatedMLPSpec",
     "LayerSpec",
+    "LightningSpec",
     "LinearScaling",
     "Llama3Scaling",
     "LongRopeScaling",
@@ -52,6 +54,7 @@ __all__ = [
     "MixerSpec",
     "MoESpec",
     "NormSpec",
+    "NormedResidualSpec",
     "ParameterRole",
     "ParameterSpec",
     "PerLayerEmbeddingSpec",

@@ -16,6 +16,21 @@ from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
 @attrs.frozen(kw_only=True)
+class NormedResidualSpec:
+    """Residual connections around the mixer and the MLP that begin after the norm of their input.
+
+    The residual is `alpha * norm(x) + beta * part(norm(x))`.
+
+    Source: MiniMax 2025, arXiv:2501.08313; the factors are those of Wang et al. 2022, arXiv:2203.00555.
+    """
+
+    mixer_alpha: float
+    mixer_beta: float
+    mlp_alpha: float
+    mlp_beta: float
+
+
+@attrs.frozen(kw_only=True)
 class LayerSpec:
     """A decoder layer: a mixer and an MLP or MoE, each with a residual connection.
 
@@ -28,6 +43,7 @@ class LayerSpec:
         post_mlp_norm: Norm of the MLP's output, before the residual addition.
         parallel_residual: Whether the MLP and the mixer read the same residual stream.
         residual_scale: Factor of both outputs before the residual addition.
+        normed_residual: Residual connections after the norms (MiniMax-01), in place of the usual ones.
         per_layer_input: Per-layer input, added at the end of the layer.
         layer_scale: Whether a trained scalar multiplies the layer's output.
     """
@@ -40,6 +56,7 @@ class LayerSpec:
     post_mlp_norm: NormSpec | None = None
     parallel_residual: bool = False
     residual_scale: float | None = None
+    normed_residual: NormedResidualSpec | None = None
     per_layer_input: PerLayerInputSpec | None = None
     layer_scale: bool = False
     altup: AltUpSpec | None = None

@@ -237,6 +237,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
         **_EXPERTS,
         "num_dense_layers": 1,
     },
+    "minimax": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "head_dim": 16,
+        "block_size": 8,
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    },
     "lfm3": {
         "num_hidden_layers": 4,
         "layer_types": ["conv", "full_attention", "sliding_attention", "conv"],

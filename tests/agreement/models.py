@@ -428,6 +428,19 @@ VARIANTS = (
     ),
     Variant("lfm2_moe", "lfm2_moe"),
     Variant("lfm2_moe without a correction", "lfm2_moe", {"use_expert_bias": False, "norm_topk_prob": False}),
+    Variant("minimax", "minimax"),
+    Variant(
+        "minimax, factors of the residual connections",
+        "minimax",
+        {
+            "full_attn_alpha_factor": 1.2,
+            "full_attn_beta_factor": 0.9,
+            "linear_attn_alpha_factor": 0.8,
+            "linear_attn_beta_factor": 1.1,
+            "mlp_alpha_factor": 1.3,
+            "mlp_beta_factor": 0.7,
+        },
+    ),
     Variant("lfm3", "lfm3"),
     Variant(
         "lfm3, biases, no gates and post-norms",
@@ -443,7 +456,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"lfm3"})
+TORCH_ONLY = frozenset({"lfm3", "minimax"})
 """Families with layers that the native engine does not have."""
 
 

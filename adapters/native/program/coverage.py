@@ -31,6 +31,8 @@ MAX_CONV_KERNEL_SIZE = 65
 def unsupported_part(architecture: Architecture) -> str | None:
     """Return the first part of a model that the engine does not have; None if it has all."""
     for layer in architecture.layers:
+        if layer.normed_residual is not None:
+            return "residual connections after the norms"
         part = _unsupported_mixer(layer.mixer) or _unsupported_mlp(layer.mlp)
         if part is not None:
             return part

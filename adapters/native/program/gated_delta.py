@@ -1,4 +1,4 @@
-"""Compile the layers with a state of fixed size: gated delta networks (arXiv:2412.06464), short convolutions."""
+"""Compile mixers with a state of fixed size: gated delta nets (arXiv:2412.06464) and short convolutions."""
 
 from litgpt.adapters.native.program.coverage import ACTIVATIONS, IDENTITY
 from litgpt.adapters.native.program.instructions import Opcode, ProgramCache

@@ -10,7 +10,8 @@ from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNe
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
-from litgpt.adapters.pytorch.model.attention.short_conv import ShortConv
+from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
+from litgpt.adapters.pytorch.model.linear_attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -23,6 +24,7 @@ from litgpt.domain.model import (
     GatedDeltaSpec,
     GatedMLPSpec,
     LayerSpec,
+    LightningSpec,
     MixerSpec,
     MLASpec,
     MLPSpec,
@@ -33,6 +35,7 @@ from litgpt.domain.model import (
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
+    LightningSpec: LightningAttention,
     MLASpec: MultiHeadLatentAttention,
     ShortConvSpec: ShortConv,
 }
@@ -83,6 +86,9 @@ class Block(nn.Module):
         if self.layer.parallel_residual:
             mlp_out = self.mlp(normed if self.layer.norm_2 is None else self.norm_2(x))
             return self._add(x, mixed + self.post_mlp_norm(mlp_out))
+        if (factors := self.layer.normed_residual) is not None:
+            normed = self.norm_2(normed * factors.mixer_alpha + mixed * factors.mixer_beta)
+            return normed * factors.mlp_alpha + self.mlp(normed) * factors.mlp_beta
         x = self._add(x, mixed)
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:

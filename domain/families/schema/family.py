@@ -12,7 +12,14 @@ from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
-from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec
+from litgpt.domain.model import (
+    AltUpSpec,
+    Architecture,
+    DenseAndMoESpec,
+    LayerSpec,
+    NormedResidualSpec,
+    NormSpec,
+)
 from litgpt.domain.weights.mapping import WeightMapping
 
 MAX_EXPERTS = 2**15
@@ -29,6 +36,7 @@ class ResidualSchema:
         parallel: Whether attention and the MLP run in parallel on the same residual stream.
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
+        normed: Function of the config and a layer that reads residual connections after the norms.
     """
 
     pre_norm: bool = True
@@ -36,6 +44,7 @@ class ResidualSchema:
     parallel: ConfigField | bool = False
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
+    normed: Callable[[HFConfig, int], NormedResidualSpec] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -142,6 +151,7 @@ class Family:
             post_mlp_norm=norm if post_norm else None,
             parallel_residual=parallel,
             residual_scale=config.optional(residual.scale),
+            normed_residual=residual.normed(config, layer) if residual.normed else None,
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)
             if self.per_layer_inputs
             else None,

@@ -9,7 +9,7 @@ from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import GatedDeltaSpec, MixerSpec, ShortConvSpec
+from litgpt.domain.model import GatedDeltaSpec, LightningSpec, MixerSpec, ShortConvSpec
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,26 @@ class ShortConvSchema:
             channels=config.integer(ConfigField("hidden_size")),
             kernel_size=kernel_size,
             bias=config.flag(self.bias),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class LightningSchema:
+    """A family's settings of lightning attention."""
+
+    norm: RMSNormSchema
+
+    def read(self, config: HFConfig, layer: int) -> LightningSpec:
+        heads = config.integer(ConfigField("num_attention_heads"))
+        layers = config.integer(ConfigField("num_hidden_layers"))
+        width = config.integer(ConfigField("hidden_size"))
+        # The slopes of ALiBi, smaller in later layers.
+        slower = 1 - layer / (layers - 1 + 1e-5) + 1e-5
+        return LightningSpec(
+            head_dim=config.integer(ConfigField("head_dim", width // heads)),
+            decay=tuple(2 ** (-8 * (head + 1) / heads) * slower for head in range(heads)),
+            activation=parse_activation(config, ConfigField("hidden_act", "silu")),
+            norm=self.norm.read(config),
         )
 
 
