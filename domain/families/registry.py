@@ -62,6 +62,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "lfm2_moe": "lfm2:LFM2_MOE",
         "lfm3": "lfm2:LFM3",
         "minimax": "minimax:MINIMAX",
+        "kimi_linear": "kimi_linear:KIMI_LINEAR",
     },
 )
 """Families by the `model_type` of their config."""

@@ -20,6 +20,11 @@ _WEIGHT = ".weight"
 # Modules whose names in transformers 5 differ from the names in checkpoints.
 _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mixtral": (("block_sparse_moe.", "mlp."),),
+    "kimi_linear": (
+        ("block_sparse_moe.", "mlp."),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("f_a_proj", "f_b_proj")),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("dt_bias", "A_log")),
+    ),
     "minimax": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
     "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),

@@ -7,6 +7,7 @@ from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.architecture import Architecture, LayerSpec, NormedResidualSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.linear_attention.kimi_delta import KimiDeltaSpec
 from litgpt.domain.model.linear_attention.lightning import LightningSpec
 from litgpt.domain.model.linear_attention.short_conv import ShortConvSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
@@ -44,6 +45,7 @@ __all__ = [
     "FeedForwardSpec",
     "GatedDeltaSpec",
     "GatedMLPSpec",
+    "KimiDeltaSpec",
     "LayerSpec",
     "LightningSpec",
     "LinearScaling",

@@ -25,6 +25,9 @@ class MLASpec(MixerSpec):
         q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
+        rotated: Whether the `rope.rotary_dim` dimensions are rotated; otherwise, there is no position
+            embedding (Kimi Linear).
+        head_gate: Whether each head's output is multiplied by one sigmoid gate of the layer's input (Ling 3).
     """
 
     num_heads: int
@@ -36,6 +39,8 @@ class MLASpec(MixerSpec):
     scale: float
     norm: NormSpec
     bias: bool = False
+    rotated: bool = True
+    head_gate: bool = False
 
     __repr__ = brief_repr
 
@@ -72,6 +77,9 @@ class MLASpec(MixerSpec):
         rows, columns = (Sharding(0, (Split(heads, kv_size),)), Sharding(1, (Split(heads, self.v_head_dim),)))
         for parameter in linear(f"{name}.kv_b_proj", heads * kv_size, rank, sharding=rows):
             yield attrs.evolve(parameter, skip_quantization=True)  # MLA absorbs parts of it into the queries
+        if self.head_gate:
+            one_each = Sharding(0, (Split(heads),))
+            yield from linear(f"{name}.g_proj", heads, hidden_size, sharding=one_each)
         values = heads * self.v_head_dim
         yield from linear(f"{name}.proj", hidden_size, values, bias=bias, role="output", sharding=columns)
 

@@ -244,6 +244,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "block_size": 8,
         "layer_types": ["linear_attention", "full_attention", "linear_attention"],
     },
+    "kimi_linear": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        **_LATENT,
+        "linear_head_dim": 12,
+        "linear_num_heads": 4,
+    },
     "lfm3": {
         "num_hidden_layers": 4,
         "layer_types": ["conv", "full_attention", "sliding_attention", "conv"],

@@ -441,6 +441,19 @@ VARIANTS = (
             "mlp_beta_factor": 0.7,
         },
     ),
+    Variant("kimi_linear", "kimi_linear"),
+    Variant(
+        "kimi_linear, queries from the stream, all layers sparse",
+        "kimi_linear",
+        {
+            "q_lora_rank": None,
+            "mlp_layer_types": ["sparse"] * 3,
+            "norm_topk_prob": False,
+            "n_group": 1,
+            "topk_group": 1,
+            "linear_conv_kernel_dim": 2,
+        },
+    ),
     Variant("lfm3", "lfm3"),
     Variant(
         "lfm3, biases, no gates and post-norms",
@@ -456,7 +469,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"lfm3", "minimax"})
+TORCH_ONLY = frozenset({"kimi_linear", "lfm3", "minimax"})
 """Families with layers that the native engine does not have."""
 
 

@@ -39,9 +39,11 @@ def unsupported_part(architecture: Architecture) -> str | None:
     return None
 
 
-def _unsupported_mixer(mixer: MixerSpec) -> str | None:
+def _unsupported_mixer(mixer: MixerSpec) -> str | None:  # noqa: PLR0911 - one for each part
     match mixer:
-        case AttentionSpec(head_gate=True):
+        case MLASpec(rotated=False):
+            return "latent attention without position embeddings"
+        case AttentionSpec(head_gate=True) | MLASpec(head_gate=True):
             return "a gate for each attention head"
         case ShortConvSpec(kernel_size=size) | GatedDeltaSpec(conv_kernel_size=size) if (
             size > MAX_CONV_KERNEL_SIZE

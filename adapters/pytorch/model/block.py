@@ -10,6 +10,7 @@ from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNe
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
+from litgpt.adapters.pytorch.model.linear_attention.kimi_delta import KimiDeltaAttention
 from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
 from litgpt.adapters.pytorch.model.linear_attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
@@ -23,6 +24,7 @@ from litgpt.domain.model import (
     FeedForwardSpec,
     GatedDeltaSpec,
     GatedMLPSpec,
+    KimiDeltaSpec,
     LayerSpec,
     LightningSpec,
     MixerSpec,
@@ -35,6 +37,7 @@ from litgpt.domain.model import (
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
+    KimiDeltaSpec: KimiDeltaAttention,
     LightningSpec: LightningAttention,
     MLASpec: MultiHeadLatentAttention,
     ShortConvSpec: ShortConv,

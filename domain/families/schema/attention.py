@@ -172,6 +172,8 @@ class MLASchema:
     rope: RopeSchema = RopeSchema(interleaved=ConfigField("rope_interleave", default=True))
     bias: ConfigField | bool = ConfigField("attention_bias", default=False)
     q_lora_rank: ConfigField = ConfigField("q_lora_rank", 1536, nullable=True)
+    rotated: bool = True
+    head_gate: bool = False
 
     def read(self, config: HFConfig, layer: int) -> MLASpec:  # noqa: ARG002 - all layers are alike
         plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
@@ -193,4 +195,6 @@ class MLASchema:
             scale=scale,
             norm=self.norm.read(config),
             bias=config.flag(self.bias),
+            rotated=self.rotated,
+            head_gate=self.head_gate,
         )

@@ -9,7 +9,7 @@ from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import GatedDeltaSpec, LightningSpec, MixerSpec, ShortConvSpec
+from litgpt.domain.model import GatedDeltaSpec, KimiDeltaSpec, LightningSpec, MixerSpec, ShortConvSpec
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +68,35 @@ class LightningSchema:
             decay=tuple(2 ** (-8 * (head + 1) / heads) * slower for head in range(heads)),
             activation=parse_activation(config, ConfigField("hidden_act", "silu")),
             norm=self.norm.read(config),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class KimiDeltaSchema:
+    """A family's settings of Kimi Delta Attention.
+
+    Attributes:
+        low_rank_gates: Whether the decay and the output gate are projected by way of `head_dim` values.
+        decay_lower_bound: Function that reads the lower bound of the logarithm of the decay.
+    """
+
+    num_heads: ConfigField
+    head_dim: ConfigField
+    conv_kernel_size: ConfigField
+    norm: RMSNormSchema
+    low_rank_gates: bool = False
+    decay_lower_bound: Callable[[HFConfig], float | None] | None = None
+
+    def read(self, config: HFConfig, layer: int) -> KimiDeltaSpec:  # noqa: ARG002 - all layers are alike
+        head_dim = config.integer(self.head_dim)
+        return KimiDeltaSpec(
+            num_heads=config.integer(self.num_heads),
+            head_dim=head_dim,
+            conv_kernel_size=config.integer(self.conv_kernel_size),
+            activation=parse_activation(config, ConfigField("hidden_act", "silu")),
+            norm=self.norm.read(config),
+            gate_rank=head_dim if self.low_rank_gates else None,
+            decay_lower_bound=self.decay_lower_bound(config) if self.decay_lower_bound else None,
         )
 
 

@@ -35,6 +35,8 @@ class MultiHeadLatentAttention(nn.Module):
         self.kv_a_norm = Norm(spec.kv_lora_rank, spec.norm)
         expanded = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
         self.kv_b_proj = Linear(spec.kv_lora_rank, expanded, bias=False)
+        if spec.head_gate:
+            self.g_proj = Linear(hidden_size, spec.num_heads, bias=False)
         self.proj = Linear(spec.num_heads * spec.v_head_dim, hidden_size, bias=spec.bias)
 
     def forward(
@@ -55,15 +57,21 @@ class MultiHeadLatentAttention(nn.Module):
         q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
             (mixer.qk_nope_head_dim, mixer.rope.rotary_dim), -1
         )
-        q_rope = apply_rope(q_rope, rope)
+        if mixer.rotated:
+            q_rope = apply_rope(q_rope, rope)
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
-        k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
+        if mixer.rotated:
+            k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
         cached = torch.cat((self.kv_a_norm(latent), k_rope), -1)[:, None]  # (B, 1, T, L + R)
         if cache is not None:
             cached, _ = cache.write(cached, cached[..., :0], cache_position, mask.kv_start)
         absorb = tokens <= _MAX_ABSORBED_TOKENS and not self.training
         attend = self._absorbed if absorb else self._expanded
-        out: Tensor = self.proj(attend(q_nope, q_rope, cached, mask))
+        attended = attend(q_nope, q_rope, cached, mask)
+        if mixer.head_gate:
+            gates = self.g_proj(x).float().sigmoid().to(x.dtype)[..., None]
+            attended = (attended.unflatten(-1, (mixer.num_heads, -1)) * gates).flatten(-2)
+        out: Tensor = self.proj(attended)
         return out
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
