@@ -63,6 +63,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "lfm3": "lfm2:LFM3",
         "minimax": "minimax:MINIMAX",
         "kimi_linear": "kimi_linear:KIMI_LINEAR",
+        "olmo_hybrid": "olmo_hybrid:OLMO_HYBRID",
     },
 )
 """Families by the `model_type` of their config."""

@@ -255,6 +255,29 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "linear_head_dim": 12,
         "linear_num_heads": 4,
     },
+    "olmo_hybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        # transformers saves the kernels of the convolution in equal parts.
+        **(_DELTA | {"linear_num_key_heads": 4, "linear_value_head_dim": 8}),
+    },
+    "bailing_hybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        **_LATENT,
+        "head_dim": 12,
+        "num_mtp_layers": 0,
+    },
+    "recurrent_gemma": {
+        "num_hidden_layers": 4,
+        "lru_width": 64,
+        "attention_window_size": 8,
+        "block_types": ["recurrent", "attention"],
+    },
     "lfm3": {
         "num_hidden_layers": 4,
         "layer_types": ["conv", "full_attention", "sliding_attention", "conv"],

@@ -454,6 +454,16 @@ VARIANTS = (
             "linear_conv_kernel_dim": 2,
         },
     ),
+    Variant("olmo_hybrid", "olmo_hybrid"),
+    Variant(
+        "olmo_hybrid without positions, biases, no negative eigenvalues",
+        "olmo_hybrid",
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": None},
+            "attention_bias": True,
+            "linear_allow_neg_eigval": False,
+        },
+    ),
     Variant("lfm3", "lfm3"),
     Variant(
         "lfm3, biases, no gates and post-norms",
@@ -469,7 +479,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"kimi_linear", "lfm3", "minimax"})
+TORCH_ONLY = frozenset({"kimi_linear", "lfm3", "minimax", "olmo_hybrid"})
 """Families with layers that the native engine does not have."""
 
 

@@ -53,7 +53,9 @@ def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, N
 def test_a_layer_that_the_engine_does_not_have_is_named(family: str) -> None:
     part = unsupported_part(parse_config("it", {"model_type": family, **SIZES, **FAMILIES[family]}))
     assert part is not None
-    assert re.search(r"of type \w+Spec$|a gate for each attention head|after the norms", part)
+    assert re.search(
+        r"of type \w+Spec$|a gate for each attention head|after the norms|negative eigenvalues", part
+    )
 
 
 def test_hidden_states_of_the_wrong_size_are_refused_by_the_library(both: tuple[GPT, NativeModel]) -> None:

@@ -55,6 +55,8 @@ def _unsupported_mixer(mixer: MixerSpec) -> str | None:  # noqa: PLR0911 - one f
             sizes: tuple[int, ...] = (size,)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
+        case GatedDeltaSpec(allow_neg_eigval=True):
+            return "a gated delta rule with negative eigenvalues"
         case GatedDeltaSpec(activation=activation):
             if activation not in ACTIVATIONS:
                 return f"the activation {activation} after a convolution"

@@ -6,7 +6,7 @@ import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.hybrid import AnyMixerSchema
+from litgpt.domain.families.schema.hybrid import AnyMixerSchema, HybridSchema
 from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
@@ -59,6 +59,7 @@ class Family:
         scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
         logit_divisor: Setting with the divisor of the logits.
         learned_positions: Whether there is a learned position embedding, with a row for each position.
+        residuals: Residual connections by layer type, where they differ from `residual`.
         altup: Function that reads the AltUp settings.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
@@ -75,6 +76,7 @@ class Family:
     norm: AnyNormSchema = RMSNormSchema()
     final_norm: bool = True
     residual: ResidualSchema = ResidualSchema()
+    residuals: Mapping[str, ResidualSchema] = attrs.field(factory=dict, repr=False)
     scale_embedding: bool = False
     embedding_scale: ConfigField | None = None
     embedding_norm: bool = False
@@ -138,6 +140,8 @@ class Family:
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
         norm, residual = self.norm.read(config), self.residual
+        if self.residuals and isinstance(self.attention, HybridSchema):
+            residual = self.residuals.get(self.attention.layer_type(config, layer), residual)
         feed_forward = self.mlp.read(config, layer)
         before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
         parallel, post_norm = config.flag(residual.parallel), config.flag(residual.post_norm)

@@ -17,19 +17,25 @@ class GatedDeltaSchema:
     """A family's settings of Gated DeltaNet."""
 
     norm: RMSNormSchema = RMSNormSchema()
+    num_heads: ConfigField = ConfigField("linear_num_value_heads", 32)
+    num_kv_heads: ConfigField = ConfigField("linear_num_key_heads", 16)
+    k_head_dim: ConfigField = ConfigField("linear_key_head_dim", 128)
+    v_head_dim: ConfigField = ConfigField("linear_value_head_dim", 128)
+    allow_neg_eigval: ConfigField | bool = False
 
     def read(self, config: HFConfig, layer: int) -> GatedDeltaSpec:  # noqa: ARG002 - all layers are alike
-        heads, groups = ConfigField("linear_num_value_heads", 32), ConfigField("linear_num_key_heads", 16)
+        heads, groups = self.num_heads, self.num_kv_heads
         if config.integer(heads) % config.integer(groups):
             config.raise_invalid(groups, f"a divisor of {heads.name} ({config.integer(heads)})")
         return GatedDeltaSpec(
             num_heads=config.integer(heads),
             num_kv_heads=config.integer(groups),
-            k_head_dim=config.integer(ConfigField("linear_key_head_dim", 128)),
-            v_head_dim=config.integer(ConfigField("linear_value_head_dim", 128)),
+            k_head_dim=config.integer(self.k_head_dim),
+            v_head_dim=config.integer(self.v_head_dim),
             conv_kernel_size=config.integer(ConfigField("linear_conv_kernel_dim", 4)),
             activation=parse_activation(config, ConfigField("hidden_act", "silu")),
             norm=self.norm.read(config),
+            allow_neg_eigval=config.flag(self.allow_neg_eigval),
         )
 
 

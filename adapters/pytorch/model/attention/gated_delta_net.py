@@ -53,10 +53,11 @@ class GatedDeltaNet(nn.Module):
             assert isinstance(cache, RecurrentState)  # noqa: S101 - determined by the architecture
             row_cache = cache.first_rows(len(x))
         queries, keys, values = self._heads(self.activation(self.conv(qkv.transpose(1, 2), row_cache)))
+        beta = b.sigmoid() * 2 if mixer.allow_neg_eigval else b.sigmoid()
         decay = -self.A_log.float().exp() * functional.softplus(a + self.dt_bias.float())
         state = row_cache.recurrent_state if row_cache else x.new_zeros((), dtype=torch.float32)
         output, state = gated_delta_rule(
-            queries, keys, values, decay.transpose(1, 2), b.sigmoid().transpose(1, 2), state
+            queries, keys, values, decay.transpose(1, 2), beta.transpose(1, 2), state
         )
         if row_cache is not None:
             row_cache.recurrent_state.copy_(state)
