@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from litgpt.domain.families.deepseek import (
-    DEEPSEEK_V3,
-    MLA_WEIGHTS,
-)
-from litgpt.domain.families.llama import EMBEDDING_WEIGHTS, GATED_MLP_WEIGHTS, NORM_WEIGHTS
+from litgpt.domain.families.deepseek import DEEPSEEK_V3, MLA_WEIGHTS, SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.llama import EMBEDDING_WEIGHTS, GATED_MLP_WEIGHTS, LLAMA, NORM_WEIGHTS
+from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import HybridSchema, KimiDeltaSchema, full_attention_every
 from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
+from litgpt.domain.validators import is_number
+from litgpt.domain.weights.mapping import WeightMapping
 
 _ATTRIBUTES = {
     "max_position_embeddings": "model_max_length",
@@ -146,5 +147,81 @@ KIMI_LINEAR = attrs.evolve(
     # transformers saves the dense MLPs with the prefix of the experts.
     alternative_weights=tuple(
         layer_tensor(f"mlp.{own}.weight", f"block_sparse_moe.{name}.weight") for own, name in _PROJECTIONS
+    ),
+)
+
+
+def _ling_config(config: HFConfig) -> Mapping[str, object]:
+    # In a saved config, `head_dim` is that of the rotated part of MLA's heads, and `linear_head_dim` the own.
+    size = config.get(ConfigField("linear_head_dim", config.get(ConfigField("head_dim", 128))))
+    settings = _defaults(config, 2, moe_intermediate_size=768)
+    return {**settings, "linear_head_dim": size}
+
+
+def _lower_bound(config: HFConfig) -> float | None:
+    key = ConfigField("kda_lower_bound", -5.0)
+    if not config.flag(ConfigField("kda_safe_gate", default=True)):
+        return None
+    if not is_number(bound := config.get(key)) or not -100 < bound < 0:
+        config.raise_invalid(key, "a number between -100 and 0")
+    return float(bound)
+
+
+def _ling_weights(rules: Sequence[WeightMapping]) -> tuple[WeightMapping, ...]:
+    """Return rules with the names of Ling's attention."""
+    names = {"self_attn.": "attention.", "attention.o_proj": "attention.dense"}
+    renamed = []
+    for rule in rules:
+        sources = [name for name in rule.hf_names if isinstance(name, str)]
+        for usual, own in names.items():
+            sources = [name.replace(usual, own) for name in sources]
+        renamed.append(attrs.evolve(rule, hf_names=tuple(sources)))
+    return tuple(renamed)
+
+
+BAILING_HYBRID = attrs.evolve(
+    DEEPSEEK_V3,
+    model_type="bailing_hybrid",
+    attribute_map=_ATTRIBUTES,
+    normalize_config=_ling_config,
+    attention=HybridSchema(
+        mixers={
+            "full_attention": MLASchema(
+                q_lora_rank=ConfigField("q_lora_rank", None),
+                rope=RopeSchema(theta=ConfigField("rope_theta", 6_000_000.0), interleaved=True),
+                head_gate=True,
+            ),
+            "linear_attention": KimiDeltaSchema(
+                head_dim=ConfigField("linear_head_dim"),
+                num_heads=ConfigField("num_attention_heads"),
+                conv_kernel_size=ConfigField("short_conv_kernel_size", 4),
+                norm=RMSNormSchema(),
+                decay_lower_bound=_lower_bound,
+            ),
+        },
+        default_type=full_attention_every(ConfigField("layer_group_size", 6)),
+    ),
+    mlp=attrs.evolve(
+        _MOE,
+        num_experts=(ConfigField("num_local_experts", 512),),
+        router=attrs.evolve(
+            _MOE.router,
+            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
+            n_group=ConfigField("n_group", 8),
+            topk_group=ConfigField("topk_group", 4),
+        ),
+    ),
+    context_length=ConfigField("max_position_embeddings", 262_144),
+    # The extra layer is for multi-token prediction (training and speculative decoding).
+    unused_tensors=(*LLAMA.unused_tensors, "model.layers.42.*"),
+    weights=(
+        *model_tensors("transformer.wte", "model.word_embeddings"),
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *_ling_weights((*_DELTA_WEIGHTS, layer_tensor("attn.A_log", "self_attn.A_log"), *MLA_WEIGHTS)),
+        *GATED_MLP_WEIGHTS,
+        *EXPERT_WEIGHTS,
+        *SHARED_EXPERT_WEIGHTS,
+        layer_tensor("mlp.gate.e_score_correction_bias", "mlp.gate.expert_bias"),
     ),
 )

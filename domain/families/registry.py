@@ -63,6 +63,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "lfm3": "lfm2:LFM3",
         "minimax": "minimax:MINIMAX",
         "kimi_linear": "kimi_linear:KIMI_LINEAR",
+        "bailing_hybrid": "kimi_linear:BAILING_HYBRID",
         "olmo_hybrid": "olmo_hybrid:OLMO_HYBRID",
     },
 )

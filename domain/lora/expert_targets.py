@@ -20,6 +20,12 @@ _WEIGHT = ".weight"
 # Modules whose names in transformers 5 differ from the names in checkpoints.
 _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mixtral": (("block_sparse_moe.", "mlp."),),
+    "bailing_hybrid": (
+        (".attention.", ".self_attn."),
+        ("self_attn.dense", "self_attn.o_proj"),
+        ("model.word_embeddings", "model.embed_tokens"),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("f_proj", "dt_bias", "A_log")),
+    ),
     "kimi_linear": (
         ("block_sparse_moe.", "mlp."),
         *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("f_a_proj", "f_b_proj")),

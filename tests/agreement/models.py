@@ -464,6 +464,16 @@ VARIANTS = (
             "linear_allow_neg_eigval": False,
         },
     ),
+    Variant("bailing_hybrid", "bailing_hybrid"),
+    Variant(
+        "bailing_hybrid, decays without a bound, queries from the stream",
+        "bailing_hybrid",
+        {
+            "kda_safe_gate": False,
+            "q_lora_rank": None,
+            "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
+        },
+    ),
     Variant("lfm3", "lfm3"),
     Variant(
         "lfm3, biases, no gates and post-norms",
@@ -479,7 +489,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"kimi_linear", "lfm3", "minimax", "olmo_hybrid"})
+TORCH_ONLY = frozenset({"bailing_hybrid", "kimi_linear", "lfm3", "minimax", "olmo_hybrid"})
 """Families with layers that the native engine does not have."""
 
 
