@@ -7,6 +7,8 @@ TEXT_MODEL_TYPES: dict[str, str] = {
     "gemma3": "gemma3_text",
     "gemma3n": "gemma3n_text",
     "gemma4": "gemma4_text",
+    "lfm2_vl": "lfm2",
+    "lfm3_vl": "lfm3",
     "llama4": "llama4_text",
     "mistral3": "mistral",
     "qwen3_5": "qwen3_5_text",

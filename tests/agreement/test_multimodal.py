@@ -38,6 +38,7 @@ def whole(model_type: str, text_type: str) -> Any:
 _VISION_TYPES = {
     "gemma3": "siglip_vision_model",
     "gemma4": "gemma4_vision",
+    "lfm2_vl": "siglip2_vision_model",
     "llama4": "llama4_vision_model",
     "mistral3": "pixtral",
     "qwen3_5": "qwen3_5_vision",
@@ -48,6 +49,7 @@ _VISION_TYPES = {
 WHOLES = (
     ("gemma3", "gemma3_text"),
     ("gemma4", "gemma4_text"),
+    ("lfm2_vl", "lfm2"),
     ("llama4", "llama4_text"),
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
