@@ -104,7 +104,6 @@ LFM2_MOE = attrs.evolve(
     LFM2,
     model_type="lfm2_moe",
     normalize_config=_older_names,
-    attention=attrs.evolve(LFM2.attention, default_type=_require_layer_types),
     mlp=MoESchema(
         num_experts=(ConfigField("num_experts", 32),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 4),

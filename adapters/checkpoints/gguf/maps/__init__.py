@@ -57,6 +57,8 @@ ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
         "starcoder": "gpt2:STARCODER",
         "bloom": "alibi:BLOOM",
         "mpt": "alibi:MPT",
+        "lfm2": "lfm2:LFM2",
+        "lfm2moe": "lfm2:LFM2_MOE",
     },
 )
 """All supported architectures, by GGUF's name."""
