@@ -64,6 +64,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "minimax": "minimax:MINIMAX",
         "kimi_linear": "kimi_linear:KIMI_LINEAR",
         "bailing_hybrid": "kimi_linear:BAILING_HYBRID",
+        "recurrent_gemma": "recurrent_gemma:RECURRENT_GEMMA",
         "olmo_hybrid": "olmo_hybrid:OLMO_HYBRID",
     },
 )

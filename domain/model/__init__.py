@@ -9,6 +9,7 @@ from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
 from litgpt.domain.model.linear_attention.kimi_delta import KimiDeltaSpec
 from litgpt.domain.model.linear_attention.lightning import LightningSpec
+from litgpt.domain.model.linear_attention.rg_lru import RGLRUSpec
 from litgpt.domain.model.linear_attention.short_conv import ShortConvSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import MLASpec
@@ -62,6 +63,7 @@ __all__ = [
     "PerLayerEmbeddingSpec",
     "PerLayerInputSpec",
     "QkNormSpec",
+    "RGLRUSpec",
     "RopeScaling",
     "RopeSpec",
     "RouterSpec",

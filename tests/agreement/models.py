@@ -474,6 +474,12 @@ VARIANTS = (
             "rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7),
         },
     ),
+    Variant("recurrent_gemma", "recurrent_gemma"),
+    Variant(
+        "recurrent_gemma, biases, the width of the stream",
+        "recurrent_gemma",
+        {"attention_bias": True, "lru_width": None, "logits_soft_cap": 3.0, "tie_word_embeddings": False},
+    ),
     Variant("lfm3", "lfm3"),
     Variant(
         "lfm3, biases, no gates and post-norms",
@@ -489,7 +495,7 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"bailing_hybrid", "kimi_linear", "lfm3", "minimax", "olmo_hybrid"})
+TORCH_ONLY = frozenset({"bailing_hybrid", "kimi_linear", "lfm3", "minimax", "olmo_hybrid", "recurrent_gemma"})
 """Families with layers that the native engine does not have."""
 
 

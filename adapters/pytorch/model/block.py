@@ -12,6 +12,7 @@ from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.linear_attention.kimi_delta import KimiDeltaAttention
 from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
+from litgpt.adapters.pytorch.model.linear_attention.rg_lru import RGLRU
 from litgpt.adapters.pytorch.model.linear_attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
@@ -31,6 +32,7 @@ from litgpt.domain.model import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    RGLRUSpec,
     ShortConvSpec,
 )
 
@@ -40,6 +42,7 @@ MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     KimiDeltaSpec: KimiDeltaAttention,
     LightningSpec: LightningAttention,
     MLASpec: MultiHeadLatentAttention,
+    RGLRUSpec: RGLRU,
     ShortConvSpec: ShortConv,
 }
 

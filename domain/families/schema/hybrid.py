@@ -9,10 +9,16 @@ from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import GatedDeltaSpec, KimiDeltaSpec, LightningSpec, MixerSpec, ShortConvSpec
+from litgpt.domain.model import (
+    GatedDeltaSpec,
+    KimiDeltaSpec,
+    LightningSpec,
+    MixerSpec,
+    RGLRUSpec,
+    ShortConvSpec,
+)
 
 
-@attrs.frozen(kw_only=True)
 class GatedDeltaSchema:
     """A family's settings of Gated DeltaNet."""
 
@@ -103,6 +109,23 @@ class KimiDeltaSchema:
             norm=self.norm.read(config),
             gate_rank=head_dim if self.low_rank_gates else None,
             decay_lower_bound=self.decay_lower_bound(config) if self.decay_lower_bound else None,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class RGLRUSchema:
+    """A family's settings of the recurrent block of Griffin."""
+
+    def read(self, config: HFConfig, layer: int) -> RGLRUSpec:  # noqa: ARG002 - all layers are alike
+        width = ConfigField("lru_width", config.integer(ConfigField("hidden_size")))
+        blocks = config.integer(ConfigField("num_attention_heads"))
+        if config.integer(width) % blocks:
+            config.raise_invalid(width, f"a multiple of num_attention_heads ({blocks})")
+        return RGLRUSpec(
+            width=config.integer(width),
+            num_blocks=blocks,
+            conv_kernel_size=config.integer(ConfigField("conv1d_width", 4)),
+            activation=parse_activation(config, ConfigField("hidden_act", "gelu_pytorch_tanh")),
         )
 
 
