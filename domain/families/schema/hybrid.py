@@ -19,6 +19,7 @@ from litgpt.domain.model import (
 )
 
 
+@attrs.frozen(kw_only=True)
 class GatedDeltaSchema:
     """A family's settings of Gated DeltaNet."""
 
