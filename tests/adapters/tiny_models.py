@@ -274,7 +274,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "recurrent_gemma": {
         "num_hidden_layers": 4,
-        "lru_width": 64,
         "attention_window_size": 8,
         "block_types": ["recurrent", "attention"],
     },

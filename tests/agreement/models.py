@@ -476,9 +476,9 @@ VARIANTS = (
     ),
     Variant("recurrent_gemma", "recurrent_gemma"),
     Variant(
-        "recurrent_gemma, biases, the width of the stream",
+        "recurrent_gemma, biases, a lower cap",
         "recurrent_gemma",
-        {"attention_bias": True, "lru_width": None, "logits_soft_cap": 3.0, "tie_word_embeddings": False},
+        {"attention_bias": True, "logits_soft_cap": 3.0, "tie_word_embeddings": False},
     ),
     Variant("lfm3", "lfm3"),
     Variant(
