@@ -69,7 +69,6 @@ MINIMAX = attrs.evolve(
     model_type="minimax",
     normalize_config=_minimax_config,
     attention=_LIGHTNING,
-    mlp=attrs.evolve(MIXTRAL.mlp, num_experts=(ConfigField("num_local_experts", 8),)),
     norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
     residual=ResidualSchema(normed=_residual),
     context_length=ConfigField("max_position_embeddings", 131_072),

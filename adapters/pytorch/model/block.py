@@ -94,7 +94,9 @@ class Block(nn.Module):
             return self._add(x, mixed + self.post_mlp_norm(mlp_out))
         if (factors := self.layer.normed_residual) is not None:
             normed = self.norm_2(normed * factors.mixer_alpha + mixed * factors.mixer_beta)
-            return normed * factors.mlp_alpha + self.mlp(normed) * factors.mlp_beta
+            mixed = self.mlp(normed) * factors.mlp_beta
+            result: Tensor = normed * factors.mlp_alpha + mixed
+            return result
         x = self._add(x, mixed)
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:

@@ -80,7 +80,8 @@ class KimiDeltaAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """Return (B, H, T, E) for `x` (B, T, H * E)."""
-        return x.unflatten(-1, (self.spec.num_heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.spec.num_heads, -1))
+        return heads.transpose(1, 2)
 
     def _log_decay(self, x: Tensor) -> Tensor:
         """Return the logarithm of the decay (B, H, T, E), in float32."""
