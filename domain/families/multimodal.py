@@ -10,6 +10,8 @@ TEXT_MODEL_TYPES: dict[str, str] = {
     "gemma4": "gemma4_text",
     "gemma4_unified": "gemma4_unified_text",
     "kimi_k25": "deepseek_v3",
+    "lfm2_vl": "lfm2",
+    "lfm3_vl": "lfm3",
     "llama4": "llama4_text",
     "mistral3": "mistral",
     "phi4_multimodal": "phi4_multimodal",

@@ -16,7 +16,11 @@ from litgpt.domain.families.llama import (
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS, SHARED_EXPERT_WEIGHTS, STACKED_EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.hybrid import GatedDeltaSchema, HybridSchema
+from litgpt.domain.families.schema.hybrid import (
+    GatedDeltaSchema,
+    HybridSchema,
+    full_attention_every,
+)
 from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
@@ -64,9 +68,8 @@ _FULL = AttentionSchema(
     output_gate=True,
 )
 _HYBRID = HybridSchema(
-    full_attention=_FULL,
-    linear_attention=GatedDeltaSchema(),
-    full_attention_interval=ConfigField("full_attention_interval", 4),
+    mixers={"full_attention": _FULL, "linear_attention": GatedDeltaSchema()},
+    default_type=full_attention_every(ConfigField("full_attention_interval", 4)),
 )
 _EXPERT = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size", 512))
 _SHARED = GatedMLPSchema(intermediate_size=ConfigField("shared_expert_intermediate_size", 512))
@@ -108,7 +111,11 @@ QWEN3_5_TEXT = attrs.evolve(
     QWEN3_NEXT,
     model_type="qwen3_5_text",
     attention=attrs.evolve(
-        _HYBRID, full_attention=attrs.evolve(_FULL, num_kv_heads=ConfigField("num_key_value_heads", 4))
+        _HYBRID,
+        mixers={
+            **_HYBRID.mixers,
+            "full_attention": attrs.evolve(_FULL, num_kv_heads=ConfigField("num_key_value_heads", 4)),
+        },
     ),
     mlp=GatedMLPSchema(),
     prefix_aliases=(("model.language_model.", "model."),),

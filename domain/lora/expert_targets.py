@@ -21,8 +21,21 @@ _WEIGHT = ".weight"
 _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "axk2": (("self_attn.q_b_proj", "self_attn.q_gate_proj"), ("W_down", "mlp.fc1"), ("W_up", "mlp.fc2")),
     "mixtral": (("block_sparse_moe.", "mlp."),),
+    "bailing_hybrid": (
+        (".attention.", ".self_attn."),
+        ("self_attn.dense", "self_attn.o_proj"),
+        ("model.word_embeddings", "model.embed_tokens"),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("f_proj", "dt_bias", "A_log")),
+    ),
+    "kimi_linear": (
+        ("block_sparse_moe.", "mlp."),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("f_a_proj", "f_b_proj")),
+        *((f"self_attn.{name}", f"self_attn.forget_gate.{name}") for name in ("dt_bias", "A_log")),
+    ),
+    "minimax": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
     "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),
+    "lfm3": (("self_attn.gate_proj", "self_attn.g_proj"),),
     "granitemoe": (
         ("input_linear.weight", f"experts.{GATE_UP}"),
         ("output_linear.weight", f"experts.{DOWN}"),

@@ -4,9 +4,13 @@ The network, memory estimates, sharding and export are all derived from it.
 """
 
 from litgpt.domain.model.altup import AltUpSpec
-from litgpt.domain.model.architecture import Architecture, LayerSpec
+from litgpt.domain.model.architecture import Architecture, LayerSpec, NormedResidualSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.linear_attention.kimi_delta import KimiDeltaSpec
+from litgpt.domain.model.linear_attention.lightning import LightningSpec
+from litgpt.domain.model.linear_attention.rg_lru import RGLRUSpec
+from litgpt.domain.model.linear_attention.short_conv import ShortConvSpec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import IndexerSpec, MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
@@ -44,7 +48,9 @@ __all__ = [
     "GatedDeltaSpec",
     "GatedMLPSpec",
     "IndexerSpec",
+    "KimiDeltaSpec",
     "LayerSpec",
+    "LightningSpec",
     "LinearScaling",
     "Llama3Scaling",
     "LongRopeScaling",
@@ -53,14 +59,17 @@ __all__ = [
     "MixerSpec",
     "MoESpec",
     "NormSpec",
+    "NormedResidualSpec",
     "ParameterRole",
     "ParameterSpec",
     "PerLayerEmbeddingSpec",
     "PerLayerInputSpec",
     "QkNormSpec",
+    "RGLRUSpec",
     "RopeScaling",
     "RopeSpec",
     "RouterSpec",
+    "ShortConvSpec",
     "ShortcutMoESpec",
     "SinusoidalSpec",
     "SwigluClamp",

@@ -18,6 +18,21 @@ from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
 @attrs.frozen(kw_only=True)
+class NormedResidualSpec:
+    """Residual connections around the mixer and the MLP that begin after the norm of their input.
+
+    The residual is `alpha * norm(x) + beta * part(norm(x))`.
+
+    Source: MiniMax 2025, arXiv:2501.08313; the factors are those of Wang et al. 2022, arXiv:2203.00555.
+    """
+
+    mixer_alpha: float
+    mixer_beta: float
+    mlp_alpha: float
+    mlp_beta: float
+
+
+@attrs.frozen(kw_only=True)
 class LayerSpec:
     """A decoder layer: a mixer and an MLP or MoE, each with a residual connection.
 
@@ -32,6 +47,7 @@ class LayerSpec:
             in the original transformer (Vaswani et al. 2017, arXiv:1706.03762).
         parallel_residual: Whether the MLP and the mixer read the same residual stream.
         residual_scale: Factor of both outputs before the residual addition.
+        normed_residual: Residual connections after the norms (MiniMax-01), in place of the usual ones.
         per_layer_input: Per-layer input, added at the end of the layer.
         layer_scale: Whether a trained scalar multiplies the layer's output.
         adds_shortcut: Whether the previous layer's `ShortcutMoESpec` is added to the layer's output.
@@ -46,6 +62,7 @@ class LayerSpec:
     post_ln: bool = False
     parallel_residual: bool = False
     residual_scale: float | None = None
+    normed_residual: NormedResidualSpec | None = None
     per_layer_input: PerLayerInputSpec | None = None
     layer_scale: bool = False
     adds_shortcut: bool = False
@@ -127,10 +144,10 @@ class Architecture:
     def can_truncate_cache(self) -> bool:
         """Whether the last tokens of any sequence can be removed from the KV cache.
 
-        Layers with a sliding window drop earlier tokens, and a recurrent state cannot be reverted.
+        Layers with a sliding window drop earlier tokens, and a state of fixed size cannot be reverted.
         """
         mixers = [layer.mixer for layer in self.layers]
-        return all(it.sliding_window is None and not it.cache_spec.recurrent_state for it in mixers)
+        return all(it.sliding_window is None and not it.cache_spec.is_state for it in mixers)
 
     def parameters(self) -> Iterator[ParameterSpec]:
         """Yield every parameter once, in model order."""

@@ -66,6 +66,7 @@ class AttentionSpec(MixerSpec):
         v_head_dim: Dimension of a head's values; None is `head_dim`.
         value_scale: Factor of the values (MiMo V2).
         output_gate: Whether the output is multiplied by a sigmoid gate of the layer's input (Qwen 3 Next).
+        head_gate: Whether each head's output is multiplied by one sigmoid gate of the layer's input (LFM3).
     """
 
     num_heads: int
@@ -89,6 +90,7 @@ class AttentionSpec(MixerSpec):
     v_head_dim: int | None = None
     value_scale: float = 1.0
     output_gate: bool = False
+    head_gate: bool = False
 
     __repr__ = brief_repr
 
@@ -147,6 +149,9 @@ class AttentionSpec(MixerSpec):
             width = self.output_size
             gate = linear(f"{name}.gate", width, hidden_size, bias=self.qkv_bias, sharding=by_head)
             yield from (attrs.evolve(parameter, head_dim=self.value_dim) for parameter in gate)
+        if self.head_gate:
+            one_each = Sharding(0, (attrs.evolve(queries, size=1),))
+            yield from linear(f"{name}.head_gate", self.num_heads, hidden_size, sharding=one_each)
         if self.qk_norm:
             yield from self.qk_norm.parameters(f"{name}.norm_q", queries)
             if self.kv_shared_layer is None:

@@ -25,6 +25,8 @@ class GatedDeltaSpec(MixerSpec):
         conv_kernel_size: Kernel size of the convolution, in tokens.
         activation: Activation after the convolution.
         norm: Normalizes each head's output before the output gate.
+        allow_neg_eigval: Whether the strength of an update is between 0 and 2 instead of 0 and 1, so that the
+            transition of a state may have negative eigenvalues (Grazzi et al. 2024, arXiv:2411.12537).
     """
 
     num_heads: int
@@ -34,6 +36,7 @@ class GatedDeltaSpec(MixerSpec):
     conv_kernel_size: int
     activation: Activation
     norm: NormSpec
+    allow_neg_eigval: bool = False
 
     __repr__ = brief_repr
 
@@ -68,7 +71,7 @@ class GatedDeltaSpec(MixerSpec):
             num_groups=groups,
             skip_quantization=True,
         )
-        yield tensor(f"{name}.conv.weight", self.conv_dim, 1, self.conv_kernel_size)
+        yield ParameterSpec(f"{name}.conv.weight", (self.conv_dim, 1, self.conv_kernel_size), rows[:3])
         yield tensor(f"{name}.dt_bias", heads, role="bias")
         yield tensor(f"{name}.A_log", heads, role="bias")
         yield from self.norm.parameters(f"{name}.norm", self.v_head_dim)

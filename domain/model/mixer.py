@@ -14,7 +14,7 @@ from litgpt.domain.model.sharding import unsupported
 
 @attrs.frozen(kw_only=True)
 class CacheSpec:
-    """Cache size of one layer: KV cache entries per token, and the state of linear attention per sequence.
+    """Cache size of one layer: KV cache entries per token, and the state of other mixers per sequence.
 
     The recurrent state is in float32.
     """
@@ -40,6 +40,11 @@ class CacheSpec:
         """Elements of the convolution state."""
         return prod(self.conv_shape)
 
+    @property
+    def is_state(self) -> bool:
+        """Whether the cache is a state of fixed size, which cannot be truncated to fewer tokens."""
+        return bool(self.recurrent_state or self.conv_state)
+
 
 class MixerSpec(ABC):
     """A mixer, with defaults for the features that only softmax attention has."""
@@ -47,8 +52,8 @@ class MixerSpec(ABC):
     __slots__ = ()
 
     @property
-    @abstractmethod
-    def num_kv_heads(self) -> int: ...
+    def num_kv_heads(self) -> int:
+        return 0
 
     @property
     def rope(self) -> RopeSpec | None:

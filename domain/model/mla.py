@@ -63,6 +63,9 @@ class MLASpec(MixerSpec):
         indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
         indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
             arXiv:2603.12201).
+        rotated: Whether the `rope.rotary_dim` dimensions are rotated; otherwise, there is no position
+            embedding (Kimi Linear).
+        head_gate: Whether each head's output is multiplied by one sigmoid gate of the layer's input (Ling 3).
     """
 
     num_heads: int
@@ -79,6 +82,8 @@ class MLASpec(MixerSpec):
     latent_scale: float = 1.0
     indexer: IndexerSpec | None = None
     indexer_layer: int | None = None
+    rotated: bool = True
+    head_gate: bool = False
 
     __repr__ = brief_repr
 
@@ -123,6 +128,9 @@ class MLASpec(MixerSpec):
         rows, columns = (Sharding(0, (Split(heads, kv_size),)), Sharding(1, (Split(heads, self.v_head_dim),)))
         for parameter in linear(f"{name}.kv_b_proj", heads * kv_size, rank, sharding=rows):
             yield attrs.evolve(parameter, skip_quantization=True)  # MLA absorbs parts of it into the queries
+        if self.head_gate:
+            one_each = Sharding(0, (Split(heads),))
+            yield from linear(f"{name}.g_proj", heads, hidden_size, sharding=one_each)
         values = heads * self.v_head_dim
         yield from linear(f"{name}.proj", hidden_size, values, bias=bias, role="output", sharding=columns)
 

@@ -50,6 +50,8 @@ class WeightMapping:
             queries, keys and values are in GPT-NeoX and Falcon.
         stacked_experts: Whether the checkpoint tensor stacks all experts along an additional first dimension.
         vector_as_matrix: Whether the checkpoint tensor is a matrix whose rows are the pieces of a vector.
+        unit_dims: Numbers of dimensions of size 1 that the checkpoint tensor has before and after those of
+            the parameter.
         scalar: Whether the checkpoint tensor is a scalar, which is stored as a vector of one element.
         sublayers: Number of LitGPT's layers in one of the checkpoint's.
         condition: Predicate of the architectures to which the rule applies; None applies it to all.
@@ -62,6 +64,7 @@ class WeightMapping:
     transposed: bool = False
     stacked_experts: bool = False
     vector_as_matrix: bool = False
+    unit_dims: tuple[int, int] = (0, 0)
     scalar: bool = False
     sublayers: int = 1
     condition: Callable[[Architecture], bool] | None = None
@@ -187,6 +190,11 @@ def _views(
         rows = tuple(sum(islice(left, span)) for span in mapping.pieces_per_source)
     if mapping.vector_as_matrix:
         shape = (len(parameter.split_sizes), parameter.split_sizes[0])
+        yield TensorView(_with_indices(_hf_name(hf_names[0]), indices), shape, 0, prod(shape), flatten=True)
+        return
+    if any(mapping.unit_dims):
+        before, after = mapping.unit_dims
+        shape = (*(1,) * before, *parameter.shape, *(1,) * after)
         yield TensorView(_with_indices(_hf_name(hf_names[0]), indices), shape, 0, prod(shape), flatten=True)
         return
     if mapping.scalar:

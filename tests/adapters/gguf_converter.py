@@ -854,6 +854,43 @@ class Gemma4(Converter):
         return super().named_tensors() | {"rope_freqs.weight": factors}
 
 
+class Lfm2(Converter):
+    arch = "LFM2"
+
+    def extra_keys(self) -> dict[str, Any]:
+        config = self.config
+        size = self.tensors["model.layers.0.feed_forward.w1.weight"].shape[0]
+        kinds = config["layer_types"]
+        return {
+            "feed_forward_length": size,
+            "attention.head_count_kv": [self.groups if kind == "full_attention" else 0 for kind in kinds],
+            "attention.layer_norm_rms_epsilon": config["norm_eps"],
+            "attention.layer_norm_epsilon": None,
+            "shortconv.l_cache": config["conv_L_cache"],
+        }
+
+    def convert(self, name: str, tensor: Tensor) -> Changed:
+        yield name, tensor.squeeze(1) if "conv.conv" in name else tensor
+
+
+class Lfm2Moe(Lfm2):
+    arch = "LFM2MOE"
+
+    def extra_keys(self) -> dict[str, Any]:
+        return {
+            **super().extra_keys(),
+            "leading_dense_block_count": self.config["num_dense_layers"],
+            "expert_feed_forward_length": self.config["moe_intermediate_size"],
+            "expert_gating_func": 2,
+        }
+
+    def convert(self, name: str, tensor: Tensor) -> Changed:
+        renamed = name.replace("expert_bias", "expert_bias.bias")
+        for own, usual in (("w1", "gate_proj"), ("w2", "down_proj"), ("w3", "up_proj")):
+            renamed = renamed.replace(f"experts.{own}", f"experts.{usual}")
+        yield from super().convert(renamed, tensor)
+
+
 def converter_for(arch: str, base: type[Converter] = Converter) -> type[Converter]:
     """Return the converter of an architecture whose tensors are stored as by `base`, unchanged by default."""
     return type(arch, (base,), {"arch": arch})

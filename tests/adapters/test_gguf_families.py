@@ -183,6 +183,8 @@ CASES = {
     "gpt_bigcode": Case("gpt_bigcode", converters.StarCoder),
     "bloom": Case("bloom", converters.Bloom),
     "mpt": Case("mpt", converters.Mpt),
+    "lfm2": Case("lfm2", converters.Lfm2),
+    "lfm2_moe": Case("lfm2_moe", converters.Lfm2Moe),
     "llama4": Case("llama4_text", converters.Llama4, _PUBLISHED_LLAMA4),
     "deepseek_v2": Case("deepseek_v2", converters.DeepseekV2),
     "deepseek_v2-lite": Case("deepseek_v2", converters.DeepseekV2, _LITE),

@@ -66,7 +66,12 @@ def assert_beams(actual: Sequence[Beam], expected: Sequence[Beam]) -> None:
         assert beam.tokens == other.tokens or beam.score == pytest.approx(other.score, abs=1e-6)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+# transformers does not reorder the states of these with the beams.
+NOT_REORDERED = {"minimax", "recurrent_gemma"}
+REORDERED = [variant for variant in VARIANTS if variant.family not in NOT_REORDERED]
+
+
+@pytest.mark.parametrize("variant", REORDERED, ids=lambda variant: variant.name)
 def test_beams_of_both_engines_are_those_of_transformers(variant: Variant, tmp_path: Path) -> None:
     both = pair(variant, tmp_path)
     # With LongRoPE, transformers rotates keys in two ways if a text grows beyond the original context.

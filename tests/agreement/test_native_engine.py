@@ -129,8 +129,8 @@ def test_forked_and_shortened_sequences_continue_independently(both: tuple[GPT, 
 
 
 def shortened(sequence: NativeSequence, length: int, model: GPT) -> int:
-    """Truncate a sequence, to no tokens if it has a recurrent state, and return its new length."""
-    if any(layer.mixer.cache_spec.recurrent_state for layer in model.architecture.layers):
+    """Truncate a sequence, to no tokens if it has a state of fixed size, and return its new length."""
+    if any(layer.mixer.cache_spec.is_state for layer in model.architecture.layers):
         sequence.truncate(sequence.length)
         with pytest.raises(UnsupportedOperation, match=f"to {length} tokens: .*recurrent state"):
             sequence.truncate(length)

@@ -12,7 +12,7 @@ from litgpt.domain.errors import UnsupportedOperation
 from tests.agreement.models import VARIANTS, pair
 from tests.agreement.test_native_engine import native
 
-NAMES = ("gemma3n", "deepseek_v3", "apertus", "gpt_oss", "opt", "llama4", "qwen3_next")
+NAMES = ("gemma3n", "deepseek_v3", "apertus", "gpt_oss", "opt", "llama4", "qwen3_next", "lfm2")
 WRONG = (-(2**31), -1, 0, 7, 1_000_000, 2**31 - 1)
 
 
@@ -103,6 +103,7 @@ def test_a_wrong_state_is_an_error(
         ("llama", "head_dim", 1026, "heads of more than 1,024 dimensions"),
         ("qwen3_next", "v_head_dim", 1025, "heads of more than 1,024 dimensions"),
         ("qwen3_next", "conv_kernel_size", 66, "a convolution over more than 65 tokens"),
+        ("lfm2", "kernel_size", 66, "a convolution over more than 65 tokens"),
     ],
 )
 def test_sizes_that_the_library_refuses_are_missing_parts(

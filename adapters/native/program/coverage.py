@@ -13,10 +13,14 @@ from litgpt.domain.model import (
     MLASpec,
     MLPSpec,
     MoESpec,
+    ShortConvSpec,
 )
 
 ACTIVATIONS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "relu2": 4}
 """The activation functions of csrc/kernels/kernels.h."""
+
+IDENTITY = 6
+"""The identity in their place, with which a product is that of two buffers."""
 
 SCORING_FUNCTIONS = {
     "softmax": 0,
@@ -37,29 +41,41 @@ def unsupported_part(architecture: Architecture) -> str | None:
     for layer in architecture.layers:
         if any(norm is not None and norm.gate_rank is not None for norm in (layer.norm_1, layer.norm_2)):
             return "norms with a gate"
+        if layer.normed_residual is not None:
+            return "residual connections after the norms"
         part = _unsupported_mixer(layer.mixer) or _unsupported_mlp(layer.mlp)
         if part is not None:
             return part
     return None
 
 
-def _unsupported_mixer(mixer: MixerSpec) -> str | None:
+def _unsupported_mixer(mixer: MixerSpec) -> str | None:  # noqa: PLR0911 - one for each part
     match mixer:
-        case AttentionSpec(head_dim=size, value_dim=value_size):
-            sizes: tuple[int, ...] = (size, value_size)
+        case MLASpec(rotated=False):
+            return "latent attention without position embeddings"
+        case AttentionSpec(head_gate=True) | MLASpec(head_gate=True):
+            return "a gate for each attention head"
         case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
             return "attention to the tokens that an indexer selects"
         case MLASpec() if mixer.latent_scale != 1 or mixer.output_gate:
             return (
                 "a gate of latent attention" if mixer.output_gate else "a factor of the latent of attention"
             )
+        case ShortConvSpec(kernel_size=size) | GatedDeltaSpec(conv_kernel_size=size) if (
+            size > MAX_CONV_KERNEL_SIZE
+        ):
+            return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
+        case ShortConvSpec():
+            return None
+        case AttentionSpec(head_dim=size, value_dim=value_size):
+            sizes: tuple[int, ...] = (size, value_size)
         case MLASpec():
             sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
+        case GatedDeltaSpec(allow_neg_eigval=True):
+            return "a gated delta rule with negative eigenvalues"
         case GatedDeltaSpec(activation=activation):
             if activation not in ACTIVATIONS:
                 return f"the activation {activation} after a convolution"
-            if mixer.conv_kernel_size > MAX_CONV_KERNEL_SIZE:
-                return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
             sizes = (mixer.k_head_dim, mixer.v_head_dim)
         case _:
             return f"layers of type {type(mixer).__name__}"

@@ -3,13 +3,13 @@
 import attrs
 
 from litgpt.adapters.native.program.attention import AttentionCompiler
-from litgpt.adapters.native.program.gated_delta import add_gated_delta
+from litgpt.adapters.native.program.gated_delta import add_gated_delta, add_short_conv
 from litgpt.adapters.native.program.instructions import Opcode
 from litgpt.adapters.native.program.latent_attention import add_latent_attention
 from litgpt.adapters.native.program.layer_builder import LayerBuilder, Update
 from litgpt.adapters.native.program.mlp import MLPCompiler
 from litgpt.adapters.native.program.per_layer import per_layer_update
-from litgpt.domain.model import AttentionSpec, GatedDeltaSpec, LayerSpec, MLASpec
+from litgpt.domain.model import AttentionSpec, GatedDeltaSpec, LayerSpec, MLASpec, ShortConvSpec
 
 
 @attrs.define
@@ -52,6 +52,9 @@ class LayerCompiler:
         name, mixer, proj = f"transformer.h.{number}", layer.mixer, "proj"
         if isinstance(mixer, GatedDeltaSpec):
             attended, bias, proj = add_gated_delta(self.parts, number, mixer, x), False, "out_proj"
+        elif isinstance(mixer, ShortConvSpec):
+            attended, bias = add_short_conv(self.parts, number, mixer, x), mixer.bias
+            proj = "out_proj"
         elif isinstance(mixer, MLASpec):
             attended, bias = add_latent_attention(self.attention, number, mixer, x), mixer.bias
         else:

@@ -89,6 +89,13 @@ def program_structure(
         ),
         num_states=len(states),
         states=(StateShape * len(states))(
-            *(StateShape(*it.recurrent_shape, it.conv_shape[1], it.conv_shape[0]) for it in states)
+            *(
+                StateShape(
+                    *(it.recurrent_shape if len(it.recurrent_shape) == 3 else (0, 0, 0)),
+                    it.conv_shape[1],
+                    it.conv_shape[0],
+                )
+                for it in states
+            )
         ),
     )

@@ -11,6 +11,10 @@ from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNe
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
+from litgpt.adapters.pytorch.model.linear_attention.kimi_delta import KimiDeltaAttention
+from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
+from litgpt.adapters.pytorch.model.linear_attention.rg_lru import RGLRU
+from litgpt.adapters.pytorch.model.linear_attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE, ShortcutMoE
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -22,18 +26,26 @@ from litgpt.domain.model import (
     FeedForwardSpec,
     GatedDeltaSpec,
     GatedMLPSpec,
+    KimiDeltaSpec,
     LayerSpec,
+    LightningSpec,
     MixerSpec,
     MLASpec,
     MLPSpec,
     MoESpec,
+    RGLRUSpec,
+    ShortConvSpec,
     ShortcutMoESpec,
 )
 
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
+    KimiDeltaSpec: KimiDeltaAttention,
+    LightningSpec: LightningAttention,
     MLASpec: MultiHeadLatentAttention,
+    RGLRUSpec: RGLRU,
+    ShortConvSpec: ShortConv,
 }
 
 MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {
@@ -87,6 +99,11 @@ class Block(nn.Module):
         if self.layer.parallel_residual:
             mlp_out = self.mlp(normed if self.layer.norm_2 is None else self.norm_2(x))
             return self._add(x, mixed + self.post_mlp_norm(mlp_out))
+        if (factors := self.layer.normed_residual) is not None:
+            normed = self.norm_2(normed * factors.mixer_alpha + mixed * factors.mixer_beta)
+            mixed = self.mlp(normed) * factors.mlp_beta
+            result: Tensor = normed * factors.mlp_alpha + mixed
+            return result
         x = self._add(x, mixed)
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:

@@ -69,7 +69,7 @@ class KVCache:
         devices = [device] * count if isinstance(device, torch.device) else list(device)
         for layer, layer_device in zip(architecture.layers, devices, strict=True):
             spec, window = layer.mixer.cache_spec, layer.mixer.sliding_window
-            if spec.recurrent_state:
+            if spec.is_state:
                 layers.append(
                     empty_recurrent_state(
                         len(row_offsets),

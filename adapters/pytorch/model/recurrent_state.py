@@ -1,4 +1,4 @@
-"""The recurrent state of a gated delta net, whose size does not depend on the number of tokens."""
+"""The state of a linear attention or convolution, whose size does not depend on the number of tokens."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class RecurrentState:
     """The state of one layer.
 
     Attributes:
-        recurrent_state: (B, H, K, V), in float32, because every token adds to it.
+        recurrent_state: (B, H, K, V), in float32, because every token adds to it; (B, 0) without one.
         conv_state: (B, C, kernel - 1), the last inputs of the causal convolution.
     """
 

@@ -92,6 +92,7 @@ class AttentionSchema:
     v_head_dim: ConfigField | None = None
     value_scale: ConfigField | float = 1.0
     output_gate: bool = False
+    head_gate: ConfigField | bool = False
     value_norm: RMSNormSchema | None = None
     shared_kv_projection: ConfigField | None = None
     num_kv_shared_layers: ConfigField | None = None
@@ -138,6 +139,7 @@ class AttentionSchema:
             v_head_dim=config.integer(self.v_head_dim) if self.v_head_dim else None,
             value_scale=config.number(self.value_scale),
             output_gate=self.output_gate,
+            head_gate=config.flag(self.head_gate),
             value_norm=self.value_norm.read(config) if self.value_norm and lender is None else None,
             shared_kv_projection=bool(alike and windowed is None and config.flag(alike)),
             kv_shared_layer=lender,
@@ -222,6 +224,8 @@ class MLASchema:
     indexer: IndexerSchema | None = None
     scaled_latents: bool = False
     output_gate: bool = False
+    rotated: bool = True
+    head_gate: bool = False
 
     def read(self, config: HFConfig, layer: int) -> MLASpec:
         plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
@@ -256,4 +260,6 @@ class MLASchema:
             latent_scale=latent_scale,
             indexer=indexer,
             indexer_layer=indexer_layer,
+            rotated=self.rotated,
+            head_gate=self.head_gate,
         )

@@ -6,7 +6,7 @@ import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.hybrid import AnyMixerSchema
+from litgpt.domain.families.schema.hybrid import AnyMixerSchema, HybridSchema
 from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema, ShortcutMoESchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
@@ -17,6 +17,7 @@ from litgpt.domain.model import (
     Architecture,
     DenseAndMoESpec,
     LayerSpec,
+    NormedResidualSpec,
     NormSpec,
     ShortcutMoESpec,
     SinusoidalSpec,
@@ -39,6 +40,7 @@ class ResidualSchema:
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
         norm_gate_rank: Setting with the rank of a gate of the norms before attention and before experts.
+        normed: Function of the config and a layer that reads residual connections after the norms.
     """
 
     pre_norm: bool = True
@@ -48,6 +50,7 @@ class ResidualSchema:
     shared_norm: ConfigField | bool = False
     scale: ConfigField | None = None
     norm_gate_rank: ConfigField | None = None
+    normed: Callable[[HFConfig, int], NormedResidualSpec] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +66,7 @@ class Family:
         logit_divisor: Setting with the divisor of the logits.
         learned_positions: Whether there is a learned position embedding, with a row for each position.
         sinusoidal_steps: Function from the hidden size to `num_steps` of a sinusoidal position embedding.
+        residuals: Residual connections by layer type, where they differ from `residual`.
         altup: Function that reads the AltUp settings.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
@@ -81,6 +85,7 @@ class Family:
     norm: AnyNormSchema = RMSNormSchema()
     final_norm: bool = True
     residual: ResidualSchema = ResidualSchema()
+    residuals: Mapping[str, ResidualSchema] = attrs.field(factory=dict, repr=False)
     scale_embedding: ConfigField | bool = False
     embedding_scale: ConfigField | None = None
     embedding_norm: bool = False
@@ -154,6 +159,8 @@ class Family:
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
         norm, residual = self.norm.read(config), self.residual
+        if self.residuals and isinstance(self.attention, HybridSchema):
+            residual = self.residuals.get(self.attention.layer_type(config, layer), residual)
         rank = config.integer(residual.norm_gate_rank) if residual.norm_gate_rank else None
         gated = norm if rank is None else attrs.evolve(norm, gate_rank=rank)
         feed_forward = self.mlp.read(config, layer)
@@ -170,6 +177,7 @@ class Family:
             post_ln=residual.post_ln,
             parallel_residual=parallel,
             residual_scale=config.optional(residual.scale),
+            normed_residual=residual.normed(config, layer) if residual.normed else None,
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)
             if self.per_layer_inputs
             else None,

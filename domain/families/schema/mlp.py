@@ -120,7 +120,7 @@ class RouterSchema:
     scoring_func: ConfigField | ScoringFunc = "softmax"
     norm_topk_prob: ConfigField | bool = True
     routed_scaling_factor: ConfigField | float = 1.0
-    score_correction_bias: bool = False
+    score_correction_bias: ConfigField | bool = False
     n_group: ConfigField | None = None
     topk_group: ConfigField | None = None
     excluded_score: float = -math.inf
@@ -140,7 +140,7 @@ class RouterSchema:
             scoring_func=self._scoring_func(config),
             norm_topk_prob=config.flag(self.norm_topk_prob),
             routed_scaling_factor=config.number(self.routed_scaling_factor),
-            score_correction_bias=self.score_correction_bias,
+            score_correction_bias=config.flag(self.score_correction_bias),
             n_group=groups,
             topk_group=config.integer(self.topk_group) if self.topk_group else 1,
             excluded_score=self.excluded_score,

@@ -26,6 +26,7 @@ class CausalConv(ctypes.Structure):
         ("state_stride", ctypes.c_int64),
         ("weights", ctypes.c_void_p),
         ("weights_stride", ctypes.c_int64),
+        ("bias", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
         ("out_stride", ctypes.c_int64),
         ("tokens", ctypes.c_int64),
@@ -73,14 +74,20 @@ def test_the_structures_are_those_of_the_header() -> None:
 @pytest.mark.parametrize("columns", [0, 1, 3, 7])
 @pytest.mark.parametrize("channels", [1, 16, 37])
 @pytest.mark.parametrize("tokens", [1, 2, 9])
+@pytest.mark.parametrize("plain", [False, True])
 def test_convolutions_agree_with_torch(
-    tokens: int, channels: int, columns: int, rng: np.random.Generator
+    tokens: int, channels: int, columns: int, rng: np.random.Generator, *, plain: bool
 ) -> None:
+    """A plain convolution has a bias and no activation."""
     inputs = random(rng, columns + tokens, channels + 3)
     weights = random(rng, columns + 1, channels + 5)
     kernel = torch.from_numpy(weights[:, :channels].T[:, None].copy())
     signal = torch.from_numpy(inputs[:, :channels].T.copy())
-    expected = functional.silu(functional.conv1d(signal, kernel, groups=channels)).T.numpy()
+    bias = random(rng, channels)
+    if plain:
+        expected = functional.conv1d(signal, kernel, torch.from_numpy(bias), groups=channels).T.numpy()
+    else:
+        expected = functional.silu(functional.conv1d(signal, kernel, groups=channels)).T.numpy()
     for name in instruction_sets():
         out = np.full((tokens, channels + 2), 7, dtype=np.float32)
         job = CausalConv(
@@ -90,12 +97,13 @@ def test_convolutions_agree_with_torch(
             channels + 3,
             weights.ctypes.data,
             channels + 5,
+            bias.ctypes.data if plain else None,
             out.ctypes.data,
             channels + 2,
             tokens,
             channels,
             columns,
-            0,
+            6 if plain else 0,
         )
         kernel_library().test_causal_conv(ctypes.byref(job))
         np.testing.assert_allclose(out[:, :channels], expected, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -27,6 +27,7 @@ ACTIVATIONS: tuple[Callable[[Tensor], Tensor], ...] = (
     functional.relu,
     lambda x: functional.relu(x).square(),
     torch.sigmoid,
+    lambda x: x,
 )
 """In the order of `Activation` in kernels.h."""
 

@@ -64,6 +64,8 @@ ARCHITECTURE_MAPS: Mapping[str, ArchitectureMap] = LazyValues(
         "qwen3vlmoe": "qwen:QWEN3_VL_MOE",
         "arcee": "llama_like:ARCEE",
         "exaone": "llama_like:EXAONE",
+        "lfm2": "lfm2:LFM2",
+        "lfm2moe": "lfm2:LFM2_MOE",
     },
 )
 """All supported architectures, by GGUF's name."""

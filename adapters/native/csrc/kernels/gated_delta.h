@@ -10,7 +10,7 @@ static void causal_conv(const CausalConv& job) {
   for (int64_t token = 0; token < job.tokens; ++token) {
     float* out = job.out + token * job.out_stride;
     for_lanes(job.channels, [&](int64_t at, int64_t count) {
-      Floats total = zero();
+      Floats total = job.bias == nullptr ? zero() : load_lanes(job.bias + at, count);
       for (int64_t tap = 0; tap <= job.columns; ++tap) {
         const int64_t input = token + tap - job.columns;
         const float* x =
@@ -19,7 +19,7 @@ static void causal_conv(const CausalConv& job) {
       }
       store_lanes(out + at, total, count);
     });
-    activate(job.activation, out, nullptr, job.channels, out);
+    if (job.activation != kIdentity) activate(job.activation, out, nullptr, job.channels, out);
   }
 }
 

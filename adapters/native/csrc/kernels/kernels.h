@@ -53,7 +53,7 @@ struct Prepared {
 LITGPT_INLINE constexpr int64_t scale_stride(int64_t rows) { return rows < 16 ? rows : round_up(rows, 16) + 16; }
 
 enum NormKind : int32_t { kRms = 0, kLayer = 1 };
-enum Activation : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kRelu2 = 4, kSigmoid = 5 };
+enum Activation : int32_t { kSilu = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kRelu2 = 4, kSigmoid = 5, kIdentity = 6 };
 
 // Attention of the query heads of one key-value head, for consecutive tokens of one sequence.
 struct Attention {
@@ -111,6 +111,7 @@ struct CausalConv {
   int64_t state_stride;
   const float* weights;  // `columns` + 1 rows, that of the token itself last
   int64_t weights_stride;
+  const float* bias;  // null: none
   float* out;
   int64_t out_stride;
   int64_t tokens;

@@ -122,6 +122,7 @@ static void activate(Activation kind, const float* gate, const float* up, int64_
     case kSigmoid:
       activate_with([](Floats x) { return broadcast(1.0F) / sigmoid_denominator(x); }, gate, up, size, out);
       break;
+    case kIdentity: activate_with([](Floats x) { return x; }, gate, up, size, out); break;
   }
 }
 

@@ -103,7 +103,7 @@ class Checker {
   }
 
   Status activate() const {
-    LITGPT_TRY(at_most(3, kSigmoid));
+    LITGPT_TRY(at_most(3, kIdentity));
     LITGPT_TRY(range(operands_[0], 0, operands_[4]));
     LITGPT_TRY(range(operands_[1], operands_[5], operands_[4]));
     return operands_[2] == -1 ? kOk : range(operands_[2], operands_[6], operands_[4]);
@@ -135,7 +135,7 @@ class Checker {
 
   Status experts() const {
     LITGPT_TRY(finite(3));
-    LITGPT_TRY(at_most(7, kSigmoid));
+    LITGPT_TRY(at_most(7, kIdentity));
     const int64_t count = operands_[4];
     LITGPT_REQUIRE(count > 0 && count <= kMaxExperts && operands_[5] > 0 && operands_[5] <= count && operands_[6] > 0,
                    "Instruction %d: the number of experts is invalid.", index_);
@@ -168,11 +168,12 @@ class Checker {
 
   Status causal_conv() const {
     LITGPT_TRY(state(operands_[3]));
-    LITGPT_TRY(at_most(4, kSigmoid));
+    LITGPT_TRY(at_most(4, kIdentity));
     const StateShape& shape = program_.states[operands_[3]];
     LITGPT_REQUIRE(operands_[0] != operands_[1], "Instruction %d: the convolution cannot be in place.", index_);
     for (int at = 0; at < 2; ++at) LITGPT_TRY(range(operands_[at], 0, shape.conv_channels));
-    return vector(operands_[2], (shape.conv_columns + 1) * shape.conv_channels, false);
+    LITGPT_TRY(vector(operands_[2], (shape.conv_columns + 1) * shape.conv_channels, false));
+    return vector(operands_[5], shape.conv_channels, true);
   }
 
   Status gated_delta() const {
@@ -180,7 +181,7 @@ class Checker {
     const StateShape& shape = program_.states[operands_[7]];
     const int64_t heads = shape.heads;
     const int64_t key_heads = operands_[6];
-    LITGPT_REQUIRE(key_heads > 0 && heads % key_heads == 0, "Instruction %d: the heads do not match the state.",
+    LITGPT_REQUIRE(heads > 0 && key_heads > 0 && heads % key_heads == 0, "Instruction %d: the heads do not match the state.",
                    index_);
     LITGPT_REQUIRE(operands_[0] != operands_[1] && operands_[0] != operands_[2] && operands_[1] != operands_[2],
                    "Instruction %d: the gated delta rule cannot be in place.", index_);

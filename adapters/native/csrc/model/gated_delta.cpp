@@ -42,6 +42,8 @@ void run_causal_conv(const int32_t* o, const Program& program, const Batch& batc
       job.state_stride = shape.conv_channels;
       job.weights = program.vector(o[2]) + channel;
       job.weights_stride = shape.conv_channels;
+      const float* bias = program.vector(o[5]);
+      job.bias = bias == nullptr ? nullptr : bias + channel;
       job.out = space.row(o[0], first) + channel;
       job.out_stride = space.stride(o[0]);
       job.tokens = batch.first_of[sequence + 1] - first;

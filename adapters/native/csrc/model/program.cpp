@@ -36,8 +36,11 @@ Status read_cache(int32_t index, const litgpt_cache_shape& source, CacheShape* s
 }
 
 Status read_state(int32_t index, const litgpt_state_shape& source, StateShape* shape) {
-  const bool sizes = source.heads > 0 && source.heads < kMaxItems && source.k_dim > 0 && source.k_dim <= kMaxHeadDim &&
-                     source.v_dim > 0 && source.v_dim <= kMaxHeadDim && source.conv_columns >= 0 &&
+  // Without heads, the state is that of a convolution alone.
+  const bool heads = source.heads > 0 && source.heads < kMaxItems && source.k_dim > 0 && source.k_dim <= kMaxHeadDim &&
+                     source.v_dim > 0 && source.v_dim <= kMaxHeadDim;
+  const bool no_heads = source.heads == 0 && source.k_dim == 0 && source.v_dim == 0 && source.conv_columns > 0;
+  const bool sizes = (heads || no_heads) && source.conv_columns >= 0 &&
                      source.conv_columns <= kMaxConvColumns && source.conv_channels > 0 &&
                      source.conv_channels < kMaxSize;
   LITGPT_REQUIRE(sizes, "State %d has an invalid size.", index);

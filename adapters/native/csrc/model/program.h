@@ -48,7 +48,7 @@ namespace litgpt {
 // kMix            dst, src, coefficients, streams, size       |           dst[i] = src[i] + sum of c[i][j] * src[j]
 // kSpread         dst, src, coefficients, streams, size       | offset    dst[i] += (c[i] + offset) * src
 //                 Streams are vectors of `size` values, one after another in a buffer.
-// kCausalConv     dst, src, weights, state, kind              |           weights: a row of all channels for each tap
+// kCausalConv     dst, src, weights, state, kind, bias        |           weights: a row of all channels for each tap
 // kGatedDelta     dst, qkv buffer, gates, q offset, k offset, v offset, key heads, state, A_log, dt_bias
 //                 gates: logits of beta, then the steps of the decay, of all heads; overwritten by beta and decay
 enum Opcode : int32_t {

@@ -43,6 +43,8 @@ class MultiHeadLatentAttention(nn.Module):
         self.kv_a_norm = Norm(spec.kv_lora_rank, spec.norm)
         expanded = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
         self.kv_b_proj = Linear(spec.kv_lora_rank, expanded, bias=False)
+        if spec.head_gate:
+            self.g_proj = Linear(hidden_size, spec.num_heads, bias=False)
         self.proj = Linear(spec.num_heads * spec.v_head_dim, hidden_size, bias=spec.bias)
 
     def forward(
@@ -63,11 +65,13 @@ class MultiHeadLatentAttention(nn.Module):
         q_nope, q_rope, gate = by_head.tensor_split(
             (mixer.qk_nope_head_dim, mixer.qk_nope_head_dim + mixer.rope.rotary_dim), -1
         )
-        q_rope = apply_rope(q_rope, rope)
+        if mixer.rotated:
+            q_rope = apply_rope(q_rope, rope)
         if position.query_temperature is not None:
             q_nope, q_rope = q_nope * position.query_temperature, q_rope * position.query_temperature
         latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
-        k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
+        if mixer.rotated:
+            k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
         latent = self.kv_a_norm(latent)
         if mixer.latent_scale != 1:
             latent = latent * mixer.latent_scale
@@ -85,6 +89,9 @@ class MultiHeadLatentAttention(nn.Module):
         attended = attend(q_nope, q_rope, cached, mask)
         if mixer.output_gate:
             attended = (attended * gate.flatten(-2).float().sigmoid()).to(attended.dtype)
+        if mixer.head_gate:
+            gates = self.g_proj(x).float().sigmoid().to(x.dtype)[..., None]
+            attended = (attended.unflatten(-1, (mixer.num_heads, -1)) * gates).flatten(-2)
         out: Tensor = self.proj(attended)
         return out
 

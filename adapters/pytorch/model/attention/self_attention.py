@@ -27,6 +27,7 @@ class CausalSelfAttention(nn.Module):
         self.qkv = Linear(hidden_size, sum(spec.qkv_sizes), bias=spec.qkv_bias)
         self.proj = Linear(spec.output_size, hidden_size, bias=spec.output_bias)
         self.gate = _gate(hidden_size, spec) if spec.output_gate else None
+        self.head_gate = Linear(hidden_size, spec.num_heads, bias=False) if spec.head_gate else None
         sinks = nn.Parameter(torch.empty(spec.num_heads)) if spec.attention_sinks else None
         self.register_parameter("sinks", sinks)
         self.uses_eager = spec.needs_scores
@@ -72,6 +73,9 @@ class CausalSelfAttention(nn.Module):
             out = sdpa_attention(queries, keys, values, mask, scale=attention.scale)
         if self.gate is not None:
             out = out * self.gate(x).sigmoid()
+        if self.head_gate is not None:
+            gates = self.head_gate(x).sigmoid()[..., None]
+            out = (out.unflatten(-1, (-1, attention.head_dim)) * gates).flatten(-2)
         result: Tensor = self.proj(out)
         return result
 
