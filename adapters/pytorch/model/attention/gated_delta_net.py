@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
+from litgpt.adapters.pytorch.model.attention.causal_conv import CausalConv
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
 from litgpt.adapters.pytorch.model.mlp import ACTIVATIONS
 from litgpt.adapters.pytorch.model.norm import Norm
@@ -31,9 +32,7 @@ class GatedDeltaNet(nn.Module):
         self.spec = spec
         self.qkvz = Linear(hidden_size, sum(spec.split_sizes), bias=False)
         self.ba = Linear(hidden_size, 2 * spec.num_heads, bias=False)
-        self.conv = nn.Conv1d(
-            spec.conv_dim, spec.conv_dim, spec.conv_kernel_size, groups=spec.conv_dim, bias=False
-        )
+        self.conv = CausalConv(spec.conv_dim, spec.conv_kernel_size)
         self.dt_bias = nn.Parameter(torch.empty(spec.num_heads))
         self.A_log = nn.Parameter(torch.empty(spec.num_heads))
         self.norm = Norm(spec.v_head_dim, spec.norm)
@@ -53,7 +52,7 @@ class GatedDeltaNet(nn.Module):
         if cache is not None:
             assert isinstance(cache, RecurrentState)  # noqa: S101 - determined by the architecture
             row_cache = cache.first_rows(len(x))
-        queries, keys, values = self._heads(self._causal_conv(qkv.transpose(1, 2), row_cache))
+        queries, keys, values = self._heads(self.activation(self.conv(qkv.transpose(1, 2), row_cache)))
         decay = -self.A_log.float().exp() * functional.softplus(a + self.dt_bias.float())
         state = row_cache.recurrent_state if row_cache else x.new_zeros((), dtype=torch.float32)
         output, state = gated_delta_rule(
@@ -65,19 +64,6 @@ class GatedDeltaNet(nn.Module):
         gated = output.float() * functional.silu(z.float()).view_as(output)
         out: Tensor = self.out_proj(gated.to(x.dtype).flatten(-2))
         return out
-
-    def _causal_conv(self, qkv: Tensor, cache: RecurrentState | None) -> Tensor:
-        """Return the activated causal convolution (B, C, T) of `qkv` (B, C, T)."""
-        if cache is None:
-            qkv = functional.pad(qkv, (self.spec.conv_kernel_size - 1, 0))
-        else:
-            qkv = torch.cat((cache.conv_state, qkv), -1)
-            cache.conv_state.copy_(qkv[..., qkv.shape[-1] - cache.conv_state.shape[-1] :])
-        if qkv.shape[-1] == self.spec.conv_kernel_size:  # a single token: faster than conv1d
-            convolved = (qkv * self.conv.weight[:, 0]).sum(-1, keepdim=True)
-        else:
-            convolved = self.conv(qkv)
-        return self.activation(convolved)
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return L2-normalized queries and keys (B, H, T, K), and values (B, H, T, V), in float32."""
