@@ -28,15 +28,17 @@ GRANITE = attrs.evolve(
 
 _EXPERT_INPUT = "block_sparse_moe.input_linear.weight"
 
+MOE = MoESchema(
+    num_experts=(ConfigField("num_local_experts", 8),),
+    num_experts_per_token=ConfigField("num_experts_per_tok", 2),
+    expert=GatedMLPSchema(),
+    router=RouterSchema(scoring_func="softmax_after_topk"),
+)
+
 GRANITEMOE = attrs.evolve(
     GRANITE,
     model_type="granitemoe",
-    mlp=MoESchema(
-        num_experts=(ConfigField("num_local_experts", 8),),
-        num_experts_per_token=ConfigField("num_experts_per_tok", 2),
-        expert=GatedMLPSchema(),
-        router=RouterSchema(scoring_func="softmax_after_topk"),
-    ),
+    mlp=MOE,
     weights=(
         *EMBEDDING_WEIGHTS,
         *NORM_WEIGHTS,

@@ -58,6 +58,7 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "opt": "opt:OPT",
         "bloom": "bloom:BLOOM",
         "mpt": "mpt:MPT",
+        "granitemoehybrid": "granite_hybrid:GRANITEMOEHYBRID",
     },
 )
 """Families by the `model_type` of their config."""

@@ -23,8 +23,8 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
-# LitGPT's layers that compute queries and values, or their latents.
-_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
+# LitGPT's layers that compute queries and values, or their latents; state space models have one for all.
+_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.in_proj", "attn.q_proj", "attn.q_b_proj")
 _VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"

@@ -7,6 +7,7 @@ from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.architecture import Architecture, LayerSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.mamba2 import Mamba2Spec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
@@ -48,6 +49,7 @@ __all__ = [
     "LongRopeScaling",
     "MLASpec",
     "MLPSpec",
+    "Mamba2Spec",
     "MixerSpec",
     "MoESpec",
     "NormSpec",

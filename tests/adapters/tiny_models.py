@@ -42,6 +42,9 @@ _DELTA = {
     "linear_value_head_dim": 12,
 }
 
+# The reference computes in chunks of this many tokens.
+_MAMBA2 = {"mamba_n_heads": 4, "mamba_n_groups": 2, "mamba_d_state": 16, "mamba_chunk_size": 16}
+
 _HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -230,6 +233,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 80, "word_embed_proj_dim": 48},
     "bloom": {},
     "mpt": {"attn_config": {"alibi_bias_max": 8}},
+    "granitemoehybrid": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "shared_intermediate_size": 40,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+        **_MAMBA2,
+    },
 }
 """What each family adds to the sizes that all have."""
 

@@ -415,7 +415,23 @@ VARIANTS = (
         "falcon",
         {"alibi": True, "num_attention_heads": 12},
     ),
+    Variant("granitemoehybrid", "granitemoehybrid"),
+    Variant(
+        "granitemoehybrid, without experts, with RoPE, biases, one group",
+        "granitemoehybrid",
+        {
+            "num_local_experts": 0,
+            "position_embedding_type": "rope",
+            "attention_bias": True,
+            "mamba_proj_bias": True,
+            "mamba_n_groups": 1,
+        },
+    ),
 )
+
+
+TORCH_ONLY = frozenset({"granitemoehybrid"})
+"""Families with layers that the native engine does not have."""
 
 
 @attrs.frozen(eq=False)

@@ -1,5 +1,6 @@
 """Tests of the native engine against the torch network, for all families."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from litgpt.adapters.native.library import check
 from litgpt.adapters.native.matrix import PackedMatrix
 from litgpt.adapters.native.model import NativeModel, NativeSequence, _floats, _ints
 from litgpt.adapters.native.program.compiler import compile_program
+from litgpt.adapters.native.program.coverage import unsupported_part
 from litgpt.adapters.native.structures import Format, SourceFormat
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.domain.errors import UnsupportedOperation
-from tests.agreement.models import VARIANTS, WINDOW, Variant, pair, random_ids
+from litgpt.domain.families import parse_config
+from tests.adapters.tiny_models import FAMILIES, SIZES
+from tests.agreement.models import TORCH_ONLY, VARIANTS, WINDOW, Variant, pair, random_ids
 
 # Longer than a page of the cache and than any window, so that pages are freed as well.
 LENGTH = 90
@@ -35,11 +39,21 @@ def native(model: GPT, cache_format: Format = Format.F32) -> NativeModel:
     return NativeModel(architecture, program, matrices, vectors, cache_format=cache_format)
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)
+NATIVE = [variant for variant in VARIANTS if variant.family not in TORCH_ONLY]
+
+
+@pytest.fixture(scope="module", params=NATIVE, ids=lambda variant: variant.name)
 def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, NativeModel]:
     variant: Variant = request.param
     model = pair(variant, tmp_path_factory.mktemp("native")).actual
     return model, native(model)
+
+
+@pytest.mark.parametrize("family", sorted(TORCH_ONLY))
+def test_a_layer_that_the_engine_does_not_have_is_named(family: str) -> None:
+    part = unsupported_part(parse_config("it", {"model_type": family, **SIZES, **FAMILIES[family]}))
+    assert part is not None
+    assert re.search(r"of type \w+Spec$", part)
 
 
 def test_hidden_states_of_the_wrong_size_are_refused_by_the_library(both: tuple[GPT, NativeModel]) -> None:

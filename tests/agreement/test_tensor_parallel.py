@@ -122,7 +122,7 @@ def on_all_ranks(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
 
 
 # A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.
-NOT_SPLIT = {"GatedDeltaSpec", "DenseAndMoESpec", "AltUpSpec"}
+NOT_SPLIT = {"GatedDeltaSpec", "Mamba2Spec", "DenseAndMoESpec", "AltUpSpec"}
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

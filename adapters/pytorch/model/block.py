@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNet
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
+from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
@@ -22,6 +23,7 @@ from litgpt.domain.model import (
     GatedDeltaSpec,
     GatedMLPSpec,
     LayerSpec,
+    Mamba2Spec,
     MixerSpec,
     MLASpec,
     MLPSpec,
@@ -32,6 +34,7 @@ MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
     MLASpec: MultiHeadLatentAttention,
+    Mamba2Spec: Mamba2,
 }
 
 MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {

@@ -6,9 +6,10 @@ import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import AttentionSpec, GatedDeltaSpec
+from litgpt.domain.model import AttentionSpec, GatedDeltaSpec, Mamba2Spec
 
 
 @attrs.frozen(kw_only=True)
@@ -36,26 +37,27 @@ class GatedDeltaSchema:
 class HybridSchema:
     """Alternating full-attention (`full_attention`) and linear-attention (`linear_attention`) layers.
 
-    Without `layer_types` in the config, every `full_attention_interval`-th layer uses full attention.
+    Without `layer_types` in the config, every `full_attention_interval`-th layer uses full attention; if that
+    is None, no layer does. Earlier versions of transformers write `attention` and `mamba`.
     """
 
     full_attention: AttentionSchema
-    linear_attention: GatedDeltaSchema
-    full_attention_interval: ConfigField
+    linear_attention: GatedDeltaSchema | Mamba2Schema
+    full_attention_interval: ConfigField | None = None
 
-    def read(self, config: HFConfig, layer: int) -> AttentionSpec | GatedDeltaSpec:
-        every = config.integer(self.full_attention_interval)
-        default = "linear_attention" if (layer + 1) % every else "full_attention"
+    def read(self, config: HFConfig, layer: int) -> AttentionSpec | GatedDeltaSpec | Mamba2Spec:
+        every = config.integer(self.full_attention_interval) if self.full_attention_interval else 0
+        default = "full_attention" if every and (layer + 1) % every == 0 else "linear_attention"
         kinds = config.get(ConfigField("layer_types", [default] * (layer + 1)))
         if not isinstance(kinds, list) or len(kinds) <= layer:
             config.raise_invalid(ConfigField("layer_types"), "a list with an entry for each layer")
         match kinds[layer]:
-            case "full_attention":
+            case "full_attention" | "attention":
                 return self.full_attention.read(config, layer)
-            case "linear_attention":
+            case "linear_attention" | "mamba":
                 return self.linear_attention.read(config, layer)
             case kind:
                 raise config.unsupported("layer_types", kind)
 
 
-AnyMixerSchema: TypeAlias = AttentionSchema | MLASchema | HybridSchema
+AnyMixerSchema: TypeAlias = AttentionSchema | MLASchema | HybridSchema | Mamba2Schema

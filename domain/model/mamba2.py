@@ -1,0 +1,91 @@
+"""Selective state spaces: mixers with a recurrent state that decays by an input-dependent factor."""
+
+import math
+from collections.abc import Iterator
+
+import attrs
+
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.model.mixer import CacheSpec, MixerSpec
+from litgpt.domain.model.mlp import Activation
+from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
+
+
+@attrs.frozen(kw_only=True)
+class Mamba2Spec(MixerSpec):
+    """Mamba-2: each head keeps a state-by-value matrix, which decays by one factor per token.
+
+    The values, and the vectors B and C that write to the state and read it, first pass through a short causal
+    depthwise convolution.
+
+    Source: Dao & Gu 2024, arXiv:2405.21060.
+
+    Attributes:
+        num_heads: Number of heads; each has its own decay.
+        num_groups: Number of groups of heads that share B and C; divides `num_heads`.
+        head_dim: Values per head.
+        state_size: Size of B and C.
+        conv_kernel_size: Kernel size of the convolution, in tokens.
+        activation: Activation after the convolution.
+        norm: Normalizes the output of each group together, with separate weights; None: no norm.
+        norm_before_gate: Whether the norm is applied before the output gate instead of after it.
+        time_step_limit: Range to which time steps are clamped.
+        part_scales: Factors of the projected gates, values, B, C and time steps (Falcon-H1).
+    """
+
+    num_heads: int
+    num_groups: int
+    head_dim: int
+    state_size: int
+    conv_kernel_size: int
+    activation: Activation
+    norm: NormSpec | None
+    norm_before_gate: bool = False
+    conv_bias: bool = True
+    input_bias: bool = False
+    output_bias: bool = False
+    time_step_limit: tuple[float, float] = (0.0, math.inf)
+    part_scales: tuple[float, ...] | None = None
+
+    __repr__ = brief_repr
+
+    @property
+    def num_kv_heads(self) -> int:
+        return self.num_groups
+
+    @property
+    def split_sizes(self) -> tuple[int, int, int, int, int]:
+        """Rows of gates, values, B, C and time steps in the joint projection, in that order."""
+        inner, shared = self.num_heads * self.head_dim, self.num_groups * self.state_size
+        return (inner, inner, shared, shared, self.num_heads)
+
+    @property
+    def conv_dim(self) -> int:
+        return sum(self.split_sizes[1:4])
+
+    @property
+    def cache_spec(self) -> CacheSpec:
+        per_group = self.num_heads // self.num_groups * self.head_dim
+        return CacheSpec(
+            recurrent_shape=(self.num_groups, self.state_size, per_group),
+            conv_shape=(self.conv_dim, self.conv_kernel_size - 1),
+        )
+
+    @property
+    def activations_per_token(self) -> int:
+        return 4 * sum(self.split_sizes)
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        rows, heads = self.split_sizes, self.num_heads
+        for parameter in linear(f"{name}.in_proj", sum(rows), hidden_size, bias=self.input_bias):
+            yield attrs.evolve(parameter, split_sizes=rows)
+        yield tensor(f"{name}.conv.weight", self.conv_dim, 1, self.conv_kernel_size)
+        if self.conv_bias:
+            yield tensor(f"{name}.conv.bias", self.conv_dim, role="bias")
+        yield tensor(f"{name}.dt_bias", heads, role="bias")
+        yield tensor(f"{name}.A_log", heads, role="bias")
+        yield tensor(f"{name}.D", heads, role="norm")
+        if self.norm is not None:
+            yield from self.norm.parameters(f"{name}.norm", rows[0])
+        yield from linear(f"{name}.out_proj", hidden_size, rows[0], bias=self.output_bias, role="output")
