@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import attrs
 
 from litgpt.domain.families.granite import ATTENTION, GRANITEMOE, MOE
+from litgpt.domain.families.llama import ATTENTION_WEIGHTS, BIASED_ATTENTION, LLAMA
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import HybridSchema
 from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import NoPE, RopeSchema
-from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
 from litgpt.domain.weights.mapping import SourceSlice
 
 MAMBA_WEIGHTS = (
@@ -69,5 +71,45 @@ GRANITEMOEHYBRID = attrs.evolve(
                 layer_tensor(f"{module}.proj.weight", _OUTPUT),
             )
         ),
+    ),
+)
+
+
+def _bamba_settings(config: HFConfig) -> Mapping[str, object]:
+    """Return the type of each layer."""
+    attention = config.get(ConfigField("attn_layer_indices", None)) or []
+    if not isinstance(attention, list):
+        config.raise_invalid(ConfigField("attn_layer_indices"), "a list of layers")
+    layers = range(config.integer(ConfigField("num_hidden_layers")))
+    return {"layer_types": ["attention" if layer in attention else "mamba" for layer in layers]}
+
+
+_NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
+
+BAMBA = attrs.evolve(
+    LLAMA,
+    model_type="bamba",
+    normalize_config=_bamba_settings,
+    attention=HybridSchema(
+        full_attention=attrs.evolve(
+            BIASED_ATTENTION,
+            num_kv_heads=ConfigField("num_key_value_heads", 8),
+            rope=RopeSchema(partial_rotary_factor=ConfigField("partial_rotary_factor", 0.5)),
+        ),
+        linear_attention=Mamba2Schema(norm=_NORM),
+    ),
+    norm=_NORM,
+    context_length=ConfigField("max_position_embeddings", 262_144),
+    weights=(
+        *model_tensors("transformer.wte", "model.embed_tokens"),
+        *model_tensors("transformer.ln_f", "model.final_layernorm"),
+        *model_tensors("lm_head", "lm_head"),
+        *linear_tensors("norm_1", "input_layernorm"),
+        *linear_tensors("norm_2", "pre_ff_layernorm"),
+        *ATTENTION_WEIGHTS,
+        *MAMBA_WEIGHTS,
+        *linear_tensors("mlp.fc_1", "feed_forward.gate_proj"),
+        *linear_tensors("mlp.fc_2", "feed_forward.up_proj"),
+        *linear_tensors("mlp.proj", "feed_forward.down_proj"),
     ),
 )

@@ -59,6 +59,13 @@ FAMILIES: Mapping[str, Family] = LazyValues(
         "bloom": "bloom:BLOOM",
         "mpt": "mpt:MPT",
         "granitemoehybrid": "granite_hybrid:GRANITEMOEHYBRID",
+        "mamba2": "mamba:MAMBA2",
+        "bamba": "granite_hybrid:BAMBA",
+        "nemotron_h": "nemotron_h:NEMOTRON_H",
+        "falcon_h1": "falcon_h1:FALCON_H1",
+        "mamba": "mamba:MAMBA",
+        "falcon_mamba": "mamba:FALCON_MAMBA",
+        "jamba": "jamba:JAMBA",
     },
 )
 """Families by the `model_type` of their config."""

@@ -24,8 +24,10 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
 # LitGPT's layers that compute queries and values, or their latents; state space models have one for all.
-_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.in_proj", "attn.q_proj", "attn.q_b_proj")
-_VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
+_QUERY_LAYERS = ("attn.qkv", "attention.qkv", "attn.qkvz", "attn.in_proj", "attn.q_proj", "attn.q_b_proj")
+_VALUE_LAYERS = ("attn.qkv", "attention.qkv", "attn.kv_b_proj")
+_WITHOUT_OUTPUT = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
+"""Families whose `out_proj` PEFT refuses, because fused kernels read its weight without an adapter."""
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
 )
@@ -104,7 +106,10 @@ def matches_name(name: str, target: str) -> bool:
 
 
 def find_targets(
-    sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
+    sources: Sequence[ParameterSource],
+    linear_layers: Collection[str],
+    embeddings: Collection[str] = (),
+    model_type: str = "",
 ) -> tuple[LoraTarget, ...]:
     """Return the adaptable modules, without parameters of experts and routers."""
     modules = []
@@ -112,6 +117,8 @@ def find_targets(
         piece = uses[0].view
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in uses}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
+        if model_type in _WITHOUT_OUTPUT and name.endswith("out_proj.weight"):
+            continue
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
             kind = _kind(layers, embeddings)

@@ -3,16 +3,19 @@
 The network, memory estimates, sharding and export are all derived from it.
 """
 
+from litgpt.domain.model.absent import AbsentMixerSpec, AbsentMLPSpec
 from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.architecture import Architecture, LayerSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.mamba import MambaSpec
 from litgpt.domain.model.mamba2 import Mamba2Spec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
 from litgpt.domain.model.moe import DenseAndMoESpec, MoESpec, RouterSpec
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parallel_mixer import ParallelMixerSpec
 from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
 from litgpt.domain.model.rope import (
@@ -30,6 +33,8 @@ from litgpt.domain.model.rope import (
 )
 
 __all__ = [
+    "AbsentMLPSpec",
+    "AbsentMixerSpec",
     "Activation",
     "AlibiSpec",
     "AltUpSpec",
@@ -50,9 +55,11 @@ __all__ = [
     "MLASpec",
     "MLPSpec",
     "Mamba2Spec",
+    "MambaSpec",
     "MixerSpec",
     "MoESpec",
     "NormSpec",
+    "ParallelMixerSpec",
     "ParameterRole",
     "ParameterSpec",
     "PerLayerEmbeddingSpec",

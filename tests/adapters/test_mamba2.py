@@ -1,5 +1,8 @@
 """Tests of Mamba-2: the chunked form equals the recurrent one; padding leaves the state unchanged."""
 
+from pathlib import Path
+from typing import Any
+
 import attrs
 import pytest
 import torch
@@ -11,6 +14,7 @@ from litgpt.domain.families import parse_config
 from litgpt.domain.memory.estimate import kv_cache_bytes
 from litgpt.domain.model import Mamba2Spec
 from tests.adapters.tiny_models import FAMILIES, SIZES
+from tests.agreement.models import Variant, pair, random_ids
 
 CONFIG = {"model_type": "granitemoehybrid", **SIZES, **FAMILIES["granitemoehybrid"]}
 
@@ -67,3 +71,17 @@ def test_time_steps_have_a_range() -> None:
         mixer = parse_config("x", {**CONFIG, "time_step_limit": value}).layers[0].mixer
         assert isinstance(mixer, Mamba2Spec)
         assert mixer == attrs.evolve(mixer, time_step_limit=expected)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("mamba2", {"time_step_limit": (0.5, 0.8)}), ("nemotron_h", {"time_step_min": 0.8})],
+)
+@torch.inference_mode()
+def test_time_steps_are_clamped(family: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    # transformers clamps those of a prompt, but not those of single tokens.
+    both, ids = pair(Variant(family, family, settings), tmp_path), random_ids(1, 40)
+    expected = both.expected(ids)
+    assert (both.actual(ids) - expected).abs().max() <= 1e-4 * expected.abs().max()
+    other = pair(Variant(family, family), tmp_path / "other").actual(ids)
+    assert (other - expected).abs().max() > 1e-3 * expected.abs().max()

@@ -427,10 +427,64 @@ VARIANTS = (
             "mamba_n_groups": 1,
         },
     ),
+    Variant("mamba2", "mamba2"),
+    Variant(
+        "mamba2, tied, biases of projections only",
+        "mamba2",
+        {"use_bias": True, "use_conv_bias": False, "tie_word_embeddings": True},
+    ),
+    Variant("bamba", "bamba"),
+    Variant("falcon_h1", "falcon_h1"),
+    Variant(
+        "falcon_h1, a norm before the gate, biases",
+        "falcon_h1",
+        {
+            "mamba_rms_norm": True,
+            "mamba_proj_bias": True,
+            "projectors_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+        },
+    ),
+    Variant(
+        "falcon_h1, a norm after the gate",
+        "falcon_h1",
+        {"mamba_rms_norm": True, "mamba_norm_before_gate": False, "mamba_d_ssm": None},
+    ),
+    Variant("mamba", "mamba"),
+    Variant(
+        "mamba, biases of projections only",
+        "mamba",
+        {"use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False, "time_step_rank": 5},
+    ),
+    Variant("falcon_mamba", "falcon_mamba"),
+    Variant("jamba", "jamba"),
+    Variant("jamba, without experts", "jamba", {"num_experts": 1, "num_experts_per_tok": 1}),
+    Variant("nemotron_h", "nemotron_h"),
+    Variant(
+        "nemotron_h, biases, no experts",
+        "nemotron_h",
+        {
+            "layers_block_type": ["linear_attention", "full_attention", "mlp"],
+            "use_bias": True,
+            "mlp_bias": True,
+        },
+    ),
 )
 
 
-TORCH_ONLY = frozenset({"granitemoehybrid"})
+TORCH_ONLY = frozenset(
+    {
+        "bamba",
+        "falcon_h1",
+        "falcon_mamba",
+        "granitemoehybrid",
+        "jamba",
+        "mamba",
+        "mamba2",
+        "nemotron_h",
+    }
+)
 """Families with layers that the native engine does not have."""
 
 

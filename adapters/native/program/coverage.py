@@ -54,13 +54,21 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
     match mlp:
         case DenseAndMoESpec(dense=dense, moe=moe):
             return _unsupported_mlp(dense) or _unsupported_mlp(moe)
-        case MoESpec(expert=expert, shared_expert=shared):
-            if mlp.num_experts > MAX_EXPERTS or expert.activation_sparsity:
-                too_many = f"more than {MAX_EXPERTS:,} experts"
-                return "activation sparsity of experts" if expert.activation_sparsity else too_many
-            return _unsupported_mlp(expert) or (None if shared is None else _unsupported_mlp(shared))
+        case MoESpec(shared_expert=shared):
+            return _unsupported_experts(mlp) or (None if shared is None else _unsupported_mlp(shared))
+        case GatedMLPSpec(gate_scale=gate, output_scale=output) if (gate, output) != (1, 1):
+            return "factors of a feed-forward layer"
         case GatedMLPSpec(activation=activation):
             return None if activation in ACTIVATIONS else f"the activation {activation} with a gate"
         case MLPSpec():
             return None
     return f"feed-forward layers of type {type(mlp).__name__}"
+
+
+def _unsupported_experts(moe: MoESpec) -> str | None:
+    expert = moe.expert
+    if not isinstance(expert, GatedMLPSpec) or not isinstance(moe.shared_expert, GatedMLPSpec | None):
+        return "experts without a gate"
+    if expert.activation_sparsity:
+        return "activation sparsity of experts"
+    return f"more than {MAX_EXPERTS:,} experts" if moe.num_experts > MAX_EXPERTS else _unsupported_mlp(expert)

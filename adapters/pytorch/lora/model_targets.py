@@ -40,7 +40,7 @@ class ModelTargets:
             for kinds in ((nn.Linear, QuantizedLinear), nn.Embedding, Router)
         )
         targets = (
-            *find_targets(sources, linear, embeddings),
+            *find_targets(sources, linear, embeddings, model_type),
             *find_parameter_targets(sources, routers, model_type),
         )
         stacked = stacked_targets(sources, model_type)

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNet
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
+from litgpt.adapters.pytorch.model.attention.mamba import Mamba
 from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
+from litgpt.adapters.pytorch.model.attention.parallel_mixer import ParallelMixer
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.moe import DenseAndMoE, MoE
@@ -17,6 +19,8 @@ from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
 from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.domain.model import (
+    AbsentMixerSpec,
+    AbsentMLPSpec,
     AttentionSpec,
     DenseAndMoESpec,
     FeedForwardSpec,
@@ -24,20 +28,26 @@ from litgpt.domain.model import (
     GatedMLPSpec,
     LayerSpec,
     Mamba2Spec,
+    MambaSpec,
     MixerSpec,
     MLASpec,
     MLPSpec,
     MoESpec,
+    ParallelMixerSpec,
 )
 
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
+    AbsentMixerSpec: nn.Identity,
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
     MLASpec: MultiHeadLatentAttention,
     Mamba2Spec: Mamba2,
+    MambaSpec: Mamba,
+    ParallelMixerSpec: ParallelMixer,
 }
 
 MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {
+    AbsentMLPSpec: nn.Identity,
     DenseAndMoESpec: DenseAndMoE,
     GatedMLPSpec: GatedMLP,
     MLPSpec: MLP,
@@ -78,12 +88,16 @@ class Block(nn.Module):
         `cache_position` is the slot of the first token in the cache. `per_layer` is this layer's embedding of
         the tokens (Gemma 3n), if the model has per-layer embeddings.
         """
+        if isinstance(self.attn, nn.Identity):
+            return self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         normed = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
         if self.layer.parallel_residual:
             mlp_out = self.mlp(normed if self.layer.norm_2 is None else self.norm_2(x))
             return self._add(x, mixed + self.post_mlp_norm(mlp_out))
         x = self._add(x, mixed)
+        if isinstance(self.mlp, nn.Identity):
+            return x
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:
             x = x + self.input(x, per_layer)

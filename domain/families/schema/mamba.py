@@ -8,7 +8,7 @@ import attrs
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
-from litgpt.domain.model import Mamba2Spec
+from litgpt.domain.model import Mamba2Spec, MambaSpec
 from litgpt.domain.validators import is_number
 
 
@@ -79,6 +79,39 @@ class Mamba2Schema:
         if len(scales) != 5:
             config.raise_invalid(self.part_scales, "a list of five numbers")
         return scales
+
+
+@attrs.frozen(kw_only=True)
+class MambaSchema:
+    """A family's settings of `MambaSpec`.
+
+    Attributes:
+        time_step_rank: Setting with the rank of time steps; `auto` is a sixteenth of the hidden size.
+        inner_norm: Norm of time steps, B and C; None: no norm.
+    """
+
+    state_size: ConfigField = ConfigField("state_size", 16)
+    conv_kernel_size: ConfigField = ConfigField("conv_kernel", 4)
+    expand: ConfigField = ConfigField("expand", 2)
+    time_step_rank: ConfigField = ConfigField("time_step_rank", "auto")
+    activation: ConfigField = ConfigField("hidden_act", "silu")
+    conv_bias: ConfigField = ConfigField("use_conv_bias", default=True)
+    bias: ConfigField = ConfigField("use_bias", default=False)
+    inner_norm: RMSNormSchema | None = None
+
+    def read(self, config: HFConfig, layer: int) -> MambaSpec:  # noqa: ARG002 - all layers are alike
+        width = config.integer(ConfigField("hidden_size"))
+        automatic = config.get(self.time_step_rank) == "auto"
+        return MambaSpec(
+            inner_size=config.integer(self.expand) * width,
+            state_size=config.integer(self.state_size),
+            time_step_rank=math.ceil(width / 16) if automatic else config.integer(self.time_step_rank),
+            conv_kernel_size=config.integer(self.conv_kernel_size),
+            activation=parse_activation(config, self.activation),
+            norm=self.inner_norm.read(config) if self.inner_norm else None,
+            conv_bias=config.flag(self.conv_bias),
+            bias=config.flag(self.bias),
+        )
 
 
 def _range(config: HFConfig, key: ConfigField) -> tuple[float, float]:

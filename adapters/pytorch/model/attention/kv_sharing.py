@@ -5,6 +5,7 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
 from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 
@@ -34,7 +35,7 @@ class SharedKV:
         return self.keys.to(queries.device), self.values.to(queries.device)
 
 
-LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | None
+LayerState: TypeAlias = LayerCache | RecurrentState | HybridCache | SharedKV | None
 """The cache of one layer."""
 
 
@@ -46,13 +47,16 @@ class KVSharing:
         self._shared: dict[int, SharedKV] = {}
 
     def layer_state(
-        self, layer: int, kv_shared_layer: int | None, cache: LayerCache | RecurrentState | None
+        self,
+        layer: int,
+        kv_shared_layer: int | None,
+        cache: LayerCache | RecurrentState | HybridCache | None,
     ) -> LayerState:
         """Return the cache of a layer, or the shared keys and values of `kv_shared_layer`."""
         if kv_shared_layer is not None:
             return self._shared[kv_shared_layer]
         if layer not in self._sharing_layers:
             return cache
-        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention layers share keys
+        assert cache is None or isinstance(cache, LayerCache)  # noqa: S101 - only attention layers share keys
         self._shared[layer] = SharedKV(cache)
         return self._shared[layer]
