@@ -47,6 +47,7 @@ JAMBA = attrs.evolve(
             state_size=ConfigField("mamba_d_state", 16),
             conv_kernel_size=ConfigField("mamba_d_conv", 4),
             expand=ConfigField("mamba_expand", 2),
+            inner_size=None,
             time_step_rank=ConfigField("mamba_dt_rank", "auto"),
             conv_bias=ConfigField("mamba_conv_bias", default=True),
             bias=ConfigField("mamba_proj_bias", default=False),

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import attrs
 
-from litgpt.domain.lora.targets import LoraTarget, TargetRows, target_rows
+from litgpt.domain.lora.targets import RENAMED_PREFIXES, LoraTarget, TargetRows, target_rows
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
 from litgpt.domain.weights.tensor_view import TensorView
 
@@ -35,6 +35,7 @@ _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("block_sparse_moe.output_linear.weight", f"block_sparse_moe.experts.{DOWN}"),
         ("router.layer.", "router."),
     ),
+    "nemotron_h": (RENAMED_PREFIXES["nemotron_h"],),
 }
 INPUTS_FIRST_FAMILIES = ("gpt_oss",)
 """Families whose experts are (in, out) and marked `is_transposed`; PEFT assumes (out, in) otherwise."""

@@ -26,8 +26,17 @@ _HEAD = "lm_head"
 # LitGPT's layers that compute queries and values, or their latents; state space models have one for all.
 _QUERY_LAYERS = ("attn.qkv", "attention.qkv", "attn.qkvz", "attn.in_proj", "attn.q_proj", "attn.q_b_proj")
 _VALUE_LAYERS = ("attn.qkv", "attention.qkv", "attn.kv_b_proj")
-_WITHOUT_OUTPUT = ("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h")
-"""Families whose `out_proj` PEFT refuses, because fused kernels read its weight without an adapter."""
+_NOT_ADAPTED = {
+    "falcon_h1": ("out_proj",),
+    "falcon_mamba": ("dt_proj", "out_proj"),
+    "jamba": ("dt_proj",),
+    "mamba": ("dt_proj", "out_proj"),
+    "mamba2": ("out_proj",),
+    "nemotron_h": ("out_proj",),
+}
+"""Linear layers whose weights transformers reads without an adapter (PEFT refuses most of them)."""
+RENAMED_PREFIXES = {"nemotron_h": ("backbone.", "model.")}
+"""The prefix of tensors in files and in transformers, of families in which they differ."""
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
 )
@@ -100,6 +109,12 @@ class LoraTarget:
         return self.in_features if self.kind == "embedding" else self.out_features
 
 
+def renamed_prefix(name: str, model_type: str) -> str:
+    """Return a tensor's or module's name in transformers, whose prefix may differ from that in files."""
+    old, new = RENAMED_PREFIXES.get(model_type, ("", ""))
+    return new + name.removeprefix(old) if old and name.startswith(old) else name
+
+
 def matches_name(name: str, target: str) -> bool:
     """Return whether a target equals a name or a dotted suffix of it."""
     return name == target or name.endswith(f".{target}")
@@ -117,20 +132,23 @@ def find_targets(
         piece = uses[0].view
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in uses}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
-        if model_type in _WITHOUT_OUTPUT and name.endswith("out_proj.weight"):
+        if name.removesuffix(_WEIGHT).endswith(_NOT_ADAPTED.get(model_type, ())):
             continue
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
             kind = _kind(layers, embeddings)
+            module = name.removesuffix(_WEIGHT)
+            renamed = renamed_prefix(module, model_type)
             modules.append(
                 LoraTarget(
-                    name.removesuffix(_WEIGHT),
+                    renamed,
                     outputs,
                     inputs,
                     piece.transposed,
                     target_rows(uses),
                     kind,
                     swaps_a_and_b=kind == "embedding",
+                    legacy_name=None if renamed == module else module,
                 )
             )
     return tuple(modules)

@@ -1,6 +1,7 @@
 """A layer without a mixer or without a feed-forward part."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import attrs
 
@@ -29,6 +30,10 @@ class AbsentMixerSpec(MixerSpec):
         del name, hidden_size
         return iter(())
 
+    def shard(self, world_size: int, rank: int) -> Self:
+        del world_size, rank
+        return self
+
 
 @attrs.frozen
 class AbsentMLPSpec(FeedForwardSpec):
@@ -45,3 +50,7 @@ class AbsentMLPSpec(FeedForwardSpec):
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         del name, hidden_size
         return iter(())
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        del world_size, rank
+        return self

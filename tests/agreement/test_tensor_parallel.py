@@ -122,7 +122,8 @@ def on_all_ranks(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
 
 
 # A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.
-NOT_SPLIT = {"GatedDeltaSpec", "Mamba2Spec", "DenseAndMoESpec", "AltUpSpec"}
+STATES = {"GatedDeltaSpec", "Mamba2Spec", "MambaSpec", "ParallelMixerSpec"}
+NOT_SPLIT = {*STATES, "DenseAndMoESpec", "AltUpSpec"}
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

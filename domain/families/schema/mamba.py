@@ -86,6 +86,7 @@ class MambaSchema:
     """A family's settings of `MambaSpec`.
 
     Attributes:
+        inner_size: Setting with the number of channels; if None or unset, `expand` times the hidden size.
         time_step_rank: Setting with the rank of time steps; `auto` is a sixteenth of the hidden size.
         inner_norm: Norm of time steps, B and C; None: no norm.
     """
@@ -93,6 +94,7 @@ class MambaSchema:
     state_size: ConfigField = ConfigField("state_size", 16)
     conv_kernel_size: ConfigField = ConfigField("conv_kernel", 4)
     expand: ConfigField = ConfigField("expand", 2)
+    inner_size: ConfigField | None = ConfigField("intermediate_size", None)
     time_step_rank: ConfigField = ConfigField("time_step_rank", "auto")
     activation: ConfigField = ConfigField("hidden_act", "silu")
     conv_bias: ConfigField = ConfigField("use_conv_bias", default=True)
@@ -102,8 +104,9 @@ class MambaSchema:
     def read(self, config: HFConfig, layer: int) -> MambaSpec:  # noqa: ARG002 - all layers are alike
         width = config.integer(ConfigField("hidden_size"))
         automatic = config.get(self.time_step_rank) == "auto"
+        inner = config.integer(self.expand) * width
         return MambaSpec(
-            inner_size=config.integer(self.expand) * width,
+            inner_size=config.integer(self.inner_size.with_default(inner)) if self.inner_size else inner,
             state_size=config.integer(self.state_size),
             time_step_rank=math.ceil(width / 16) if automatic else config.integer(self.time_step_rank),
             conv_kernel_size=config.integer(self.conv_kernel_size),
