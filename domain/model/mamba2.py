@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Self
 
 import attrs
 
@@ -10,6 +11,7 @@ from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mlp import Activation
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
+from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
 @attrs.frozen(kw_only=True)
@@ -78,14 +80,43 @@ class Mamba2Spec(MixerSpec):
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         rows, heads = self.split_sizes, self.num_heads
-        for parameter in linear(f"{name}.in_proj", sum(rows), hidden_size, bias=self.input_bias):
+        by_head, by_group = self._heads, Split(self.num_groups, self.state_size, replicated=True)
+        one_each = attrs.evolve(by_head, size=1)
+        convolved = (by_head, by_group, by_group)
+        parts, channels = Sharding(0, (by_head, *convolved, one_each)), Sharding(0, convolved)
+        scalars, columns = Sharding(0, (one_each,)), Sharding(1, (by_head,))
+        projection = linear(f"{name}.in_proj", sum(rows), hidden_size, bias=self.input_bias, sharding=parts)
+        for parameter in projection:
             yield attrs.evolve(parameter, split_sizes=rows)
-        yield tensor(f"{name}.conv.weight", self.conv_dim, 1, self.conv_kernel_size)
+        yield tensor(f"{name}.conv.weight", self.conv_dim, 1, self.conv_kernel_size, sharding=channels)
         if self.conv_bias:
-            yield tensor(f"{name}.conv.bias", self.conv_dim, role="bias")
-        yield tensor(f"{name}.dt_bias", heads, role="bias")
-        yield tensor(f"{name}.A_log", heads, role="bias")
-        yield tensor(f"{name}.D", heads, role="norm")
+            yield tensor(f"{name}.conv.bias", self.conv_dim, role="bias", sharding=channels)
+        yield tensor(f"{name}.dt_bias", heads, role="bias", sharding=scalars)
+        yield tensor(f"{name}.A_log", heads, role="bias", sharding=scalars)
+        yield tensor(f"{name}.D", heads, role="norm", sharding=scalars)
         if self.norm is not None:
-            yield from self.norm.parameters(f"{name}.norm", rows[0])
-        yield from linear(f"{name}.out_proj", hidden_size, rows[0], bias=self.output_bias, role="output")
+            yield from self.norm.parameters(f"{name}.norm", rows[0], sharding=Sharding(0, (by_head,)))
+        bias = self.output_bias
+        yield from linear(
+            f"{name}.out_proj", hidden_size, rows[0], bias=bias, role="output", sharding=columns
+        )
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's heads.
+
+        With at least as many groups as ranks, groups are not split. Otherwise, each rank has some heads of
+        one group, whose B and C are replicated; a norm over heads of several ranks needs a single group.
+        """
+        heads, groups = self.num_heads, self.num_groups
+        if groups < world_size:
+            if world_size % groups or heads % world_size:
+                raise unsupported(world_size, f"{heads} heads in {groups} groups cannot be split evenly")
+            if self.norm is not None and groups > 1:
+                raise unsupported(world_size, f"the norms of {groups} groups of heads cannot be split")
+        first, last = self._heads.items(world_size, rank)
+        low, high = Split(groups, replicated=True).items(world_size, rank)
+        return attrs.evolve(self, num_heads=last - first, num_groups=high - low)
+
+    @property
+    def _heads(self) -> Split:
+        return Split(self.num_heads, self.head_dim, num_groups=self.num_groups)

@@ -1,6 +1,7 @@
 """Attention and a state space in the same layer."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import attrs
 
@@ -53,3 +54,7 @@ class ParallelMixerSpec(MixerSpec):
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         yield from self.attention.parameters(f"{name}.attention", hidden_size)
         yield from self.state_space.parameters(f"{name}.state_space", hidden_size)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        attention = self.attention.shard(world_size, rank)
+        return attrs.evolve(self, attention=attention, state_space=self.state_space.shard(world_size, rank))

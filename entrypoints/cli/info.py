@@ -212,7 +212,7 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     if states:
         yield (
             "recurrent state",
-            f"{max(states):,} numbers per sequence in {len(states)} of {len(mixers)} layers",
+            f"{max(states):,} numbers in {len(states)} of {len(mixers)} layers",
         )
 
 

@@ -29,7 +29,6 @@ FAMILIES = (
     "gpt_oss",
     "deepseek_v3",
     "qwen3_next",
-    "jamba",
     "nemotron_h",
 )
 WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6}
