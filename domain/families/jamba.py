@@ -73,8 +73,8 @@ JAMBA = attrs.evolve(
         *linear_tensors("attn.dt_proj", "mamba.dt_proj"),
         layer_tensor("mlp.gate.weight", "feed_forward.router.weight"),
         *(
-            layer_tensor(f"mlp.experts.{{}}.{ours}.weight", f"feed_forward.experts.{{}}.{name}.weight")
-            for ours, name in (("fc_1", "gate_proj"), ("fc_2", "up_proj"), ("proj", "down_proj"))
+            layer_tensor(f"mlp.experts.{{}}.{leaf}.weight", f"feed_forward.experts.{{}}.{name}.weight")
+            for leaf, name in (("fc_1", "gate_proj"), ("fc_2", "up_proj"), ("proj", "down_proj"))
         ),
     ),
 )

@@ -45,7 +45,7 @@ def _num_layers(config: HFConfig) -> int:
 
 
 def _settings(config: HFConfig) -> Mapping[str, object]:
-    early = {ours: config.values[name] for name, ours in _EARLY_NAMES.items() if config.has_value(name)}
+    early = {current: config.values[name] for name, current in _EARLY_NAMES.items() if config.has_value(name)}
     return {"layer_types": _layer_types(config), **early}
 
 
