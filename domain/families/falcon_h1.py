@@ -11,7 +11,10 @@ from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.hybrid import ParallelMixerSchema
 from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
+
+_NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
 
 FALCON_H1 = attrs.evolve(
     LLAMA,
@@ -20,7 +23,7 @@ FALCON_H1 = attrs.evolve(
         attention=attrs.evolve(BIASED_ATTENTION, num_kv_heads=ConfigField("num_key_value_heads", 8)),
         state_space=Mamba2Schema(
             inner_size=ConfigField("mamba_d_ssm", 1024, nullable=True),
-            norm=BAMBA.norm,
+            norm=_NORM,
             has_norm=ConfigField("mamba_rms_norm", default=False),
             norm_before_gate=ConfigField("mamba_norm_before_gate", default=True),
             output_bias=ConfigField("projectors_bias", default=False),
@@ -33,7 +36,7 @@ FALCON_H1 = attrs.evolve(
     mlp=GatedMLPSchema(
         bias=ConfigField("mlp_bias", default=False), scales=ConfigField("mlp_multipliers", None)
     ),
-    norm=BAMBA.norm,
+    norm=_NORM,
     embedding_scale=ConfigField("embedding_multiplier", 1.0),
     logit_scale=ConfigField("lm_head_multiplier", 1.0),
     context_length=ConfigField("max_position_embeddings", 8192),
