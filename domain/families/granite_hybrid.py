@@ -10,7 +10,7 @@ import attrs
 from litgpt.domain.families.granite import ATTENTION, GRANITEMOE, MOE
 from litgpt.domain.families.llama import ATTENTION_WEIGHTS, BIASED_ATTENTION, LLAMA
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.hybrid import HybridSchema
+from litgpt.domain.families.schema.hybrid import HybridSchema, current_layer_types
 from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
@@ -38,7 +38,7 @@ def _granite_settings(config: HFConfig) -> Mapping[str, object]:
     return {
         "layers_with_rope": [int(rotated)] * layers,
         "layers_with_experts": [] if dense else list(range(layers)),
-        "layer_types": config.get(ConfigField("layer_types", kinds)),
+        "layer_types": current_layer_types(config.get(ConfigField("layer_types", kinds))),
     }
 
 
@@ -81,7 +81,7 @@ def _bamba_settings(config: HFConfig) -> Mapping[str, object]:
     if not isinstance(attention, list):
         config.raise_invalid(ConfigField("attn_layer_indices"), "a list of layers")
     layers = range(config.integer(ConfigField("num_hidden_layers")))
-    return {"layer_types": ["attention" if layer in attention else "mamba" for layer in layers]}
+    return {"layer_types": ["full_attention" if it in attention else "linear_attention" for it in layers]}
 
 
 _NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))

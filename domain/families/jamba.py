@@ -29,7 +29,7 @@ def _settings(config: HFConfig) -> Mapping[str, object]:
         start = config.number_or_zero(ConfigField(f"{kind}_layer_offset", offset))
         return [layer % every == start for layer in layers]
 
-    types = ["attention" if it else "mamba" for it in selected("attn", 8, 4)]
+    types = ["full_attention" if it else "linear_attention" for it in selected("attn", 8, 4)]
     experts = selected("expert", 2, 1) if config.integer(_EXPERTS) > 1 else []
     return {
         "layer_types": types,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.family import Family
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.hybrid import HybridSchema, MLPLayersSchema
+from litgpt.domain.families.schema.hybrid import HybridSchema, MLPLayersSchema, current_layer_types
 from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import MLPSchema, MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
@@ -32,7 +32,7 @@ def _layer_types(config: HFConfig) -> list[str]:
     if kinds is not None:
         if not isinstance(kinds, list):
             config.raise_invalid(ConfigField("layers_block_type"), "a list with an entry for each layer")
-        return kinds
+        return list(map(str, kinds))
     if (pattern := config.get(_PATTERN)) is None:
         return _DEFAULT
     if not isinstance(pattern, str) or not set(pattern) <= set(_LETTERS):
@@ -46,7 +46,7 @@ def _num_layers(config: HFConfig) -> int:
 
 def _settings(config: HFConfig) -> Mapping[str, object]:
     early = {current: config.values[name] for name, current in _EARLY_NAMES.items() if config.has_value(name)}
-    return {"layer_types": _layer_types(config), **early}
+    return {"layer_types": current_layer_types(_layer_types(config)), **early}
 
 
 _BIAS, _MLP_BIAS = ConfigField("use_bias", default=False), ConfigField("mlp_bias", default=False)
@@ -59,6 +59,7 @@ NEMOTRON_H = Family(
     num_layers=_num_layers,
     normalize_config=_settings,
     attention=HybridSchema(
+        has_mlp_layers=True,
         full_attention=AttentionSchema(
             num_kv_heads=ConfigField("num_key_value_heads", 8),
             head_dim=ConfigField("head_dim", 128),

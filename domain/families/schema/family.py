@@ -143,7 +143,7 @@ class Family:
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
         norm, residual = self.norm.read(config), self.residual
-        mixer, feed_forward = self.attention.read(config, layer), self.mlp.read(config, layer)
+        feed_forward, mixer = self.mlp.read(config, layer), self.attention.read(config, layer)
         without_norm = (DenseAndMoESpec, AbsentMLPSpec)  # the former has norms within
         before = residual.pre_norm and not isinstance(feed_forward, without_norm)
         parallel = config.flag(residual.parallel)

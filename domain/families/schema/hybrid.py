@@ -44,25 +44,26 @@ class GatedDeltaSchema:
 class HybridSchema:
     """Alternating full-attention (`full_attention`) and linear-attention (`linear_attention`) layers.
 
-    Layers of type `mlp` and `moe` have no mixer.
+    With `has_mlp_layers`, layers of type `mlp` and `moe` have no mixer.
 
     Without `layer_types` in the config, every `full_attention_interval`-th layer uses full attention; if that
-    is None, no layer does. Earlier versions of transformers write `attention` and `mamba`.
+    is None, no layer does.
     """
 
     full_attention: AttentionSchema
     linear_attention: GatedDeltaSchema | Mamba2Schema | MambaSchema
     full_attention_interval: ConfigField | None = None
+    has_mlp_layers: bool = False
 
     def read(self, config: HFConfig, layer: int) -> MixerSpec:
         every = config.integer(self.full_attention_interval) if self.full_attention_interval else 0
         default = "full_attention" if every and (layer + 1) % every == 0 else "linear_attention"
         match _layer_type(config, layer, default):
-            case "full_attention" | "attention":
+            case "full_attention":
                 return self.full_attention.read(config, layer)
-            case "linear_attention" | "mamba":
+            case "linear_attention":
                 return self.linear_attention.read(config, layer)
-            case "mlp" | "moe":
+            case "mlp" | "moe" if self.has_mlp_layers:
                 return AbsentMixerSpec()
             case kind:
                 raise config.unsupported("layer_types", kind)
@@ -121,6 +122,12 @@ class MLPLayersSchema:
                 return self.moe.read(config, layer)
             case _:
                 return AbsentMLPSpec()
+
+
+def current_layer_types(kinds: object) -> object:
+    """Return a setting with layer types; earlier versions of transformers write `attention` and `mamba`."""
+    current = {"attention": "full_attention", "mamba": "linear_attention"}
+    return [current.get(str(kind), kind) for kind in kinds] if isinstance(kinds, list) else kinds
 
 
 def _layer_type(config: HFConfig, layer: int, default: str | None) -> object:
