@@ -69,7 +69,7 @@ HYPERCLOVAX = attrs.evolve(
 
 _EXPERT_INPUT = "block_sparse_moe.input_linear.weight"
 
-_MOE = MoESchema(
+MOE = MoESchema(
     num_experts=(ConfigField("num_local_experts", 8),),
     num_experts_per_token=ConfigField("num_experts_per_tok", 2),
     expert=GatedMLPSchema(),
@@ -79,7 +79,7 @@ _MOE = MoESchema(
 GRANITEMOE = attrs.evolve(
     GRANITE,
     model_type="granitemoe",
-    mlp=_MOE,
+    mlp=MOE,
     weights=(
         *EMBEDDING_WEIGHTS,
         *NORM_WEIGHTS,
@@ -99,7 +99,7 @@ GRANITEMOESHARED = attrs.evolve(
     GRANITEMOE,
     model_type="granitemoeshared",
     mlp=attrs.evolve(
-        _MOE,
+        MOE,
         shared_expert=GatedMLPSchema(intermediate_size=ConfigField("shared_intermediate_size", 0)),
     ),
     weights=(

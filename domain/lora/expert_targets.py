@@ -13,8 +13,11 @@ from litgpt.domain.lora.targets import LoraTarget, TargetRows, target_rows
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
 from litgpt.domain.weights.tensor_view import TensorView
 
-GATE_UP, DOWN = "gate_up_proj", "down_proj"
-"""The stacked parameters of a layer's experts, in the order in which PEFT wraps them."""
+GATE_UP, UP, DOWN = "gate_up_proj", "up_proj", "down_proj"
+"""The stacked parameters of a layer's experts, in the order in which PEFT wraps them.
+
+Experts without a gate have `up_proj` in place of `gate_up_proj`.
+"""
 
 _WEIGHT = ".weight"
 # Modules whose names in transformers 5 differ from the names in checkpoints.
@@ -41,15 +44,25 @@ _RENAMED_MODULES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("output_linear.weight", f"experts.{DOWN}"),
         ("router.layer.", "router."),
     ),
+    "granitemoehybrid": (
+        ("block_sparse_moe.input_linear.weight", f"block_sparse_moe.experts.{GATE_UP}"),
+        ("block_sparse_moe.output_linear.weight", f"block_sparse_moe.experts.{DOWN}"),
+        ("router.layer.", "router."),
+    ),
+    "nemotron_h": (("backbone.", "model."),),
 }
 INPUTS_FIRST_FAMILIES = ("gpt_oss",)
 """Families whose experts are (in, out) and marked `is_transposed`; PEFT assumes (out, in) otherwise."""
 
 # The projections that a parameter stacks, by their names in the network.
-_STACKED_PROJECTIONS = ((GATE_UP, ("fc_1", "fc_2")), (DOWN, ("proj",)))
+_STACKED_PROJECTIONS = ((GATE_UP, ("fc_1", "fc_2")), (UP, ("fc",)), (DOWN, ("proj",)))
 
 # Names in checkpoints that store each expert separately.
-_UNSTACKED_NAMES = {GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")), DOWN: (("down_proj",), ("w2",))}
+_UNSTACKED_NAMES = {
+    GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")),
+    UP: (("up_proj",),),
+    DOWN: (("down_proj",), ("w2",)),
+}
 
 
 def find_parameter_targets(
@@ -96,6 +109,8 @@ def stacked_targets(
     for owner, own in separate.items():
         experts = _group_by_expert(own)
         for leaf, parts in _STACKED_PROJECTIONS:
+            if parts[0] not in experts[0]:
+                continue
             name = f"{owner}.experts.{leaf}"
             rows = sum(experts[0][part].view.num_rows for part in parts)
             shape = (len(experts), rows, experts[0][parts[0]].view.shape[1])
@@ -184,6 +199,8 @@ def _fused_expert_targets(
     by_expert = _group_by_expert(projections)
     for leaf, parts in _STACKED_PROJECTIONS:
         for expert, uses in by_expert.items():
+            if parts[0] not in uses:
+                continue
             outputs = sum(uses[part].view.num_rows for part in parts)
             inputs = uses[parts[0]].view.shape[1]
             rows, start = [], 0

@@ -23,9 +23,26 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
-# LitGPT's layers that compute queries and values, or their latents.
-_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj", "attn.q_gate_proj")
-_VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
+# LitGPT's layers that compute queries and values, or their latents; state space models have one for all.
+_QUERY_LAYERS = (
+    "attn.qkv",
+    "attention.qkv",
+    "attn.qkvz",
+    "attn.in_proj",
+    "attn.q_proj",
+    "attn.q_b_proj",
+    "attn.q_gate_proj",
+)
+_VALUE_LAYERS = ("attn.qkv", "attention.qkv", "attn.kv_b_proj")
+_NOT_ADAPTED = {
+    "falcon_h1": ("out_proj",),
+    "falcon_mamba": ("dt_proj", "out_proj"),
+    "jamba": ("dt_proj",),
+    "mamba": ("dt_proj", "out_proj"),
+    "mamba2": ("out_proj",),
+    "nemotron_h": ("out_proj",),
+}
+"""Linear layers whose weights transformers reads without an adapter (PEFT refuses most of them)."""
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
 )
@@ -108,6 +125,7 @@ def find_targets(
     linear_layers: Collection[str],
     embeddings: Collection[str] = (),
     *,
+    model_type: str = "",
     module_name: Callable[[str], str] = str,
 ) -> tuple[LoraTarget, ...]:
     """Return the adaptable modules, without parameters of experts and routers.
@@ -119,18 +137,23 @@ def find_targets(
         piece = uses[0].view
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in uses}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
+        if name.removesuffix(_WEIGHT).endswith(_NOT_ADAPTED.get(model_type, ())):
+            continue
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
             kind = _kind(layers, embeddings)
+            module = name.removesuffix(_WEIGHT)
+            renamed = module_name(module)
             modules.append(
                 LoraTarget(
-                    module_name(name.removesuffix(_WEIGHT)),
+                    renamed,
                     outputs,
                     inputs,
                     piece.transposed,
                     target_rows(uses),
                     kind,
                     swaps_a_and_b=kind == "embedding",
+                    legacy_name=None if renamed == module else module,
                 )
             )
     return tuple(modules)

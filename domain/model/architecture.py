@@ -36,6 +36,8 @@ class NormedResidualSpec:
 class LayerSpec:
     """A decoder layer: a mixer and an MLP or MoE, each with a residual connection.
 
+    A layer with `AbsentMixerSpec` or `AbsentMLPSpec` has only the other part.
+
     Optional parts are absent if None.
 
     Attributes:

@@ -1,6 +1,7 @@
 """Linear attention with a fixed-size recurrent state."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import attrs
 
@@ -9,6 +10,7 @@ from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mlp import Activation
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
+from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
 @attrs.frozen(kw_only=True)
@@ -63,16 +65,42 @@ class GatedDeltaSpec(MixerSpec):
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         rows, groups, heads = self.split_sizes, self.num_kv_heads, self.num_heads
-        yield ParameterSpec(f"{name}.qkvz.weight", (sum(rows), hidden_size), rows, num_groups=groups)
+        keys, values = Split(groups, self.k_head_dim, replicated=True), self._value_heads
+        one_each = attrs.evolve(values, size=1)
+        scalars, channels = Sharding(0, (one_each,)), Sharding(0, (keys, keys, values))
+        parts = Sharding(0, (keys, keys, values, values))
+        yield ParameterSpec(
+            f"{name}.qkvz.weight", (sum(rows), hidden_size), rows, num_groups=groups, sharding=parts
+        )
         yield ParameterSpec(
             f"{name}.ba.weight",
             (2 * heads, hidden_size),
             (heads, heads),
             num_groups=groups,
             skip_quantization=True,
+            sharding=Sharding(0, (one_each, one_each)),
         )
-        yield ParameterSpec(f"{name}.conv.weight", (self.conv_dim, 1, self.conv_kernel_size), rows[:3])
-        yield tensor(f"{name}.dt_bias", heads, role="bias")
-        yield tensor(f"{name}.A_log", heads, role="bias")
+        yield ParameterSpec(
+            f"{name}.conv.weight",
+            (self.conv_dim, 1, self.conv_kernel_size),
+            rows[:3],
+            sharding=channels,
+        )
+        yield tensor(f"{name}.dt_bias", heads, role="bias", sharding=scalars)
+        yield tensor(f"{name}.A_log", heads, role="bias", sharding=scalars)
         yield from self.norm.parameters(f"{name}.norm", self.v_head_dim)
-        yield from linear(f"{name}.out_proj", hidden_size, rows[2], role="output")
+        columns = Sharding(1, (values,))
+        yield from linear(f"{name}.out_proj", hidden_size, rows[2], role="output", sharding=columns)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's heads; with fewer groups than ranks, queries and keys are replicated."""
+        heads, groups = self.num_heads, self.num_kv_heads
+        if groups < world_size and (world_size % groups or heads % world_size):
+            raise unsupported(world_size, f"{heads} heads in {groups} groups cannot be split evenly")
+        first, last = self._value_heads.items(world_size, rank)
+        low, high = Split(groups, replicated=True).items(world_size, rank)
+        return attrs.evolve(self, num_heads=last - first, num_kv_heads=high - low)
+
+    @property
+    def _value_heads(self) -> Split:
+        return Split(self.num_heads, self.v_head_dim, num_groups=self.num_kv_heads)

@@ -125,6 +125,8 @@ class GatedMLPSpec(FeedForwardSpec):
         clamp: Clamped SwiGLU, used in place of `activation` (gpt-oss).
         activation_sparsity: Activation sparsity (Gemma 3n): the fraction of gate values set to 0, assuming
             that they are normally distributed. The threshold is subtracted from the values above it.
+        gate_scale: Factor of the gate before its activation (Falcon-H1).
+        output_scale: Factor of the output (Falcon-H1).
     """
 
     intermediate_size: int
@@ -132,6 +134,8 @@ class GatedMLPSpec(FeedForwardSpec):
     bias: bool = False
     clamp: SwigluClamp | None = None
     activation_sparsity: float = 0.0
+    gate_scale: float = 1.0
+    output_scale: float = 1.0
 
     __repr__ = brief_repr
 

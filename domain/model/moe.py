@@ -7,7 +7,7 @@ from typing import Literal, Self, TypeAlias
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model.mlp import FeedForwardSpec, GatedMLPSpec
+from litgpt.domain.model.mlp import FeedForwardSpec, GatedMLPSpec, MLPSpec
 from litgpt.domain.model.norm import NormSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 
@@ -73,9 +73,9 @@ class MoESpec(FeedForwardSpec):
 
     num_experts: int
     num_experts_per_token: int
-    expert: GatedMLPSpec
+    expert: GatedMLPSpec | MLPSpec
     router: RouterSpec = RouterSpec()
-    shared_expert: GatedMLPSpec | None = None
+    shared_expert: GatedMLPSpec | MLPSpec | None = None
     shared_expert_gate: bool = False
     shared_expert_scale: float = 1.0
     num_identity_experts: int = 0

@@ -13,6 +13,7 @@ ROUTER_AUX_LOSS_FAMILIES = frozenset(
         "qwen3_5_moe_text",
         "phimoe",
         "granitemoe",
+        "granitemoehybrid",
         "gpt_oss",
         "minimax_m2",
     }

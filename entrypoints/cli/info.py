@@ -193,9 +193,11 @@ def _further_sampling(sampling: "SamplingParams") -> list[tuple[str, ...]]:
 
 
 def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
-    from litgpt.domain.model import AttentionSpec, MLASpec
+    from litgpt.domain.model import AttentionSpec, MLASpec, ParallelMixerSpec
 
     mixers = [layer.mixer for layer in architecture.layers]
+    states = [size for mixer in mixers if (size := mixer.cache_spec.recurrent_state)]
+    mixers = [mixer.attention if isinstance(mixer, ParallelMixerSpec) else mixer for mixer in mixers]
     attention = next((mixer for mixer in mixers if isinstance(mixer, AttentionSpec)), None)
     if attention is not None:
         yield "heads", f"{attention.num_heads} of size {attention.head_dim}"
@@ -207,6 +209,11 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     windows = [mixer.sliding_window for mixer in mixers if mixer.sliding_window is not None]
     if windows:
         yield "sliding window", f"{max(windows):,} tokens in {len(windows)} of {len(mixers)} layers"
+    if states:
+        yield (
+            "recurrent state",
+            f"{max(states):,} numbers in {len(states)} of {len(mixers)} layers",
+        )
 
 
 def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
@@ -218,7 +225,7 @@ def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
             mlps += (layer.mlp.dense, layer.mlp.moe)
         else:
             mlps.append(layer.mlp)
-    dense = next((mlp for mlp in mlps if not isinstance(mlp, MoESpec)), None)
+    dense = next((mlp for mlp in mlps if mlp.intermediate_size and not isinstance(mlp, MoESpec)), None)
     if dense is not None:
         yield "MLP size", f"{dense.intermediate_size:,}"
     sparse = [mlp for mlp in mlps if isinstance(mlp, MoESpec)]

@@ -3,12 +3,15 @@
 import attrs
 
 from litgpt.domain.formatting.bounded_text import summary_repr
-from litgpt.domain.model import Architecture, AttentionSpec, MLASpec
+from litgpt.domain.model import Architecture, AttentionSpec, Mamba2Spec, MLASpec, ParallelMixerSpec
 
 
 @attrs.frozen
 class Config:
-    """A view of an architecture under LitGPT's attribute names; sizes are those of the first layer."""
+    """A view of an architecture under LitGPT's attribute names; sizes are those of the first layer.
+
+    A model without heads has 0 of them.
+    """
 
     name: str
     architecture: Architecture
@@ -30,19 +33,19 @@ class Config:
 
     @property
     def n_head(self) -> int:
-        return self._attention.num_heads
+        return self._heads[0]
 
     @property
     def n_query_groups(self) -> int:
-        return self._attention.num_kv_heads
+        return self._heads[1]
 
     @property
     def head_size(self) -> int:
-        return self._attention.head_dim
+        return self._heads[2]
 
     @property
     def intermediate_size(self) -> int:
-        return self.architecture.layers[0].mlp.intermediate_size
+        return next((size for it in self.architecture.layers if (size := it.mlp.intermediate_size)), 0)
 
     @property
     def n_embd(self) -> int:
@@ -62,6 +65,12 @@ class Config:
         return self.architecture.vocab_size
 
     @property
-    def _attention(self) -> AttentionSpec | MLASpec:
-        mixers = (layer.mixer for layer in self.architecture.layers)
-        return next(mixer for mixer in mixers if isinstance(mixer, (AttentionSpec, MLASpec)))
+    def _heads(self) -> tuple[int, int, int]:
+        """Return the numbers of query and key-value heads and their size, of attention if there is any."""
+        mixers = [layer.mixer for layer in self.architecture.layers]
+        mixers = [mixer.attention if isinstance(mixer, ParallelMixerSpec) else mixer for mixer in mixers]
+        for kinds in ((AttentionSpec, MLASpec), (Mamba2Spec,)):
+            for mixer in mixers:
+                if isinstance(mixer, kinds):
+                    return mixer.num_heads, mixer.num_kv_heads, mixer.head_dim
+        return 0, 0, 0

@@ -177,12 +177,23 @@ def test_adapters_are_exchanged_with_peft_in_both_directions(kind: str, saved: A
 
 
 @pytest.mark.parametrize(
-    "family", ["deepseek_v3", "granitemoe", "llama4_text", "minimax_m2", "phimoe", "qwen3_next"]
+    "family",
+    [
+        "deepseek_v3",
+        "granitemoe",
+        "granitemoehybrid",
+        "llama4_text",
+        "minimax_m2",
+        "nemotron_h",
+        "phimoe",
+        "qwen3_next",
+    ],
 )
 def test_experts_and_routers_have_the_names_that_transformers_5_gives_them(
     family: str, tmp_path: Path
 ) -> None:
-    names = ["experts.gate_up_proj", "experts.down_proj", "mlp.gate.weight", "router.weight"]
+    first = "up_proj" if family == "nemotron_h" else "gate_up_proj"  # experts without a gate
+    names = [f"experts.{first}", "experts.down_proj", "gate.weight", "router.weight"]
     peft = with_peft(tiny_folder(family), target_parameters=names)
     peft.save_pretrained(tmp_path)
     llm = actual(tiny_folder(family))

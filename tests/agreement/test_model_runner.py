@@ -28,6 +28,9 @@ NAMES = (
     "gemma3n",  # AltUp, per-layer embeddings, keys and values of another layer
     "deepseek_v3",  # latent attention
     "qwen3_next",  # gated delta nets
+    "jamba",  # Mamba
+    "nemotron_h",  # Mamba-2, layers that are a mixer or an MLP
+    "falcon_h1",  # attention and Mamba-2 in each layer
     "gpt2",  # learned positions
     "bloom",  # ALiBi
     "falcon, scores that fall",  # ALiBi, rounded

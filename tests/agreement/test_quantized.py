@@ -20,7 +20,17 @@ from litgpt.domain.quantization import QUANTIZATIONS, Quantization, is_quantized
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import Pair, Variant, pair, random_ids
 
-FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "deepseek_v3", "qwen3_next")
+FAMILIES = (
+    "llama",
+    "gpt2",
+    "falcon",
+    "phi3",
+    "mixtral",
+    "gpt_oss",
+    "deepseek_v3",
+    "qwen3_next",
+    "nemotron_h",
+)
 WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6}
 IDS = random_ids(2, 12)
 # Tolerance of a random model's logits relative to the unquantized one's.

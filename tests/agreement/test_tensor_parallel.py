@@ -23,7 +23,15 @@ from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.loader import load_weights
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes
-from litgpt.domain.model import AttentionSpec, MLASpec, NormSpec, QkNormSpec
+from litgpt.domain.model import (
+    AttentionSpec,
+    GatedDeltaSpec,
+    Mamba2Spec,
+    MLASpec,
+    NormSpec,
+    ParallelMixerSpec,
+    QkNormSpec,
+)
 from litgpt.domain.parallel.gather_plan import gather_plan
 from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.progress import null_reporter
@@ -121,8 +129,9 @@ def on_all_ranks(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
     return results
 
 
-# A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.
-NOT_SPLIT = {"GatedDeltaSpec", "KimiDeltaSpec", "RGLRUSpec", "LightningSpec", "DenseAndMoESpec", "AltUpSpec"}
+# A projection of all channels or a convolution of all heads within a mixer; norms within a feed-forward;
+# streams.
+NOT_SPLIT = {"MambaSpec", "KimiDeltaSpec", "RGLRUSpec", "LightningSpec", "DenseAndMoESpec", "AltUpSpec"}
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -137,9 +146,15 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         with pytest.raises(UnsupportedOperation, match=f"of type ({'|'.join(NOT_SPLIT)}) cannot be split"):
             rank_of(both, meeting, 0)
         return
-    first = next(layer.mixer for layer in layers if isinstance(layer.mixer, (AttentionSpec, MLASpec)))
+    split = (AttentionSpec, MLASpec, GatedDeltaSpec, Mamba2Spec, ParallelMixerSpec)
+    first = next(layer.mixer for layer in layers if isinstance(layer.mixer, split))
+    space = first.state_space if isinstance(first, ParallelMixerSpec) else first
+    if isinstance(space, Mamba2Spec) and space.norm is not None and 1 < space.num_groups < ranks:
+        with pytest.raises(UnsupportedOperation, match="norms of 2 groups of heads cannot be split"):
+            rank_of(both, meeting, 0)
+        return
     if (
-        first.num_kv_heads < ranks and first.num_heads % ranks
+        isinstance(first, AttentionSpec) and first.num_kv_heads < ranks and first.num_heads % ranks
     ):  # six heads with one key and value, over four ranks
         with pytest.raises(UnsupportedOperation, match="cannot be split evenly"):
             rank_of(both, meeting, 0)

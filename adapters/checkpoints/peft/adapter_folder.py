@@ -24,7 +24,7 @@ from litgpt.adapters.checkpoints.peft.folder_files import (
 )
 from litgpt.domain.errors import CorruptFile, MissingFile, UnsafeFile, UnsupportedModel
 from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights, TrainedTokens
-from litgpt.domain.lora.expert_targets import DOWN, GATE_UP
+from litgpt.domain.lora.expert_targets import DOWN, GATE_UP, UP
 from litgpt.domain.lora.targets import matches_name
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _resolve_names(
     for module, by_depth in wrapped.items():
         parameters = [
             f"{module}.{leaf}"
-            for leaf in (GATE_UP, DOWN)
+            for leaf in (GATE_UP, UP, DOWN)
             if any(matches_name(f"{module}.{leaf}", target) for target in settings.config.target_parameters)
         ]
         names = list(reversed(parameters)) or [module]
@@ -175,7 +175,7 @@ def _pair(
     module: str, entries: Mapping[str, TensorEntry], settings: PeftConfig, file: MmapFile
 ) -> "LoraWeights[torch.Tensor]":
     rank, rows = settings.rank_of(module), entries["A"].info.shape[0]
-    is_expert = module.rpartition(".")[2] in (GATE_UP, DOWN) and settings.config.target_parameters
+    is_expert = module.rpartition(".")[2] in (GATE_UP, UP, DOWN) and settings.config.target_parameters
     if rows % rank if is_expert else rows != rank:
         reason = f"{module} has rank {rows}, but {CONFIG_FILE} specifies {rank}."
         raise CorruptFile(str(file.path), reason)
@@ -224,8 +224,8 @@ def to_peft_tensors(adapter: "LoraAdapter[torch.Tensor]") -> "Iterator[tuple[str
     for module, pair in adapter.weights.items():
         owner, _, parameter = module.rpartition(".")
         name = module
-        if owner.endswith(".experts") and parameter in (GATE_UP, DOWN):
-            name = f"{owner}.base_layer" if parameter == GATE_UP and owner in wrapped else owner
+        if owner.endswith(".experts") and parameter in (GATE_UP, UP, DOWN):
+            name = f"{owner}.base_layer" if parameter in (GATE_UP, UP) and owner in wrapped else owner
         if pair.embedding:
             yield f"{PREFIX}{name}.lora_embedding_A", pair.lora_A
             yield f"{PREFIX}{name}.lora_embedding_B", pair.lora_B

@@ -86,9 +86,10 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
     match mlp:
         case DenseAndMoESpec(dense=dense, moe=moe):
             return _unsupported_mlp(dense) or _unsupported_mlp(moe)
-        case MoESpec(expert=expert, shared_expert=shared):
-            part = _unsupported_moe(mlp) or _unsupported_mlp(expert)
-            return part or (None if shared is None else _unsupported_mlp(shared))
+        case MoESpec(shared_expert=shared):
+            return _unsupported_moe(mlp) or (None if shared is None else _unsupported_mlp(shared))
+        case GatedMLPSpec(gate_scale=gate, output_scale=output) if (gate, output) != (1, 1):
+            return "factors of a feed-forward layer"
         case GatedMLPSpec(activation=activation):
             return None if activation in ACTIVATIONS else f"the activation {activation} with a gate"
         case MLPSpec():
@@ -97,12 +98,21 @@ def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:
 
 
 def _unsupported_moe(moe: MoESpec) -> str | None:
+    expert = moe.expert
+    if not isinstance(expert, GatedMLPSpec) or not isinstance(moe.shared_expert, GatedMLPSpec | None):
+        return "experts without a gate"
     if moe.num_experts > MAX_EXPERTS:
         return f"more than {MAX_EXPERTS:,} experts"
+    if expert.activation_sparsity:
+        return "activation sparsity of experts"
+    return _unsupported_routing(moe) or _unsupported_mlp(expert)
+
+
+def _unsupported_routing(moe: MoESpec) -> str | None:
     if moe.num_identity_experts:
         return "experts that return their input"
     if moe.router.scoring_func not in SCORING_FUNCTIONS:
         return f"experts scored by {moe.router.scoring_func}"
     if moe.router.n_group > 1 and moe.router.excluded_score != -math.inf:
         return "experts that other groups may replace"
-    return "activation sparsity of experts" if moe.expert.activation_sparsity else None
+    return None

@@ -73,6 +73,7 @@ class MLPCompiler:
     def _experts(self, name: str, spec: MoESpec, x: int, router_input: int) -> int:
         """Return the buffer with the output of the experts."""
         builder, router, expert = self.parts.builder, spec.router, spec.expert
+        assert isinstance(expert, GatedMLPSpec)  # noqa: S101 - checked by unsupported_part
         routes = self._route(f"{name}.gate", spec, router_input)
         names = [f"{name}.experts.{number}.{leaf}" for number in range(spec.num_experts) for leaf in _EXPERT]
         matrices = [builder.matrix(f"{each}.weight") for each in names]

@@ -41,7 +41,11 @@ class ModelTargets:
         )
         targets = (
             *find_targets(
-                sources, linear, embeddings, module_name=lambda name: module_name(name, model_type)
+                sources,
+                linear,
+                embeddings,
+                model_type=model_type,
+                module_name=lambda name: module_name(name, model_type),
             ),
             *find_parameter_targets(sources, routers, model_type),
         )

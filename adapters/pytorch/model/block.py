@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNet
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
+from litgpt.adapters.pytorch.model.attention.mamba import Mamba
+from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
+from litgpt.adapters.pytorch.model.attention.parallel_mixer import ParallelMixer
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.linear_attention.kimi_delta import KimiDeltaAttention
 from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
@@ -21,6 +24,8 @@ from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
 from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.domain.model import (
+    AbsentMixerSpec,
+    AbsentMLPSpec,
     AttentionSpec,
     DenseAndMoESpec,
     FeedForwardSpec,
@@ -29,26 +34,34 @@ from litgpt.domain.model import (
     KimiDeltaSpec,
     LayerSpec,
     LightningSpec,
+    Mamba2Spec,
+    MambaSpec,
     MixerSpec,
     MLASpec,
     MLPSpec,
     MoESpec,
+    ParallelMixerSpec,
     RGLRUSpec,
     ShortConvSpec,
     ShortcutMoESpec,
 )
 
 MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
+    AbsentMixerSpec: nn.Identity,
     AttentionSpec: CausalSelfAttention,
     GatedDeltaSpec: GatedDeltaNet,
     KimiDeltaSpec: KimiDeltaAttention,
     LightningSpec: LightningAttention,
     MLASpec: MultiHeadLatentAttention,
+    Mamba2Spec: Mamba2,
+    MambaSpec: Mamba,
+    ParallelMixerSpec: ParallelMixer,
     RGLRUSpec: RGLRU,
     ShortConvSpec: ShortConv,
 }
 
 MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {
+    AbsentMLPSpec: nn.Identity,
     DenseAndMoESpec: DenseAndMoE,
     GatedMLPSpec: GatedMLP,
     MLPSpec: MLP,
@@ -94,6 +107,8 @@ class Block(nn.Module):
             x = self.norm_1(self._add(x, self.attn(x, position, mask, cache, cache_position)))
             out: Tensor = self.norm_2(self._add(x, self.mlp(x)))
             return out
+        if isinstance(self.attn, nn.Identity):
+            return self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         normed = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
         if self.layer.parallel_residual:
@@ -105,6 +120,8 @@ class Block(nn.Module):
             result: Tensor = normed * factors.mlp_alpha + mixed
             return result
         x = self._add(x, mixed)
+        if isinstance(self.mlp, nn.Identity):
+            return x
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:
             x = x + self.input(x, per_layer)

@@ -1,4 +1,4 @@
-"""The KV cache of a batch, and the recurrent states of its gated delta nets.
+"""The KV cache of a batch, and the recurrent states of its linear attention and state spaces.
 
 The cache is an argument of the model. Rows are left-padded: row `b` begins at slot `row_offsets[b]`, so that
 a decoding step writes the same slot in all rows. Layers with a sliding window drop slots outside of it.
@@ -14,6 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
 from litgpt.adapters.pytorch.model.layer_cache import JoinedRows, LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState, empty_recurrent_state
 from litgpt.domain.formatting.bounded_text import summary_repr
@@ -31,7 +32,7 @@ class KVCache:
         length: The slot after the last one written.
     """
 
-    layers: list[LayerCache | RecurrentState]
+    layers: list[LayerCache | RecurrentState | HybridCache]
     max_length: int
     row_offsets: list[int]
     lengths: list[int]
@@ -64,22 +65,19 @@ class KVCache:
 
         If `lengths` is None, each row may use all slots from its first one on.
         """
-        layers: list[LayerCache | RecurrentState] = []
+        layers: list[LayerCache | RecurrentState | HybridCache] = []
         count = len(architecture.layers)
         devices = [device] * count if isinstance(device, torch.device) else list(device)
         for layer, layer_device in zip(architecture.layers, devices, strict=True):
             spec, window = layer.mixer.cache_spec, layer.mixer.sliding_window
+            state = None
             if spec.is_state:
-                layers.append(
-                    empty_recurrent_state(
-                        len(row_offsets),
-                        spec.recurrent_shape,
-                        spec.conv_shape,
-                        device=layer_device,
-                        dtype=dtype,
-                    )
-                )
-                continue
+                rows = len(row_offsets)
+                shapes = spec.recurrent_shape, spec.conv_shape
+                state = empty_recurrent_state(rows, *shapes, device=layer_device, dtype=dtype)
+                if not spec.numel_per_token:
+                    layers.append(state)
+                    continue
             slots = max_length if fixed else 0
             if fixed and window is not None:
                 slots = min(slots, 2 * window)
@@ -89,7 +87,8 @@ class KVCache:
                 )
                 for size in (spec.k_head_dim, spec.v_head_dim)
             )
-            layers.append(LayerCache(window, 0, keys, values))
+            entries = LayerCache(window, 0, keys, values)
+            layers.append(entries if state is None else HybridCache(entries, state))
         row_lengths = list(lengths or (max_length - start for start in row_offsets))
         return cls(layers, max_length, list(row_offsets), row_lengths, devices)
 
@@ -150,12 +149,15 @@ class KVCache:
         )
         index, source_index = self._on_devices(rows), self._on_devices(source_rows)
         for layer, other, device in zip(self.layers, source.layers, self.devices, strict=True):
-            if isinstance(layer, LayerCache):
-                assert isinstance(other, LayerCache)  # noqa: S101 - of the same model
+            if isinstance(layer, RecurrentState):
+                assert isinstance(other, RecurrentState)  # noqa: S101 - of the same model
+                layer.join(other, change.rows, index[device], source_index[device])
+            elif isinstance(layer, HybridCache):
+                assert isinstance(other, HybridCache)  # noqa: S101 - as above
                 layer.join(other, change, index[device], source_index[device])
             else:
-                assert isinstance(other, RecurrentState)  # noqa: S101 - as above
-                layer.join(other, change.rows, index[device], source_index[device])
+                assert isinstance(other, LayerCache)  # noqa: S101 - as above
+                layer.join(other, change, index[device], source_index[device])
 
     def _on_devices(self, rows: Sequence[int]) -> dict[torch.device, Tensor]:
         return {device: torch.tensor(rows, device=device, dtype=torch.long) for device in set(self.devices)}

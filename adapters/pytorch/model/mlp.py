@@ -44,7 +44,7 @@ class GatedMLP(nn.Module):
         self.fc_2 = Linear(hidden_size, spec.intermediate_size, bias=spec.bias)
         self.proj = Linear(spec.intermediate_size, hidden_size, bias=spec.bias)
         self.activation = ACTIVATIONS[spec.activation]
-        self.clamp = spec.clamp
+        self.clamp, self.gate_scale, self.output_scale = spec.clamp, spec.gate_scale, spec.output_scale
         sparsity = spec.activation_sparsity
         self.sparsity_threshold = NormalDist().inv_cdf(sparsity) if sparsity else None
 
@@ -54,8 +54,10 @@ class GatedMLP(nn.Module):
         gate = self.fc_1(x)
         if self.sparsity_threshold is not None:
             gate = _gaussian_topk(gate, self.sparsity_threshold)
+        if self.gate_scale != 1:
+            gate = gate * self.gate_scale
         out: Tensor = self.proj(self.activation(gate) * self.fc_2(x))
-        return out
+        return out if self.output_scale == 1 else out * self.output_scale
 
     def _clamped(self, x: Tensor, clamp: SwigluClamp) -> Tensor:
         gate = self.fc_1(x).clamp(max=clamp.limit)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.model.mlp import GatedMLP
+from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Linear
-from litgpt.domain.model import DenseAndMoESpec, MoESpec, ShortcutMoESpec
+from litgpt.domain.model import DenseAndMoESpec, GatedMLPSpec, MLPSpec, MoESpec, ShortcutMoESpec
 
 
 class Router(nn.Module):
@@ -93,10 +93,8 @@ class MoE(nn.Module):
         self.gate = Router(hidden_size, spec)
         self.num_choices, self.adds_identity = spec.num_choices, spec.adds_identity
         self.weights_before_experts = spec.router.weights_before_experts
-        self.experts = nn.ModuleList(GatedMLP(hidden_size, spec.expert) for _ in range(spec.num_experts))
-        self.shared_experts = (
-            GatedMLP(hidden_size, spec.shared_expert) if spec.shared_expert is not None else None
-        )
+        self.experts = nn.ModuleList(_expert(hidden_size, spec.expert) for _ in range(spec.num_experts))
+        self.shared_experts = None if spec.shared_expert is None else _expert(hidden_size, spec.shared_expert)
         self.shared_expert_scale = spec.shared_expert_scale
         self.shared_gate = Linear(hidden_size, 1, bias=False) if spec.shared_expert_gate else None
 
@@ -167,6 +165,10 @@ class DenseAndMoE(nn.Module):
         dense: Tensor = self.post_norm_dense(self.dense(self.norm_dense(x)))
         sparse: Tensor = self.post_norm_sparse(self.sparse(self.norm_sparse(x), router_input=x))
         return dense + sparse
+
+
+def _expert(hidden_size: int, spec: GatedMLPSpec | MLPSpec) -> nn.Module:
+    return GatedMLP(hidden_size, spec) if isinstance(spec, GatedMLPSpec) else MLP(hidden_size, spec)
 
 
 def tokens_per_expert(experts: Tensor, num_experts: int) -> list[int]:

@@ -6,13 +6,20 @@ import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.hybrid import AnyMixerSchema, HybridSchema
+from litgpt.domain.families.schema.hybrid import (
+    AbsentMLPSchema,
+    AnyMixerSchema,
+    HybridSchema,
+    MLPLayersSchema,
+)
 from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema, ShortcutMoESchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
 from litgpt.domain.model import (
+    AbsentMixerSpec,
+    AbsentMLPSpec,
     AltUpSpec,
     Architecture,
     DenseAndMoESpec,
@@ -61,6 +68,7 @@ class Family:
 
     Attributes:
         attribute_map: The family's names of common settings, such as `n_embd` for `hidden_size`.
+        num_layers: Function that returns the number of layers, for configs without `num_hidden_layers`.
         normalize_config: Function that computes further settings, which override those of the config.
         scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
         logit_divisor: Setting with the divisor of the logits.
@@ -79,9 +87,10 @@ class Family:
 
     model_type: str
     attribute_map: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    num_layers: Callable[[HFConfig], int] | None = None
     normalize_config: Callable[[HFConfig], Mapping[str, object]] | None = None
     attention: AnyMixerSchema = AttentionSchema()
-    mlp: AnyMLPSchema = GatedMLPSchema()
+    mlp: AnyMLPSchema | AbsentMLPSchema | MLPLayersSchema = GatedMLPSchema()
     norm: AnyNormSchema = RMSNormSchema()
     final_norm: bool = True
     residual: ResidualSchema = ResidualSchema()
@@ -120,6 +129,10 @@ class Family:
         for name in self.unsupported_settings:
             if value := config.get(ConfigField(name, None)):
                 raise config.unsupported(name, value)
+        if self.num_layers is not None:
+            config = attrs.evolve(
+                config, values={**config.values, "num_hidden_layers": self.num_layers(config)}
+            )
         config = config.with_checked_layers(config.integer(ConfigField("num_hidden_layers")))
         if self.normalize_config is not None:
             config = attrs.evolve(config, values={**config.values, **self.normalize_config(config)})
@@ -163,14 +176,15 @@ class Family:
             residual = self.residuals.get(self.attention.layer_type(config, layer), residual)
         rank = config.integer(residual.norm_gate_rank) if residual.norm_gate_rank else None
         gated = norm if rank is None else attrs.evolve(norm, gate_rank=rank)
-        feed_forward = self.mlp.read(config, layer)
-        before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
+        feed_forward, mixer = self.mlp.read(config, layer), self.attention.read(config, layer)
+        without_norm = (DenseAndMoESpec, AbsentMLPSpec)  # the former has norms within
+        before = residual.pre_norm and not isinstance(feed_forward, without_norm)
         parallel, post_norm = config.flag(residual.parallel), config.flag(residual.post_norm)
         shared = parallel and config.flag(residual.shared_norm)
         return LayerSpec(
-            mixer=self.attention.read(config, layer),
+            mixer=mixer,
             mlp=feed_forward,
-            norm_1=gated if residual.pre_norm else None,
+            norm_1=gated if residual.pre_norm and not isinstance(mixer, AbsentMixerSpec) else None,
             norm_2=(gated if feed_forward.num_experts else norm) if before and not shared else None,
             post_mixer_norm=norm if post_norm else None,
             post_mlp_norm=norm if post_norm else None,

@@ -152,6 +152,13 @@ class HFConfig:
             self.raise_invalid(key, "a list of finite numbers above 0")
         return tuple(float(number) for number in value)
 
+    def pair(self, key: ConfigField) -> tuple[float, float]:
+        """Return a setting that is a list of two positive numbers."""
+        values = self.numbers(key)
+        if len(values) != 2:
+            self.raise_invalid(key, "a list of two numbers")
+        return values[0], values[1]
+
     def optional(self, key: ConfigField | float | None) -> float | None:
         """Return a positive number setting, or None if it is unset."""
         if key is None or (isinstance(key, ConfigField) and self.get(key) is None):

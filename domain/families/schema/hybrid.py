@@ -1,4 +1,4 @@
-"""Read models whose layers have different mixers from a config."""
+"""Read models whose layers differ in their mixers, or consist of a mixer or an MLP only, from a config."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
@@ -7,13 +7,18 @@ import attrs
 
 from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import parse_activation
+from litgpt.domain.families.schema.mamba import Mamba2Schema, MambaSchema
+from litgpt.domain.families.schema.mlp import MLPSchema, MoESchema, parse_activation
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.model import (
+    AbsentMixerSpec,
+    AbsentMLPSpec,
+    FeedForwardSpec,
     GatedDeltaSpec,
     KimiDeltaSpec,
     LightningSpec,
     MixerSpec,
+    ParallelMixerSpec,
     RGLRUSpec,
     ShortConvSpec,
 )
@@ -176,4 +181,82 @@ def full_attention_every(period: ConfigField | int) -> Callable[[HFConfig, int],
     return layer_type
 
 
-AnyMixerSchema: TypeAlias = AttentionSchema | MLASchema | HybridSchema
+@attrs.frozen
+class AbsentMixerSchema:
+    """Layers that consist of an MLP only."""
+
+    def read(self, config: HFConfig, layer: int) -> AbsentMixerSpec:  # noqa: ARG002 - all layers are alike
+        return AbsentMixerSpec()
+
+
+@attrs.frozen(kw_only=True)
+class ParallelMixerSchema:
+    """A family's settings of `ParallelMixerSpec`.
+
+    Attributes:
+        key_scale: Setting with a factor of the keys, which multiplies the scale of attention.
+        input_scales: Settings with the factors of the inputs of attention and of the state space.
+        output_scales: The same for the outputs.
+    """
+
+    attention: AttentionSchema
+    state_space: Mamba2Schema
+    key_scale: ConfigField
+    input_scales: tuple[ConfigField, ConfigField]
+    output_scales: tuple[ConfigField, ConfigField]
+
+    def read(self, config: HFConfig, layer: int) -> ParallelMixerSpec:
+        attention = self.attention.read(config, layer)
+        scales = [
+            (config.number(before), config.number(after))
+            for before, after in zip(self.input_scales, self.output_scales, strict=True)
+        ]
+        return ParallelMixerSpec(
+            attention=attrs.evolve(attention, scale=attention.scale * config.number(self.key_scale)),
+            state_space=self.state_space.read(config, layer),
+            attention_scales=scales[0],
+            state_space_scales=scales[1],
+        )
+
+
+@attrs.frozen
+class AbsentMLPSchema:
+    """Layers that consist of a mixer only."""
+
+    def read(self, config: HFConfig, layer: int) -> AbsentMLPSpec:  # noqa: ARG002 - all layers are alike
+        return AbsentMLPSpec()
+
+
+@attrs.frozen(kw_only=True)
+class MLPLayersSchema:
+    """Layers that are an MLP (`mlp`) or a mixture of experts (`moe`); the others consist of a mixer."""
+
+    dense: MLPSchema
+    moe: MoESchema
+
+    def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
+        match _layer_type(config, layer, None):
+            case "mlp":
+                return self.dense.read(config, layer)
+            case "moe":
+                return self.moe.read(config, layer)
+            case _:
+                return AbsentMLPSpec()
+
+
+def current_layer_types(kinds: object) -> object:
+    """Return a setting with layer types; earlier versions of transformers write `attention` and `mamba`."""
+    current = {"attention": "full_attention", "mamba": "linear_attention"}
+    return [current.get(str(kind), kind) for kind in kinds] if isinstance(kinds, list) else kinds
+
+
+def _layer_type(config: HFConfig, layer: int, default: str | None) -> object:
+    kinds = config.get(ConfigField("layer_types", [default] * (layer + 1)))
+    if not isinstance(kinds, list) or len(kinds) <= layer:
+        config.raise_invalid(ConfigField("layer_types"), "a list with an entry for each layer")
+    return kinds[layer]
+
+
+AnyMixerSchema: TypeAlias = (
+    AttentionSchema | MLASchema | HybridSchema | Mamba2Schema | MambaSchema | ParallelMixerSchema
+)

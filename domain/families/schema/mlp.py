@@ -84,21 +84,27 @@ class ClampSchema:
 
 @attrs.frozen(kw_only=True)
 class GatedMLPSchema:
-    """A family's settings of a gated MLP."""
+    """A family's settings of a gated MLP; `scales` are the factors of the gate and of the output."""
 
     activation: ConfigField = ConfigField("hidden_act", "silu")
     bias: ConfigField | bool = False
     intermediate_size: ConfigField = ConfigField("intermediate_size")
     clamp: ClampSchema | None = None
     activation_sparsity: ConfigField | None = None
+    scales: ConfigField | None = None
 
     def read(self, config: HFConfig, layer: int) -> GatedMLPSpec:  # noqa: ARG002 - all layers are alike
+        scales = (1.0, 1.0)
+        if self.scales is not None and config.is_set(self.scales):
+            scales = config.pair(self.scales)
         return GatedMLPSpec(
             intermediate_size=config.integer(self.intermediate_size),
             activation=parse_activation(config, self.activation),
             bias=config.flag(self.bias),
             clamp=self.clamp.read(config) if self.clamp else None,
             activation_sparsity=self._activation_sparsity(config),
+            gate_scale=scales[0],
+            output_scale=scales[1],
         )
 
     def _activation_sparsity(self, config: HFConfig) -> float:
@@ -191,9 +197,11 @@ class MoESchema:
         ConfigField("n_routed_experts"),
     )
     num_experts_per_token: ConfigField = ConfigField("num_experts_per_tok")
-    expert: GatedMLPSchema = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size"))
+    expert: GatedMLPSchema | MLPSchema = GatedMLPSchema(
+        intermediate_size=ConfigField("moe_intermediate_size")
+    )
     router: RouterSchema = RouterSchema()
-    shared_expert: GatedMLPSchema | None = None
+    shared_expert: GatedMLPSchema | MLPSchema | None = None
     num_shared_experts: ConfigField | None = None
     shared_expert_gate: bool = False
     shared_expert_scale: ConfigField | float = 1.0
@@ -240,8 +248,9 @@ class MoESchema:
             return 0
         return config.integer(self.num_identity_experts)
 
-    def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
-        if self.shared_expert is None or config.get(self.shared_expert.intermediate_size) == 0:
+    def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | MLPSpec | None:
+        size = None if self.shared_expert is None else self.shared_expert.intermediate_size
+        if self.shared_expert is None or (size is not None and config.get(size) == 0):
             return None
         if self.num_shared_experts is not None and config.get(self.num_shared_experts) == 0:
             return None

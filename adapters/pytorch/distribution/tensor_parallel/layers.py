@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator
+from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
+from litgpt.adapters.pytorch.model.attention.parallel_mixer import ParallelMixer
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
-from litgpt.domain.model import Architecture, AttentionSpec, NormSpec
+from litgpt.domain.model import Architecture, AttentionSpec, Mamba2Spec, NormSpec, ParallelMixerSpec
 from litgpt.domain.model.sharding import even_range
 from litgpt.domain.parallel.tensor_parallel import RankShard
 
@@ -95,6 +97,9 @@ def parallelize(shard: RankShard, communicator: Communicator, build: Callable[[A
                 part.register_forward_hook(all_reduce)
             if isinstance(block.attn, CausalSelfAttention):
                 _parallelize_qk_norm(block.attn, shard, index, communicator)
+            mixer = block.attn.state_space if isinstance(block.attn, ParallelMixer) else block.attn
+            if isinstance(mixer, Mamba2):
+                _parallelize_state_norm(mixer, shard, index, communicator)
     return model
 
 
@@ -114,3 +119,14 @@ def _parallelize_qk_norm(
     attn.norm_k = ParallelRMSNorm(
         mixer.num_kv_heads * size, norm, total=keys * size, communicator=communicator
     )
+
+
+def _parallelize_state_norm(mixer: Mamba2, shard: RankShard, layer: int, communicator: Communicator) -> None:
+    """Normalize the heads of a state space's only group, which are divided over the ranks, together."""
+    full, spec = shard.full_architecture.layers[layer].mixer, mixer.spec
+    full = full.state_space if isinstance(full, ParallelMixerSpec) else full
+    if spec.norm is None or full.num_kv_heads >= shard.world_size:
+        return
+    assert isinstance(full, Mamba2Spec)  # noqa: S101 - a shard has the mixers of the full model
+    size, total = spec.split_sizes[0], full.split_sizes[0]
+    mixer.norm = ParallelRMSNorm(size, spec.norm, total=total, communicator=communicator)

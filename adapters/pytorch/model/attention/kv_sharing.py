@@ -5,6 +5,7 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
 from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 from litgpt.domain.model import Architecture, MixerSpec, MLASpec
@@ -50,7 +51,7 @@ class IndexedCache:
     selection: Selection
 
 
-LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | IndexedCache | None
+LayerState: TypeAlias = LayerCache | RecurrentState | HybridCache | SharedKV | IndexedCache | None
 """The cache of one layer."""
 
 
@@ -70,7 +71,7 @@ class KVSharing:
         self._selections: dict[int, Selection] = {}
 
     def layer_state(
-        self, layer: int, mixer: MixerSpec, cache: LayerCache | RecurrentState | None
+        self, layer: int, mixer: MixerSpec, cache: LayerCache | RecurrentState | HybridCache | None
     ) -> LayerState:
         """Return the cache of a layer with what it shares, or the keys and values of another layer."""
         if mixer.kv_shared_layer is not None:
@@ -78,7 +79,7 @@ class KVSharing:
         source = layer if mixer.indexer_layer is None else mixer.indexer_layer
         if source not in self._sharing_layers:
             return cache
-        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention layers share
+        assert cache is None or isinstance(cache, LayerCache)  # noqa: S101 - only attention layers share keys
         if isinstance(mixer, MLASpec):
             return IndexedCache(cache, self._selections.setdefault(source, Selection()))
         self._shared[layer] = SharedKV(cache)

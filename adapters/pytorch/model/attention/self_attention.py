@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
-from litgpt.adapters.pytorch.model.attention.kv_sharing import IndexedCache, LayerState, SharedKV
+from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState, SharedKV
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
+from litgpt.adapters.pytorch.model.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.norm import Norm
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 from litgpt.adapters.pytorch.model.rope import PositionInfo, apply_rope
 from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.domain.model import AttentionSpec, QkNormSpec
@@ -53,7 +53,7 @@ class CausalSelfAttention(nn.Module):
         if attention.kv_shared_layer is None:
             queries, keys, values = self._heads(qkv, position)
             if cache is not None:
-                assert not isinstance(cache, (RecurrentState, IndexedCache))  # noqa: S101 - by architecture
+                assert isinstance(cache, (LayerCache, SharedKV))  # noqa: S101 - determined by the architecture
                 keys, values = cache.write(keys, values, cache_position, mask.kv_start)
         else:
             assert isinstance(cache, SharedKV)  # noqa: S101 - as above
