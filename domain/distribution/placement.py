@@ -8,6 +8,7 @@ import attrs
 from litgpt.domain.distribution.engine import (
     Engine,
     KVCacheFormat,
+    check_bridge_options,
     native_obstacle,
     resolve_engine,
     resolve_kv_cache,
@@ -138,8 +139,11 @@ def resolve_placement(
     *,
     bfloat16_loses_precision: bool = False,
     missing_part: str | None = None,
+    bridged: str | None = None,
 ) -> Placement:
     """Return the placement of a model; `missing_part` is a part of it that the native engine does not have.
+
+    `bridged` is why transformers computes the model; None if this library's own network does.
 
     By default, a CPU does not round the stored weights to bfloat16 (docs/decisions/arithmetic.md).
 
@@ -158,7 +162,9 @@ def resolve_placement(
     rounds = bfloat16_loses_precision and quantize is None
     devices = (_torchrun_devices if launched else _devices)(options, accelerator, hardware)
     obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
-    engine = resolve_engine(options.engine, obstacle)
+    engine = resolve_engine(options.engine, obstacle, bridged=bridged)
+    if engine == "transformers":
+        check_bridge_options(devices, strategy, quantize)
     return Placement(
         devices=devices,
         local_rank=hardware.rank if launched else None,
@@ -173,10 +179,21 @@ def resolve_placement(
     )
 
 
-def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
-    """Return the placement of a model that the Lightning Trainer moves and trains."""
+def training_placement(
+    dtype: DType, quantize: str | None, hardware: Hardware, *, bridged: str | None = None
+) -> Placement:
+    """Return the placement of a model that the Lightning Trainer moves and trains; see `resolve_placement`."""
     quantization = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
-    return Placement(devices=("cpu",), dtype=dtype, quantize=quantization, trainable=True)
+    devices = ("cpu",)
+    if bridged is not None:
+        check_bridge_options(devices, None, quantization)
+    return Placement(
+        devices=devices,
+        dtype=dtype,
+        quantize=quantization,
+        trainable=True,
+        engine="torch" if bridged is None else "transformers",
+    )
 
 
 def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:

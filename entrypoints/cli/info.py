@@ -49,7 +49,7 @@ def info(
 
     reference = ModelReference(model, revision, offline or None, access_token)
     with StatusLine(f"Looking at {reference} …", quiet=quiet):
-        description = DescribeModel(container.store())(reference)
+        description = DescribeModel(container.store(), container.bridge())(reference)
         memories = device_memory()
     architecture = description.architecture
     needs = {

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from litgpt.application.load_model import LoadModel
     from litgpt.application.place_model import PlaceModel
     from litgpt.application.save_model import SaveModel
+    from litgpt.domain.families import ResolvedModel
     from litgpt.domain.lora.config import LoraAdapter
     from litgpt.domain.model import Architecture
     from litgpt.domain.overwrite_check import SavedContent
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         ConstraintCompiler,
         DistributionStrategy,
         ExportTokenizer,
+        ModelBridge,
         ModelStore,
         ModelToSave,
         OpenTokenizer,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from litgpt.domain.progress import Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.tokenizer_source import TokenizerSource
+    from litgpt.domain.weights.tensor_info import TensorInfo
     from litgpt.services import Services
 
 # dependency-injector resolves names when a container is declared. Adapters and use cases are therefore
@@ -204,18 +207,31 @@ def _cpu_features() -> frozenset[str]:
     return cpu_features()
 
 
-def _load_model(store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer") -> "LoadModel[Any]":
+def _bridge(
+    name: str, config: Mapping[str, object], tensors: "Mapping[str, TensorInfo]", reason: str
+) -> "ResolvedModel":
+    from litgpt.adapters.pytorch.bridge.config import import_transformers
+
+    import_transformers()  # before the other modules, which need it
+    from litgpt.adapters.pytorch.bridge.describe import describe
+
+    return describe(name, config, tensors, reason)
+
+
+def _load_model(
+    store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer", bridge: "ModelBridge"
+) -> "LoadModel[Any]":
     from litgpt.application.load_model import LoadModel
 
-    return LoadModel(store, open_tokenizer)
+    return LoadModel(store, open_tokenizer, bridge)
 
 
 def _place_model(
-    strategy: "DistributionStrategy[Any]", tensors_equal: "Callable[[Any, Any], bool]"
+    strategy: "DistributionStrategy[Any]", tensors_equal: "Callable[[Any, Any], bool]", bridge: "ModelBridge"
 ) -> "PlaceModel[Any]":
     from litgpt.application.place_model import PlaceModel
 
-    return PlaceModel(strategy, tensors_equal, _missing_part)
+    return PlaceModel(strategy, tensors_equal, _missing_part, bridge)
 
 
 def _overwrite_guard() -> "OverwriteGuard":
@@ -262,6 +278,7 @@ class Container:
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
     tensors_equal = providers.Object(_tensors_equal)
+    bridge = providers.Object(_bridge)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
     constraint_compiler = providers.Singleton(_constraint_compiler)
@@ -270,9 +287,9 @@ class Container:
     read_adapter = providers.Singleton(_read_adapter, hub.provider)
     write_adapter = providers.Object(_write_adapter)
 
-    load_model = providers.Factory(_load_model, store, open_tokenizer)
-    load_random = providers.Factory(_load_model, random_store, open_tokenizer)
-    place_model = providers.Factory(_place_model, strategy, tensors_equal)
+    load_model = providers.Factory(_load_model, store, open_tokenizer, bridge)
+    load_random = providers.Factory(_load_model, random_store, open_tokenizer, bridge)
+    place_model = providers.Factory(_place_model, strategy, tensors_equal, bridge)
     overwrite_guard = providers.Factory(_overwrite_guard)
     save_model = providers.Factory(_save_model, export_tokenizer, write_folder, overwrite_guard)
     convert_model = providers.Factory(_convert_model, load_model, place_model, save_model)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import attrs
 
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.domain.distribution.placement import Placement
@@ -20,7 +20,7 @@ _creating = threading.Lock()
 class PlacedGPT:
     """Implements the port `PlacedModel` for a model in this process."""
 
-    network: GPT
+    network: CausalLM
     placement: Placement
     _generator: TorchGenerator | None = attrs.field(default=None, init=False, repr=False)
 

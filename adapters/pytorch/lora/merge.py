@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.lora.module_hook import LoraLayer, ParameterUpdate, apply_updates
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.domain.errors import UnsupportedOperation
 
@@ -29,7 +29,7 @@ class MergeBackup:
 
 
 @torch.no_grad()
-def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
+def merge(model: CausalLM, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
     """Merge an adapter into the weights, in place, and return a backup of the changed rows, if `backup`.
 
     A tied head is untied if the adapter does not change head and embedding in the same way.
@@ -60,7 +60,7 @@ def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: boo
 
 
 @torch.no_grad()
-def restore_weights(model: GPT, backup: MergeBackup) -> None:
+def restore_weights(model: CausalLM, backup: MergeBackup) -> None:
     """Write the rows of a backup to the model."""
     for key, entries in backup.rows.items():
         value = _parameter(model, key, "Unmerging an adapter")
@@ -70,7 +70,7 @@ def restore_weights(model: GPT, backup: MergeBackup) -> None:
         model.tie_weights()
 
 
-def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
+def unties_head(model: CausalLM, layers: Mapping[str, LoraLayer], name: str) -> bool:
     """Return whether an adapter makes a tied head differ from the embedding."""
     if not _is_tied(model):
         return False
@@ -103,7 +103,7 @@ def merged_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
 _EMBEDDING, _HEAD = "transformer.wte", "lm_head.weight"
 
 
-def _is_tied(model: GPT) -> bool:
+def _is_tied(model: CausalLM) -> bool:
     return model.lm_head.weight is model.get_submodule(_EMBEDDING).weight
 
 

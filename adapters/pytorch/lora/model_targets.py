@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from torch import nn
 
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.moe import Router
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.domain.errors import InvalidArgument
@@ -27,13 +27,13 @@ class ModelTargets:
         legacy_tensor_targets: The same for the names in files and in transformers 4.
     """
 
-    model: GPT
+    model: CausalLM
     targets: tuple[LoraTarget, ...] = attrs.field(repr=False)
     tensor_targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
     legacy_tensor_targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
 
     @classmethod
-    def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelTargets":
+    def from_model(cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str) -> "ModelTargets":
         """Find the targets of a model; `sources` includes the head even if it is tied."""
         linear, embeddings, routers = (
             {name for name, module in model.named_modules() if isinstance(module, kinds)}
