@@ -49,7 +49,7 @@ class DescribeModel(Generic[TensorT]):
     """Opens a model in the store and describes it."""
 
     store: ModelStore[TensorT]
-    bridge: ModelBridge
+    bridge: ModelBridge | None = None
 
     def __call__(self, reference: ModelReference) -> ModelDescription:
         """Describe a model; the errors are the same as when it is loaded."""

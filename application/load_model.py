@@ -117,7 +117,7 @@ class LoadModel(Generic[TensorT]):
 
     store: ModelStore[TensorT]
     open_tokenizer: OpenTokenizer
-    bridge: ModelBridge
+    bridge: ModelBridge | None = None
 
     def __call__(
         self,

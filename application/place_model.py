@@ -15,8 +15,8 @@ from litgpt.domain.distribution.placement import (
     Hardware,
     Placement,
     resolve_placement,
-    training_placement,
 )
+from litgpt.domain.distribution.training_placement import training_placement
 from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.preflight import allocated_bytes, check_memory
 from litgpt.domain.model import Architecture
@@ -125,9 +125,7 @@ class PlaceModel(Generic[TensorT]):
             bridged=_bridged_reason(loaded),
         )
 
-    def _for_engine(
-        self, loaded: LoadedModel[TensorT], options: DistributeOptions
-    ) -> LoadedModel[TensorT]:
+    def _for_engine(self, loaded: LoadedModel[TensorT], options: DistributeOptions) -> LoadedModel[TensorT]:
         """Return the model as described for transformers if that was chosen, else on its own network."""
         own = loaded.own or loaded
         if options.engine != "transformers" or own.is_bridged or self.bridge is None:

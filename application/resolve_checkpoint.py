@@ -7,11 +7,11 @@ from litgpt.domain.families import ResolvedModel, resolve_model
 from litgpt.domain.ports import Checkpoint, ModelBridge
 
 
-def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge) -> ResolvedModel:
+def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge | None) -> ResolvedModel:
     """Return the structure of a model and the tensors of its parameters.
 
     A model whose family, or one of its settings, this library's own network does not have is described by
-    the bridge.
+    the bridge, if there is one.
 
     Raises:
         InvalidCheckpoint: The files cannot be used.
@@ -21,6 +21,8 @@ def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge) -> Reso
     try:
         return resolve_model(name, config, checkpoint.tensors)
     except UnsupportedModel as error:
+        if bridge is None:
+            raise
         unsupported = error
     reason = unsupported.reason.partition(" Supported: ")[0].removesuffix(".")
     try:

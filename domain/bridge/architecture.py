@@ -27,9 +27,7 @@ class BridgedMixer(MixerSpec):
 
     @property
     def cache_spec(self) -> CacheSpec:
-        return CacheSpec(
-            num_kv_heads=self.num_kv_heads, k_head_dim=self.head_dim, v_head_dim=self.head_dim
-        )
+        return CacheSpec(num_kv_heads=self.num_kv_heads, k_head_dim=self.head_dim, v_head_dim=self.head_dim)
 
     @property
     def activations_per_token(self) -> int:

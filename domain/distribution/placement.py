@@ -156,7 +156,7 @@ def resolve_placement(
     on_cpu = options.engine == "native" and options.accelerator == "auto"
     accelerator = _accelerator("cpu" if on_cpu else options.accelerator, hardware)
     strategy = _strategy(options.generate_strategy)
-    quantize = _quantization(options, accelerator, hardware)
+    quantize = resolve_quantization(options, accelerator, hardware)
     launched = strategy == "tensor_parallel" and hardware.world_size > 1
     local_size = hardware.local_world_size or hardware.world_size
     rounds = bfloat16_loses_precision and quantize is None
@@ -176,23 +176,6 @@ def resolve_placement(
         engine=engine,
         keeps_quantization=engine == "native" and quantize is None and options.precision is None,
         kv_cache=resolve_kv_cache(options.kv_cache, engine, obstacle),
-    )
-
-
-def training_placement(
-    dtype: DType, quantize: str | None, hardware: Hardware, *, bridged: str | None = None
-) -> Placement:
-    """Return the placement of a model that the Lightning Trainer moves and trains; see `resolve_placement`."""
-    quantization = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
-    devices = ("cpu",)
-    if bridged is not None:
-        check_bridge_options(devices, None, quantization)
-    return Placement(
-        devices=devices,
-        dtype=dtype,
-        quantize=quantization,
-        trainable=True,
-        engine="torch" if bridged is None else "transformers",
     )
 
 
@@ -267,9 +250,10 @@ def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Har
     return tuple(f"{accelerator}:{number}" for number in numbers)
 
 
-def _quantization(
+def resolve_quantization(
     options: DistributeOptions, accelerator: Accelerator, hardware: Hardware
 ) -> Quantization | None:
+    """Return the quantization of the weights; errors as in `resolve_placement`."""
     if options.quantize is None:
         return None
     quantize = next((name for name in QUANTIZATIONS if name == options.quantize), None)

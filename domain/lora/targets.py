@@ -22,10 +22,9 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 """
 
 _WEIGHT = ".weight"
-_HEAD = "lm_head"
 # LitGPT's layers that compute queries and values, or their latents.
 _QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
-_VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
+_VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj", "attn.v_proj")
 _EXPECTED = (
     "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
 )
@@ -104,9 +103,13 @@ def matches_name(name: str, target: str) -> bool:
 
 
 def find_targets(
-    sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
+    sources: Sequence[ParameterSource],
+    linear_layers: Collection[str],
+    embeddings: Collection[str] = (),
+    *,
+    head: str = "lm_head",
 ) -> tuple[LoraTarget, ...]:
-    """Return the adaptable modules, without parameters of experts and routers."""
+    """Return the adaptable modules, without parameters of experts and routers; `head` is the LM head."""
     modules = []
     for name, uses in invert_mapping(sources).items():
         piece = uses[0].view
@@ -114,7 +117,7 @@ def find_targets(
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
-            kind = _kind(layers, embeddings)
+            kind = _kind(layers, embeddings, head)
             modules.append(
                 LoraTarget(
                     name.removesuffix(_WEIGHT),
@@ -135,7 +138,11 @@ def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> t
     if targets == ALL_LINEAR:
         return tuple(linear)
     if targets is None:
-        return tuple(_query_and_value_targets(linear))
+        found = tuple(_query_and_value_targets(linear))
+        if not found:
+            there = ", ".join(dict.fromkeys(module.leaf for module in linear))
+            raise InvalidArgument("targets", None, f"{_EXPECTED} {there}")
+        return found
     modules = [module for module in available if module.kind in ("linear", "head", "embedding")]
     for target in targets:
         if not any(module.matches(target) for module in modules):
@@ -194,8 +201,8 @@ def target_rows(tensor_targets: Sequence[TensorTarget]) -> tuple[TargetRows, ...
     return tuple(_rows(name.removesuffix(_WEIGHT), list(targets)) for name, targets in by_parameter)
 
 
-def _kind(layers: set[str], embeddings: Collection[str]) -> TargetKind:
-    if layers == {_HEAD}:
+def _kind(layers: set[str], embeddings: Collection[str], head: str) -> TargetKind:
+    if layers == {head}:
         return "head"
     if any(".experts." in layer for layer in layers):
         return "expert"

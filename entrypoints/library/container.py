@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from litgpt.domain.progress import Reporter
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.tokenizer_source import TokenizerSource
-    from litgpt.domain.weights.tensor_info import TensorInfo
     from litgpt.services import Services
 
 # dependency-injector resolves names when a container is declared. Adapters and use cases are therefore
@@ -207,15 +206,10 @@ def _cpu_features() -> frozenset[str]:
     return cpu_features()
 
 
-def _bridge(
-    name: str, config: Mapping[str, object], tensors: "Mapping[str, TensorInfo]", reason: str
-) -> "ResolvedModel":
-    from litgpt.adapters.pytorch.bridge.config import import_transformers
-
-    import_transformers()  # before the other modules, which need it
+def _bridge(*args: Any) -> "ResolvedModel":
     from litgpt.adapters.pytorch.bridge.describe import describe
 
-    return describe(name, config, tensors, reason)
+    return describe(*args)
 
 
 def _load_model(

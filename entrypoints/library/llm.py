@@ -169,9 +169,8 @@ class LLM(
                 the cache grows as needed.
             engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
                 quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch;
-                `transformers` with the network of transformers, for any family (docs/models.md). None:
-                `native` if the model is on one CPU and the engine has all its parts, else `torch`, or
-                `transformers` for a model that this library's own network does not have.
+                `transformers` with the network of transformers (docs/models.md). None: `native` on one CPU
+                if it has all parts of the model, else `torch`; `transformers` if that has not.
             kv_cache: `int8` caches keys and values in 8 bits, in about half of the memory; with the native
                 engine. None: in the precision of the model.
 

@@ -1,1 +1,1 @@
-"""Models that transformers computes; nothing else imports transformers, and only when such a model is used."""
+"""Models that transformers computes. Only this package imports transformers, for such a model."""

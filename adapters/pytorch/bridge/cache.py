@@ -1,6 +1,6 @@
 """The states of sequences of a model of transformers: one cache of transformers for each row.
 
-Rows of their own can join, leave and be copied whatever the mechanism of a layer is, and none is padded.
+Rows of their own can join, leave and be copied with any mechanism of a layer, and none is padded.
 """
 
 from collections.abc import Sequence
@@ -80,6 +80,4 @@ class BridgedCache(KVCache):
     def copy(self) -> "BridgedCache":
         with torch.inference_mode():
             rows = [row.copy() for row in self.rows]
-        return attrs.evolve(
-            self, rows=rows, row_offsets=list(self.row_offsets), lengths=list(self.lengths)
-        )
+        return attrs.evolve(self, rows=rows, row_offsets=list(self.row_offsets), lengths=list(self.lengths))

@@ -88,9 +88,9 @@ def model_class(name: str, model_type: object) -> type[Any]:
     Raises:
         UnsupportedModel: transformers has no decoder of this type.
     """
+    transformers = import_transformers()
     from transformers.models.auto import modeling_auto
 
-    transformers = import_transformers()
     if not isinstance(model_type, str):
         raise CorruptFile(f"config.json of {name}", "it has no 'model_type'.")
     described = f"its model_type {short_repr(model_type)} is not a text decoder: "

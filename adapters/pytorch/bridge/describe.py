@@ -84,9 +84,7 @@ def describe(
             f"it is a multimodal model ({config['model_type']}): only its text model is loaded "
             f"({read.model_type})."
         )
-    return ResolvedModel(
-        architecture=architecture, sources=tuple(map(_source, specs)), notes=tuple(notes)
-    )
+    return ResolvedModel(architecture=architecture, sources=tuple(map(_source, specs)), notes=tuple(notes))
 
 
 _COST = "It is slower and needs more memory than with this library's own engines."
@@ -113,9 +111,7 @@ def _source(parameter: ParameterSpec) -> ParameterSource:
     return ParameterSource(parameter, (TensorView(parameter.name, parameter.shape, 0, rows),))
 
 
-def _check_sizes(
-    name: str, specs: tuple[ParameterSpec, ...], tensors: Mapping[str, TensorInfo]
-) -> None:
+def _check_sizes(name: str, specs: tuple[ParameterSpec, ...], tensors: Mapping[str, TensorInfo]) -> None:
     """Check that there are tensors for all weights, so that none of any size is allocated without one."""
     needed, stored = sum(prod(spec.shape) for spec in specs), sum(info.numel for info in tensors.values())
     if needed > stored:

@@ -27,8 +27,8 @@ def load_bridged(
 ) -> BridgedModel:
     """Return a model on its device, with its weights.
 
-    The tensors are read by this library, from safetensors and the other formats that it opens, and transformers
-    assigns them, with the changes of names and layouts that it makes for its own files.
+    The tensors are read by this library, from safetensors and the other formats that it opens, and
+    transformers assigns them, with the changes of names and layouts that it makes for its own files.
 
     Raises:
         CheckpointMismatch: Tensors are missing, unexpected or of the wrong shape.
@@ -61,7 +61,7 @@ def load_bridged(
     model = BridgedModel(hf_model, architecture)
     if placement.trainable:
         return model.requires_grad_().train()
-    return model.requires_grad_(False).eval()  # noqa: FBT003 - torch's signature
+    return model.requires_grad_(False).eval()
 
 
 def _check(name: str, info: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 from torch import Tensor
@@ -19,6 +19,9 @@ from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import ParameterSource
 
+if TYPE_CHECKING:
+    from litgpt.adapters.pytorch.model.gpt import GPT
+
 
 @attrs.define(eq=False)
 class PlacedBridge(PlacedGPT):
@@ -28,7 +31,7 @@ class PlacedBridge(PlacedGPT):
         """Return the weights as transformers saves them; `sources` is not used."""
         del sources
         check_fork()
-        return nullcontext(BridgedWeights(cast("BridgedModel", self.network)))
+        return nullcontext(BridgedWeights(cast("BridgedModel", cast("object", self.network))))
 
 
 @attrs.frozen
@@ -45,4 +48,5 @@ class TransformersBridge:
     ) -> PlacedBridge:
         del sources  # transformers maps the tensors to its parameters
         assert isinstance(architecture, BridgedArchitecture)  # noqa: S101 - `PlaceModel` sees to it
-        return PlacedBridge(load_bridged(placement, architecture, checkpoint, report), placement)
+        network = load_bridged(placement, architecture, checkpoint, report)
+        return PlacedBridge(cast("GPT", network), placement)  # what it has in common with one is used

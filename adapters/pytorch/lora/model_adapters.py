@@ -49,7 +49,9 @@ class ModelAdapters:
     _deleted: "weakref.WeakSet[RequestAdapter]" = attrs.field(factory=weakref.WeakSet, repr=False)
 
     @classmethod
-    def from_model(cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
+    def from_model(
+        cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str
+    ) -> "ModelAdapters":
         """Return the adapters of a model without any; `sources` includes the head even if it is tied."""
         if not model.supports_lora:
             raise UnsupportedOperation(

@@ -15,8 +15,6 @@ from litgpt.domain.lora.expert_targets import find_parameter_targets, stacked_ta
 from litgpt.domain.lora.targets import LoraTarget, find_targets, is_inside, matches_name
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
 
-EMBEDDING, HEAD = "transformer.wte", "lm_head"
-
 
 @attrs.frozen(eq=False)
 class ModelTargets:
@@ -33,14 +31,16 @@ class ModelTargets:
     legacy_tensor_targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
 
     @classmethod
-    def from_model(cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str) -> "ModelTargets":
+    def from_model(
+        cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str
+    ) -> "ModelTargets":
         """Find the targets of a model; `sources` includes the head even if it is tied."""
         linear, embeddings, routers = (
             {name for name, module in model.named_modules() if isinstance(module, kinds)}
             for kinds in ((nn.Linear, QuantizedLinear), nn.Embedding, Router)
         )
         targets = (
-            *find_targets(sources, linear, embeddings),
+            *find_targets(sources, linear, embeddings, head=model.head_name),
             *find_parameter_targets(sources, routers, model_type),
         )
         stacked = stacked_targets(sources, model_type)
@@ -64,16 +64,18 @@ class ModelTargets:
 
     @property
     def embedding(self) -> LoraTarget | None:
-        return next((target for target in self.targets if target.rows[0].layer == EMBEDDING), None)
+        return self._target_of(self.model.embedding_name)
 
     @property
     def head(self) -> LoraTarget | None:
-        return next((target for target in self.targets if target.rows[0].layer == HEAD), None)
+        return self._target_of(self.model.head_name)
+
+    def _target_of(self, layer: str) -> LoraTarget | None:
+        return next((target for target in self.targets if target.rows[0].layer == layer), None)
 
     @property
     def is_tied(self) -> bool:
-        embedding = self.model.get_submodule(EMBEDDING)
-        return self.model.lm_head.weight is embedding.weight
+        return self.model.is_tied
 
     def modules_to_save(self, config: LoraConfig) -> list[str]:
         tensors = dict.fromkeys(

@@ -100,6 +100,10 @@ class CausalLM(nn.Module):
         """Return an empty cache with the dtype and devices of this model; see `KVCache.empty`."""
 
     @abstractmethod
+    def tie_weights(self) -> None:
+        """Make the head share the weight of the embedding, if it is tied."""
+
+    @abstractmethod
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the next-token cross-entropy.
 

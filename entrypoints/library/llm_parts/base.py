@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from litgpt.adapters.native.placed_model import NativePlacedModel
     from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
-    from litgpt.adapters.pytorch.model.causal_lm import CausalLM
+    from litgpt.adapters.pytorch.model.gpt import GPT
     from litgpt.domain.lora.weight_changes import WeightChanges
     from litgpt.server.run import RunningServer
 else:
@@ -39,7 +39,7 @@ class BaseLLM(Module):
             access reads the weights again for the torch network, which generation uses once they differ.
     """
 
-    model: "CausalLM | None"
+    model: "GPT | None"
 
     def __new__(cls, *_: object, **__: object) -> Self:
         self = super().__new__(cls)
@@ -98,10 +98,10 @@ class BaseLLM(Module):
         return children
 
     @property
-    def _network(self) -> "CausalLM | None":
+    def _network(self) -> "GPT | None":
         """The network, if it has been built."""
         network: Any = self._children.get("model") or self.__dict__.get("model")
-        return cast("CausalLM | None", network)
+        return cast("GPT | None", network)
 
     @property
     def is_sharded(self) -> bool:

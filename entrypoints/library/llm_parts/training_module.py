@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
 
-    from litgpt.adapters.pytorch.model.causal_lm import CausalLM
+    from litgpt.adapters.pytorch.model.gpt import GPT
     from litgpt.adapters.pytorch.model.loss import Reduction
 
 # torch is imported inside functions: importing it takes seconds, and generation may not need it.
@@ -160,7 +160,7 @@ class TrainingMixin(BaseLLM):
             model.require_trainable()
             return model.loss(input_ids, target_ids, reduction)
 
-    def _check_inputs(self, input_ids: "Tensor") -> "CausalLM":
+    def _check_inputs(self, input_ids: "Tensor") -> "GPT":
         """Validate a batch of token ids and return the network."""
         from litgpt.adapters.pytorch.model.input_checks import check_ids, check_length, check_shape
 

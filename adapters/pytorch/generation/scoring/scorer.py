@@ -110,7 +110,9 @@ class Scorer:
         self._scores.add(owners, log_probabilities(logits, targets), is_greedy, top)
 
 
-def _selected_logits(model: CausalLM, block: Tensor, cache: KVCache, selected: Sequence[int]) -> Iterator[Tensor]:
+def _selected_logits(
+    model: CausalLM, block: Tensor, cache: KVCache, selected: Sequence[int]
+) -> Iterator[Tensor]:
     """Yield the logits (R, V) after some tokens of a block (B, T), in parts of bounded size.
 
     `selected` are indices into the flattened block.
