@@ -60,14 +60,16 @@ class BridgedArchitecture(Architecture):
     Attributes:
         reason: Why this library's own network does not compute it.
         tensors: The parameters, with the names of transformers' module.
+        can_truncate: Whether all layers cache the keys and values of all tokens.
     """
 
     reason: str
     tensors: tuple[ParameterSpec, ...] = attrs.field(repr=False)
+    can_truncate: bool = False
 
     @property
     def can_truncate_cache(self) -> bool:
-        return False
+        return self.can_truncate
 
     def parameters(self) -> Iterator[ParameterSpec]:
         return iter(self.tensors)

@@ -80,7 +80,7 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         (
             {"engine": "llama.cpp"},
             InvalidArgument,
-            r"engine must be None, 'native', 'torch' or 'transformers'",
+            "'native', 'torch' or 'transformers'",
         ),
         ({"engine": "native"}, UnsupportedOperation, r"not built .* Install a C\+\+ compiler .*'torch'"),
         ({"kv_cache": "int4"}, InvalidArgument, "kv_cache must be None or 'int8', not 'int4'"),

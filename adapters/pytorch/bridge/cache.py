@@ -3,6 +3,7 @@
 Rows of their own can join, leave and be copied with any mechanism of a layer, and none is padded.
 """
 
+import inspect
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -30,6 +31,32 @@ class RowState:
 
     def copy(self) -> "RowState":
         return deepcopy(self)
+
+    def remove_last(self, count: int) -> None:
+        """Remove the last tokens, of a model for which `can_truncate` is true."""
+        if count:
+            self.cache.crop(-count)
+            self.length -= count
+
+
+def uses_dynamic_cache(hf_model: Any) -> bool:
+    """Return whether the forward of a model of transformers takes a DynamicCache.
+
+    Others have a state of their own (RWKV), or keep the state of one batch in the module (RecurrentGemma).
+    """
+    takes_cache = "cache" in inspect.signature(hf_model.forward).parameters
+    in_module = any(hasattr(module, "_setup_cache") for module in hf_model.modules())
+    return takes_cache and not in_module and bool(hf_model._supports_default_dynamic_cache())  # noqa: SLF001 - as in generate
+
+
+def can_truncate(hf_model: Any) -> bool:
+    """Return whether the last tokens of a sequence can be removed: all layers cache keys and values."""
+    if not uses_dynamic_cache(hf_model) or hf_model._is_stateful:  # noqa: SLF001 - as in generate
+        return False
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=hf_model.config).layers)
 
 
 @attrs.define(eq=False)
@@ -66,16 +93,21 @@ class BridgedCache(KVCache):
     def join(
         self, source: KVCache, source_rows: Sequence[int], rows: Sequence[int], *, end: int | None = None
     ) -> None:
-        """Copy rows of another cache (see `KVCache.join`); `end` is None: no row can be truncated."""
+        """Copy rows of another cache; see `KVCache.join`."""
         assert isinstance(source, BridgedCache)  # noqa: S101 - of the same model
-        assert end is None  # noqa: S101 - `can_truncate_cache` is False
-        super().join(source, source_rows, rows)
+        super().join(source, source_rows, rows, end=end)
         with torch.inference_mode():
             for row, source_row in zip(rows, source_rows, strict=True):
-                self.rows[row : row + 1] = [source.rows[source_row].copy()]
+                state = source.rows[source_row].copy()
+                state.remove_last(0 if end is None else source.length - end)
+                self.rows[row : row + 1] = [state]
 
     def truncate(self, length: int) -> bool:
-        return length >= self.length
+        removed = max(0, self.length - length)
+        with torch.inference_mode():
+            for row in self.rows:
+                row.remove_last(removed)
+        return super().truncate(length)
 
     def copy(self) -> "BridgedCache":
         with torch.inference_mode():

@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import nn
 
+from litgpt.adapters.pytorch.bridge.cache import can_truncate
 from litgpt.adapters.pytorch.bridge.config import first_setting, model_class, read_config
 from litgpt.domain.bridge import BridgedArchitecture
 from litgpt.domain.bridge.architecture import bridged_layers
@@ -77,6 +78,7 @@ def describe(
         tie_word_embeddings=head.weight is embedding.weight,
         reason=reason,
         tensors=specs,
+        can_truncate=can_truncate(network),
     )
     notes = [f"transformers computes it: {reason}. {_COST}"]
     if is_multimodal(config):

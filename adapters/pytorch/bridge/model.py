@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.bridge.cache import BridgedCache, RowState
+from litgpt.adapters.pytorch.bridge.cache import BridgedCache, RowState, uses_dynamic_cache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
@@ -44,7 +44,7 @@ class BridgedModel(CausalLM):
         self._state_name = next((name for name in ("cache", "state") if name in accepted), None)
         if any(hasattr(module, "_setup_cache") for module in hf_model.modules()):
             self._state_name = None  # it keeps the state of one sequence in the module (RecurrentGemma)
-        self._has_dynamic_cache = bool(hf_model._supports_default_dynamic_cache())  # noqa: SLF001 - as in generate
+        self._has_dynamic_cache = uses_dynamic_cache(hf_model)
         # States of other kinds than keys and values may be exact for one further token only.
         self.divides_prompts = (
             self._state_name == "cache" and self._has_dynamic_cache and not hf_model._is_stateful  # noqa: SLF001

@@ -1,0 +1,71 @@
+"""Tiny models of families that only transformers computes."""
+
+import atexit
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.adapters.tiny_models import randomize, save_byte_tokenizer
+
+VOCAB_SIZE = 384
+
+# Other mechanisms, and other interfaces of transformers: a state of RWKV's, states in a cache, attention and
+# states in one model, a state in the module, no cache at all, and keys and values.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "rwkv": {"attention_hidden_size": 32, "intermediate_size": 64, "context_length": 64},
+    "xlstm": {"hidden_size": 64, "embedding_dim": 64, "num_heads": 4, "qk_dim_factor": 1.0},
+    "mamba2": {"state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 2, "expand": 2},
+    "zamba2": {
+        "num_hidden_layers": 3,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "mamba_d_state": 8,
+        "mamba_headdim": 16,
+        "mamba_ngroups": 1,
+        "n_mamba_heads": 4,
+        "use_mamba_kernels": False,
+        "layers_block_type": ["mamba", "mamba", "hybrid"],
+        "hybrid_layer_ids": [2],
+        "num_mem_blocks": 1,
+        "adapter_rank": 4,
+    },
+    "recurrent_gemma": {
+        "num_hidden_layers": 3,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "lru_width": 32,
+        "attention_window_size": 16,
+    },
+    "openai-gpt": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "ctrl": {"n_embd": 32, "n_layer": 2, "n_head": 4, "dff": 64, "n_positions": 64},
+}
+BRIDGED = tuple(FAMILIES)
+_HIDDEN = {"hidden_size": 32, "num_hidden_layers": 2}
+
+_HOME = TemporaryDirectory(prefix="bridged-models-", ignore_cleanup_errors=True)
+atexit.register(_HOME.cleanup)
+
+
+@cache
+def bridged_model(family: str) -> Any:
+    """Return the model of transformers."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    own = FAMILIES[family]
+    sizes = own if "n_embd" in own else {**_HIDDEN, **own}
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = CONFIG_MAPPING[family](vocab_size=VOCAB_SIZE, **ids, **sizes)
+    model = randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+    model.generation_config.eos_token_id = None
+    return model
+
+
+@cache
+def bridged_folder(family: str) -> Path:
+    """Return the folder of the model, with a byte-level tokenizer; read-only."""
+    folder = Path(_HOME.name) / family
+    bridged_model(family).save_pretrained(folder)
+    save_byte_tokenizer(folder)
+    return folder
