@@ -24,7 +24,8 @@ def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge | None) 
         if bridge is None:
             raise
         unsupported = error
-    reason = unsupported.reason.partition(" Supported: ")[0].removesuffix(".")
+    what = unsupported.reason.partition(" Supported: ")[0].removesuffix(".")
+    reason = f"{what} by this library's own network"
     try:
         return bridge(name, config, checkpoint.tensors, reason)
     except NotInstalled as error:

@@ -59,12 +59,12 @@ def info(
                 {min(SHORT_CONTEXT, architecture.context_length), architecture.context_length}
             )
         }
-        for name, (dtype, quantize) in DTYPES_SHOWN.items()
+        for name, (dtype, quantize) in _formats(architecture).items()
     }
     reports = [
         check_fit(architecture, memory, dtype=dtype, quantize=quantize)
         for memory in memories
-        for dtype, quantize in DTYPES_SHOWN.values()
+        for dtype, quantize in _formats(architecture).values()
     ]
     per_device = info_devices.device_reports(architecture, devices)
     arithmetic = _arithmetic(architecture)
@@ -125,25 +125,35 @@ def _arithmetic(architecture: "Architecture") -> dict[str, str]:
     from litgpt.adapters.native.library import is_installed
     from litgpt.adapters.native.program.coverage import unsupported_part
     from litgpt.container import container
+    from litgpt.domain.bridge import BridgedArchitecture
     from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
     from litgpt.domain.distribution.engine import native_obstacle, resolve_engine
     from litgpt.domain.distribution.notices import torch_notice
     from litgpt.domain.distribution.placement import DistributeOptions, Hardware, Placement
 
+    reason = architecture.reason if isinstance(architecture, BridgedArchitecture) else None
     hardware = Hardware(cpu_features=container.cpu_features(), has_native_engine=is_installed())
     missing_part, devices = unsupported_part(architecture), ("cpu",)
 
     def placement(dtype: "DType", quantize: "Quantization | None") -> Placement:
         obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
-        engine = resolve_engine(None, obstacle)
+        engine = resolve_engine(None, obstacle, bridged=reason)
         return Placement(devices=devices, dtype=dtype, quantize=quantize, engine=engine)
 
     default = placement("bfloat16", None)
-    notice = torch_notice(DistributeOptions(), default, hardware, missing_part)
-    return {"engine": default.engine if notice is None else f"torch. {notice}"} | {
+    notice = reason or torch_notice(DistributeOptions(), default, hardware, missing_part)
+    return {"engine": default.engine if notice is None else f"{default.engine}. {notice}"} | {
         name: describe_placed_matmul(placement(dtype, quantize), hardware)
-        for name, (dtype, quantize) in DTYPES_SHOWN.items()
+        for name, (dtype, quantize) in _formats(architecture).items()
     }
+
+
+def _formats(architecture: "Architecture") -> "dict[str, tuple[DType, Quantization | None]]":
+    """Return the formats in which the weights of a model can be; transformers has no quantized ones."""
+    from litgpt.domain.bridge import BridgedArchitecture
+
+    plain = isinstance(architecture, BridgedArchitecture)
+    return {name: it for name, it in DTYPES_SHOWN.items() if not plain or it[1] is None}
 
 
 def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:
@@ -279,7 +289,7 @@ def _as_dict(
         },
         "nbytes": description.nbytes,
         "stored": [attrs.asdict(group) for group in description.storage],
-        "architecture": attrs.asdict(description.architecture),
+        "architecture": attrs.asdict(description.architecture, filter=lambda it, _: it.name != "tensors"),
         "needs": {
             dtype: [
                 {"tokens": tokens, **attrs.asdict(estimate), "total": estimate.total}

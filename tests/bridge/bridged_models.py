@@ -1,14 +1,20 @@
 """Tiny models of families that only transformers computes."""
 
 import atexit
+import json
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
+from litgpt import LLM
 from tests.adapters.tiny_models import randomize, save_byte_tokenizer
 
 VOCAB_SIZE = 384
+IDS = torch.arange(24).view(2, 12) * 7 % 200
+EXACT = {"precision": "32-true"}
 
 # Other mechanisms, and other interfaces of transformers: a state of RWKV's, states in a cache, attention and
 # states in one model, a state in the module, no cache at all, and keys and values.
@@ -50,7 +56,6 @@ atexit.register(_HOME.cleanup)
 @cache
 def bridged_model(family: str) -> Any:
     """Return the model of transformers."""
-    import torch
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
     own = FAMILIES[family]
@@ -69,3 +74,20 @@ def bridged_folder(family: str) -> Path:
     bridged_model(family).save_pretrained(folder)
     save_byte_tokenizer(folder)
     return folder
+
+
+def load(folder: Path, **options: Any) -> LLM:
+    """Return a model in float32."""
+    llm = LLM.load(folder, quiet=True, distribute=None)
+    llm.distribute(**(EXACT | options))
+    return llm
+
+
+def folder_with(tmp_path: Path, **settings: Any) -> Path:
+    """Write the RWKV model with other settings, and return its folder."""
+    source = bridged_folder("rwkv")
+    (tmp_path / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes())
+    config = json.loads((source / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | settings))
+    save_byte_tokenizer(tmp_path)
+    return tmp_path

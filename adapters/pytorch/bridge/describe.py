@@ -80,7 +80,7 @@ def describe(
         tensors=specs,
         can_truncate=can_truncate(network),
     )
-    notes = [f"transformers computes it: {reason}. {_COST}"]
+    notes = [f"transformers computes it, as {reason}. {_COST}"]
     if is_multimodal(config):
         notes.append(
             f"it is a multimodal model ({config['model_type']}): only its text model is loaded "
@@ -89,7 +89,10 @@ def describe(
     return ResolvedModel(architecture=architecture, sources=tuple(map(_source, specs)), notes=tuple(notes))
 
 
-_COST = "It is slower and needs more memory than with this library's own engines."
+_COST = (
+    "It is slower than this library's own engines, needs more memory, and runs on one device and without "
+    "quantization."
+)
 
 
 def _specs(network: nn.Module) -> list[ParameterSpec]:
