@@ -51,7 +51,7 @@ def info(
     with StatusLine(f"Looking at {reference} …", quiet=quiet):
         description = DescribeModel(container.store(), container.bridge())(reference)
         memories = device_memory()
-    architecture = description.architecture
+    architecture, formats = description.architecture, _formats(description.architecture)
     needs = {
         name: {
             tokens: estimate_memory(architecture, dtype=dtype, tokens=tokens, quantize=quantize)
@@ -59,12 +59,12 @@ def info(
                 {min(SHORT_CONTEXT, architecture.context_length), architecture.context_length}
             )
         }
-        for name, (dtype, quantize) in _formats(architecture).items()
+        for name, (dtype, quantize) in formats.items()
     }
     reports = [
         check_fit(architecture, memory, dtype=dtype, quantize=quantize)
         for memory in memories
-        for dtype, quantize in _formats(architecture).values()
+        for dtype, quantize in formats.values()
     ]
     per_device = info_devices.device_reports(architecture, devices)
     arithmetic = _arithmetic(architecture)
@@ -75,9 +75,8 @@ def info(
         )
         return
     console.heading(description.name)
-    console.show(f"  {description.origin}")
-    for note in description.notes:
-        console.show(f"  {note}")
+    for line in (description.origin, *description.notes):
+        console.show(f"  {line}")
     _section("Structure", _structure(architecture, description.num_parameters))
     _section("Default sampling parameters", _sampling(description.sampling_params))
     _section("Storage", _storage_rows(description))
@@ -152,8 +151,8 @@ def _formats(architecture: "Architecture") -> "dict[str, tuple[DType, Quantizati
     """Return the formats in which the weights of a model can be; transformers has no quantized ones."""
     from litgpt.domain.bridge import BridgedArchitecture
 
-    plain = isinstance(architecture, BridgedArchitecture)
-    return {name: it for name, it in DTYPES_SHOWN.items() if not plain or it[1] is None}
+    is_bridged = isinstance(architecture, BridgedArchitecture)
+    return {name: it for name, it in DTYPES_SHOWN.items() if not is_bridged or it[1] is None}
 
 
 def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:

@@ -4,7 +4,6 @@ Override a provider to replace a backend, in a test or permanently:
 
     from dependency_injector import providers
     from litgpt.container import container
-
     with container.store.override(providers.Object(MyStore())):
         llm = LLM.load("my-model")
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from litgpt.application.load_model import LoadModel
     from litgpt.application.place_model import PlaceModel
     from litgpt.application.save_model import SaveModel
-    from litgpt.domain.families import ResolvedModel
     from litgpt.domain.lora.config import LoraAdapter
     from litgpt.domain.model import Architecture
     from litgpt.domain.overwrite_check import SavedContent
@@ -206,10 +204,10 @@ def _cpu_features() -> frozenset[str]:
     return cpu_features()
 
 
-def _bridge(*args: Any) -> "ResolvedModel":
-    from litgpt.adapters.pytorch.bridge.describe import describe
+def _bridge() -> "ModelBridge":
+    from litgpt.adapters.pytorch.bridge import bridge_model
 
-    return describe(*args)
+    return bridge_model
 
 
 def _load_model(
@@ -257,11 +255,9 @@ def _services(**services: Any) -> "Services":
 
 
 class Container:
-    """The providers of adapters and use cases.
+    """The providers of adapters and use cases; `hub.provider` is called when a store is first needed."""
 
-    A provider of another one, `hub.provider`, is called when a store is first needed. This is not a
-    `DeclarativeContainer`, as its module imports the web frameworks that it finds.
-    """
+    # Not a `DeclarativeContainer`, whose module imports the web frameworks that it finds.
 
     hub = providers.Singleton(_hub)
     fetch_dataset = providers.Singleton(_fetch_dataset)
@@ -272,7 +268,7 @@ class Container:
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
     tensors_equal = providers.Object(_tensors_equal)
-    bridge = providers.Object(_bridge)
+    bridge = providers.Singleton(_bridge)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
     constraint_compiler = providers.Singleton(_constraint_compiler)

@@ -165,8 +165,7 @@ class LLM(
             generate_strategy: `sequential` places consecutive layers on consecutive devices;
                 `tensor_parallel` splits every layer over all devices, which are processes on a CPU. None:
                 one device.
-            fixed_kv_cache_size: The size of each KV cache in tokens, which limits prompt and answer; None:
-                the cache grows as needed.
+            fixed_kv_cache_size: The size of each KV cache in tokens; None: it grows as needed.
             engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
                 quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch;
                 `transformers` with the network of transformers (docs/models.md). None: `native` on one CPU

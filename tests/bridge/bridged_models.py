@@ -14,7 +14,7 @@ from tests.adapters.tiny_models import randomize, save_byte_tokenizer
 
 VOCAB_SIZE = 384
 IDS = torch.arange(24).view(2, 12) * 7 % 200
-EXACT = {"precision": "32-true"}
+EXACT: dict[str, Any] = {"precision": "32-true"}
 
 # Other mechanisms, and other interfaces of transformers: a state of RWKV's, states in a cache, attention and
 # states in one model, a state in the module, no cache at all, and keys and values.
@@ -56,12 +56,12 @@ atexit.register(_HOME.cleanup)
 @cache
 def bridged_model(family: str) -> Any:
     """Return the model of transformers."""
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     own = FAMILIES[family]
     sizes = own if "n_embd" in own else {**_HIDDEN, **own}
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    config = CONFIG_MAPPING[family](vocab_size=VOCAB_SIZE, **ids, **sizes)
+    config = AutoConfig.for_model(family, vocab_size=VOCAB_SIZE, **ids, **sizes)
     model = randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
     model.generation_config.eos_token_id = None
     return model

@@ -1,4 +1,4 @@
-"""Models that transformers cannot compute either, or not as asked for: refused by name, and no code is run."""
+"""Models that transformers cannot compute either, or not as asked for: refused by name. No code is run."""
 
 import json
 import re

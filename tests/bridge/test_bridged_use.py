@@ -93,7 +93,7 @@ class Lit(L.LightningModule):
         logits, loss = self.llm(input_ids=batch, target_ids=batch)
         assert torch.allclose(loss, self.llm.loss(batch, batch), atol=1e-5)
         assert logits.shape[:2] == batch.shape
-        return loss
+        return torch.as_tensor(loss)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.llm.parameters(), lr=0.1)
@@ -140,7 +140,7 @@ def test_an_adapter_of_peft_computes_the_same(tmp_path: Path) -> None:
         for name, parameter in peft.named_parameters():
             if "lora_B" in name:
                 parameter.copy_(torch.randn(parameter.shape) * 0.3)
-    peft.save_pretrained(tmp_path)
+    peft.save_pretrained(str(tmp_path))
     with load(folder) as llm, torch.no_grad():
         plain = llm(IDS)
         llm.load_adapter(tmp_path)
