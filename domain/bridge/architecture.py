@@ -9,16 +9,11 @@ from litgpt.domain.model import Architecture, CacheSpec, FeedForwardSpec, LayerS
 
 @attrs.frozen(kw_only=True)
 class BridgedMixer(MixerSpec):
-    """A mixer of unknown kind. Its cache is estimated as that of attention over all tokens, an upper bound.
-
-    Attributes:
-        num_heads: 0 if the config does not state heads.
-    """
+    """A mixer of unknown kind. Its cache is estimated as that of attention over all tokens."""
 
     hidden_size: int
-    num_heads: int = 0
-    num_kv_heads: int = 0
-    head_dim: int = 0
+    num_kv_heads: int
+    head_dim: int
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         """Yield nothing: `BridgedArchitecture.parameters` has the parameters of all layers."""
@@ -76,13 +71,9 @@ class BridgedArchitecture(Architecture):
 
 
 def bridged_layers(
-    count: int, *, hidden_size: int, intermediate_size: int, num_heads: int, num_kv_heads: int, head_dim: int
+    count: int, *, hidden_size: int, intermediate_size: int, num_kv_heads: int, head_dim: int
 ) -> tuple[LayerSpec, ...]:
     """Return the estimated layers of a model."""
-    mixer = BridgedMixer(
-        hidden_size=hidden_size, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim
-    )
-    layer = LayerSpec(
-        mixer=mixer, mlp=BridgedMLP(intermediate_size=intermediate_size), norm_1=None, norm_2=None
-    )
-    return (layer,) * count
+    mixer = BridgedMixer(hidden_size=hidden_size, num_kv_heads=num_kv_heads, head_dim=head_dim)
+    mlp = BridgedMLP(intermediate_size=intermediate_size)
+    return (LayerSpec(mixer=mixer, mlp=mlp, norm_1=None, norm_2=None),) * count

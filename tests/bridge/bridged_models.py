@@ -55,23 +55,25 @@ atexit.register(_HOME.cleanup)
 
 @cache
 def bridged_model(family: str) -> Any:
-    """Return the model of transformers."""
+    """Return the model, as transformers loads it."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(bridged_folder(family), dtype=torch.float32)
+    model.generation_config.eos_token_id = None
+    return model.eval()
+
+
+@cache
+def bridged_folder(family: str) -> Path:
+    """Return the folder of a model, with a byte-level tokenizer; read-only."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     own = FAMILIES[family]
     sizes = own if "n_embd" in own else {**_HIDDEN, **own}
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     config = AutoConfig.for_model(family, vocab_size=VOCAB_SIZE, **ids, **sizes)
-    model = randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
-    model.generation_config.eos_token_id = None
-    return model
-
-
-@cache
-def bridged_folder(family: str) -> Path:
-    """Return the folder of the model, with a byte-level tokenizer; read-only."""
     folder = Path(_HOME.name) / family
-    bridged_model(family).save_pretrained(folder)
+    randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32)).save_pretrained(folder)
     save_byte_tokenizer(folder)
     return folder
 

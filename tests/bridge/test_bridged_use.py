@@ -71,13 +71,25 @@ def test_transformers_opens_what_is_saved(family: str, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     with load(bridged_folder(family)) as llm:
-        out = llm.save(tmp_path / "out")
         expected = llm(IDS)
+        out = llm.save(tmp_path / "out")
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.name for file in out.iterdir()}
     with torch.no_grad():
         torch.testing.assert_close(AutoModelForCausalLM.from_pretrained(out)(IDS).logits, expected)
     with load(out) as again:
         torch.testing.assert_close(again(IDS), expected)
+
+
+def test_what_was_computed_changes_no_saved_weight(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = folder_with(tmp_path, rescale_every=1)  # transformers divides weights in the first pass
+    with load(folder) as llm:
+        llm(IDS)
+        saved = load_file(llm.save(tmp_path / "out") / "model.safetensors")
+    original = load_file(folder / "model.safetensors")
+    assert saved.keys() == original.keys()
+    assert all(torch.equal(saved[name], value) for name, value in original.items())
 
 
 class Lit(L.LightningModule):

@@ -130,6 +130,10 @@ def read_config(name: str, config: Mapping[str, object], *, num_tensors: int) ->
     if not isinstance(layers, int) or not 0 < layers <= num_tensors:
         reason = f"num_hidden_layers is {short_repr(layers)}, and the checkpoint has {num_tensors} tensors."
         raise CorruptFile(f"config.json of {name}", reason)
+    if hasattr(read, "rescale_every"):
+        # RWKV would divide weights in place for inference, against overflows in float16; what is saved,
+        # merged or trained afterwards would be wrong.
+        read.rescale_every = 0
     return read
 
 

@@ -50,7 +50,8 @@ def describe(
         head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
         hidden_size = first_setting(read, "hidden_size", "n_embd", "d_model") or embedding.weight.shape[1]
     _check_sizes(name, specs, tensors)
-    heads = first_setting(read, "num_attention_heads", "n_head")
+    # A state without heads is estimated as the keys and values of one head as wide as the model.
+    heads = first_setting(read, "num_attention_heads", "n_head", default=1)
     architecture = BridgedArchitecture(
         family=read.model_type,
         hidden_size=hidden_size,
@@ -70,9 +71,8 @@ def describe(
             intermediate_size=first_setting(
                 read, "intermediate_size", "n_inner", "ffn_dim", "dff", default=4 * hidden_size
             ),
-            num_heads=heads,
             num_kv_heads=first_setting(read, "num_key_value_heads", default=heads),
-            head_dim=first_setting(read, "head_dim", default=hidden_size // heads if heads else 0),
+            head_dim=first_setting(read, "head_dim", default=max(1, hidden_size // heads)),
         ),
         final_norm=None,
         tie_word_embeddings=head.weight is embedding.weight,

@@ -35,6 +35,8 @@ _LIMITS = StepLimits(
     max_drafting_sequences=1,
 )
 
+_WHOLE_PROMPTS = attrs.evolve(_LIMITS, prefill_tokens=2**30, shared_step_tokens=2**30)
+
 
 def ropes(model: CausalLM, length: int) -> tuple[RopeSpec | None, ...]:
     """Return the RoPE of each layer for a sequence of at most `length` tokens."""
@@ -88,7 +90,7 @@ class TorchModelRunner:
 
     @property
     def limits(self) -> StepLimits:
-        return _LIMITS
+        return _LIMITS if self.model.divides_prompts else _WHOLE_PROMPTS
 
     @property
     def num_pages(self) -> int:
