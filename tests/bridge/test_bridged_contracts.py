@@ -26,3 +26,7 @@ class TestBridgedGenerator(GeneratorContract):
             placement, found.architecture, found.sources, checkpoint, null_reporter
         )
         return placed.generator()
+
+    @pytest.mark.slow
+    def test_an_iterator_of_requests_is_read_as_answers_end(self, generator: Generator) -> None:
+        super().test_an_iterator_of_requests_is_read_as_answers_end(generator)

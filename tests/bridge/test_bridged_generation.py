@@ -19,7 +19,11 @@ PROMPTS = ([5, 60, 7, 8, 90, 4, 33], [3], [11, 12, 200], [5, 60, 7, 8, 90, 4, 33
 FORCED = "mistral"
 
 
-@pytest.fixture(scope="module", params=[*BRIDGED, FORCED])
+SLOW = ("mamba2", "zamba2", "ctrl")  # other interfaces of transformers are in the fast tests
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*BRIDGED, FORCED)]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def family(request: Any) -> str:
     return str(request.param)
 
