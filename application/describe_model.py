@@ -5,11 +5,12 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.domain.families import ResolvedModel, resolve_model
+from litgpt.application.resolve_checkpoint import resolve_checkpoint
+from litgpt.domain.families import ResolvedModel
 from litgpt.domain.generation.sampling_params import SamplingParams, model_sampling_params
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import ModelStore
+from litgpt.domain.ports import ModelBridge, ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights.tensor_info import TensorInfo
 
@@ -48,12 +49,13 @@ class DescribeModel(Generic[TensorT]):
     """Opens a model in the store and describes it."""
 
     store: ModelStore[TensorT]
+    bridge: ModelBridge | None = None
 
     def __call__(self, reference: ModelReference) -> ModelDescription:
         """Describe a model; the errors are the same as when it is loaded."""
         checkpoint = self.store.open(reference)
         try:
-            resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)
+            resolved = resolve_checkpoint(checkpoint, self.bridge)
             architecture = resolved.architecture
             return ModelDescription(
                 name=checkpoint.name,

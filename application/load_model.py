@@ -6,10 +6,11 @@ from typing import Generic, TypeVar
 import attrs
 
 from litgpt.application.check_draft import check_draft_vocabulary
+from litgpt.application.resolve_checkpoint import resolve_checkpoint
+from litgpt.domain.bridge import BridgedArchitecture
 from litgpt.domain.chat.styles import choose_style
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.errors import InvalidArgument
-from litgpt.domain.families import resolve_model
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.generation.eos import eos_token_ids
 from litgpt.domain.generation.sampling_params import (
@@ -18,7 +19,7 @@ from litgpt.domain.generation.sampling_params import (
     model_sampling_params,
 )
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import Checkpoint, ModelStore, OpenTokenizer, Tokenizer
+from litgpt.domain.ports import Checkpoint, ModelBridge, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerSource
 from litgpt.domain.weights.mapping import ParameterSource
@@ -37,6 +38,7 @@ class LoadedModel(Generic[TensorT]):
         untied_head: An LM head in the checkpoint although its config ties embeddings; used instead of the
             embedding if the values differ, which is known once the weights are read.
         draft: A smaller model with the same vocabulary, which drafts the texts of this one.
+        own: The model on this library's own network, if engine="transformers" was chosen in place of it.
     """
 
     checkpoint: Checkpoint[TensorT] = attrs.field(repr=False)
@@ -50,8 +52,14 @@ class LoadedModel(Generic[TensorT]):
     notes: tuple[str, ...] = ()
     untied_head: ParameterSource | None = attrs.field(default=None, repr=False)
     draft: "LoadedModel[TensorT] | None" = attrs.field(default=None, repr=False)
+    own: "LoadedModel[TensorT] | None" = attrs.field(default=None, repr=False)
 
     __repr__ = brief_repr
+
+    @property
+    def is_bridged(self) -> bool:
+        """Whether transformers computes the model."""
+        return isinstance(self.architecture, BridgedArchitecture)
 
     def close(self) -> None:
         """Close the files."""
@@ -109,6 +117,7 @@ class LoadModel(Generic[TensorT]):
 
     store: ModelStore[TensorT]
     open_tokenizer: OpenTokenizer
+    bridge: ModelBridge | None = None
 
     def __call__(
         self,
@@ -141,7 +150,7 @@ class LoadModel(Generic[TensorT]):
     def _open(self, reference: ModelReference, tokenizer: TokenizerSource | None) -> LoadedModel[TensorT]:
         checkpoint = self.store.open(reference)
         try:
-            resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)
+            resolved = resolve_checkpoint(checkpoint, self.bridge)
             architecture = resolved.architecture
             source = tokenizer or checkpoint.read_tokenizer()
             opened = self.open_tokenizer(source, name=checkpoint.name, vocab_size=architecture.vocab_size)

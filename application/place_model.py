@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.application.check_draft import check_draft
 from litgpt.application.load_model import LoadedModel, TensorT
+from litgpt.domain.bridge import BridgedArchitecture
 from litgpt.domain.distribution.cpu_matmul import slow_placement_warning
 from litgpt.domain.distribution.notices import no_gpu_warning, torch_notice
 from litgpt.domain.distribution.placement import (
@@ -14,12 +15,12 @@ from litgpt.domain.distribution.placement import (
     Hardware,
     Placement,
     resolve_placement,
-    training_placement,
 )
+from litgpt.domain.distribution.training_placement import training_placement
 from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.preflight import allocated_bytes, check_memory
 from litgpt.domain.model import Architecture
-from litgpt.domain.ports import DistributionStrategy, DraftedModel, PlacedModel
+from litgpt.domain.ports import DistributionStrategy, DraftedModel, ModelBridge, PlacedModel
 from litgpt.domain.progress import Notice, Progress, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
 
@@ -30,11 +31,13 @@ class PlaceModel(Generic[TensorT]):
 
     Attributes:
         missing_part: Returns a part of a model that the native engine does not have; None if it has all.
+        bridge: Describes the models that transformers computes; None: there is no bridge.
     """
 
     strategy: DistributionStrategy[TensorT]
     equal: Callable[[TensorT, TensorT], bool]
     missing_part: Callable[[Architecture], str | None] = lambda _: None
+    bridge: ModelBridge | None = None
 
     def check(
         self,
@@ -52,6 +55,7 @@ class PlaceModel(Generic[TensorT]):
             UnsupportedOperation: The hardware is not available, the model cannot be split or is not supported
                 by the engine, or there is not enough memory.
         """
+        loaded = self._for_engine(loaded, options)
         hardware = self.strategy.hardware(replaced)
         placement = with_cpu_offload(self._resolve(loaded, options, hardware), loaded.architecture, hardware)
         self.strategy.check(placement, loaded.architecture, loaded.weight_sources)
@@ -71,6 +75,7 @@ class PlaceModel(Generic[TensorT]):
         self, loaded: LoadedModel[TensorT], options: DistributeOptions, report: Reporter
     ) -> tuple[LoadedModel[TensorT], PlacedModel[TensorT]]:
         """Return the loaded model with its LM head resolved, and the placed model."""
+        loaded = self._for_engine(loaded, options)
         hardware = self.strategy.hardware()
         requested = self._resolve(loaded, options, hardware)
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
@@ -82,7 +87,7 @@ class PlaceModel(Generic[TensorT]):
         loaded = self._fetch(loaded, report)
         # An untied LM head needs more memory.
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
-        if placement.engine == "torch":  # the native engine reports its instruction set and its threads
+        if placement.engine != "native":  # the native engine reports its instruction set and its threads
             report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
         missing_part = self.missing_part(loaded.architecture)
         if notice := torch_notice(options, placement, hardware, missing_part):
@@ -103,7 +108,7 @@ class PlaceModel(Generic[TensorT]):
     ) -> tuple[LoadedModel[TensorT], PlacedModel[TensorT]]:
         """Place a model on the CPU for training by the Lightning Trainer; the result is that of a call."""
         hardware = self.strategy.hardware()
-        placement = training_placement(dtype, quantize, hardware)
+        placement = training_placement(dtype, quantize, hardware, bridged=_bridged_reason(loaded))
         _check_memory(loaded, placement, hardware)
         _report_notes(loaded, report)
         loaded = self._fetch(loaded, report)
@@ -117,6 +122,26 @@ class PlaceModel(Generic[TensorT]):
             hardware,
             bfloat16_loses_precision=loses_precision_in_bfloat16(loaded.checkpoint.tensors.values()),
             missing_part=self.missing_part(loaded.architecture),
+            bridged=_bridged_reason(loaded),
+        )
+
+    def _for_engine(self, loaded: LoadedModel[TensorT], options: DistributeOptions) -> LoadedModel[TensorT]:
+        """Return the model as described for transformers if that was chosen, else on its own network."""
+        own = loaded.own or loaded
+        if options.engine != "transformers" or own.is_bridged or self.bridge is None:
+            return own
+        if loaded.own is not None:
+            return loaded
+        checkpoint = own.checkpoint
+        reason = "engine='transformers' was chosen"
+        resolved = self.bridge(checkpoint.name, checkpoint.config, checkpoint.tensors, reason)
+        return attrs.evolve(
+            own,
+            architecture=resolved.architecture,
+            weight_sources=resolved.sources,
+            untied_head=None,
+            notes=(*checkpoint.notes, *resolved.notes),
+            own=own,
         )
 
     def _place_draft(self, draft: LoadedModel[TensorT], hardware: Hardware) -> Placement:
@@ -146,6 +171,11 @@ class PlaceModel(Generic[TensorT]):
         if resolved.architecture.tie_word_embeddings != loaded.architecture.tie_word_embeddings:
             report(Notice(f"{loaded.checkpoint.name}: {_UNTIED_HEAD_NOTE}"))
         return resolved
+
+
+def _bridged_reason(loaded: LoadedModel[TensorT]) -> str | None:
+    architecture = loaded.architecture
+    return architecture.reason if isinstance(architecture, BridgedArchitecture) else None
 
 
 def _check_memory(loaded: LoadedModel[TensorT], placement: Placement, hardware: Hardware) -> None:

@@ -19,7 +19,7 @@ from litgpt.domain.families import config_to_save, family_of
 from litgpt.domain.overwrite_check import model_content
 from litgpt.domain.ports import ExportTokenizer, ModelToSave, PlacedModel, WriteModel
 from litgpt.domain.progress import Reporter
-from litgpt.domain.weights.mapping import map_parameters
+from litgpt.domain.weights.mapping import ParameterSource, map_parameters
 
 
 @attrs.frozen
@@ -66,8 +66,7 @@ class SaveModel(Generic[TensorT]):
         # Base models without a prompt format are saved without a chat template.
         export = prompt_style or (None if style is PLAIN else style)
         tokenizer = loaded.tokenizer
-        written = map_parameters(loaded.architecture, family_of(checkpoint.name, checkpoint.config).weights)
-        with placed.weights(tuple(written)) as weights:
+        with placed.weights(written_sources(loaded)) as weights:
             if weights is None:
                 return  # another process has written it
             config = _config(loaded)
@@ -92,6 +91,15 @@ class SaveModel(Generic[TensorT]):
                     ),
                     report,
                 )
+
+
+def written_sources(loaded: LoadedModel[TensorT]) -> tuple[ParameterSource, ...]:
+    """Return the tensors, by the names that transformers writes, in which each parameter is saved."""
+    checkpoint = loaded.checkpoint
+    if loaded.is_bridged:
+        return loaded.weight_sources
+    family = family_of(checkpoint.name, checkpoint.config)
+    return tuple(map_parameters(loaded.architecture, family.weights))
 
 
 def _config(loaded: LoadedModel[TensorT]) -> dict[str, object]:

@@ -59,7 +59,7 @@ class NativeStrategy:
     def check(
         self, placement: Placement, architecture: Architecture, sources: tuple[ParameterSource, ...]
     ) -> None:
-        if placement.engine == "torch":
+        if placement.engine != "native":
             self.load_torch().check(placement, architecture, sources)
 
     def build(
@@ -70,7 +70,7 @@ class NativeStrategy:
         checkpoint: Checkpoint[Any],
         report: Reporter,
     ) -> PlacedModel[Any]:
-        if placement.engine == "torch":
+        if placement.engine != "native":
             return self.load_torch().build(placement, architecture, sources, checkpoint, report)
         from litgpt.adapters.native.build import build_model
         from litgpt.adapters.native.placed_model import NativePlacedModel

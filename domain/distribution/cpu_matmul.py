@@ -85,6 +85,8 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
     weights = placement.quantize or placement.dtype
     if placement.engine == "native":
         return f"weights {'as stored' if placement.keeps_quantization else f'in {weights}'}; native engine"
+    if placement.engine == "transformers":
+        return f"{weights} weights; transformers"
     if placement.device.startswith("cpu"):
         return describe_matmul(weights, placement.dtype, hardware.cpu_features)
     return f"{weights} weights; {placement.dtype} arithmetic"
@@ -92,7 +94,7 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
 
 def slow_placement_warning(placement: Placement, hardware: Hardware) -> str | None:
     """Return a warning if a CPU has no fast product for a model's weights, else None."""
-    if placement.engine == "native" or not placement.device.startswith("cpu"):
+    if placement.engine != "torch" or not placement.device.startswith("cpu"):
         return None
     weights, activations = placement.quantize or placement.dtype, placement.dtype
     slowdown = plan_matmul(weights, activations, hardware.cpu_features).slowdown

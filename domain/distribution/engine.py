@@ -1,4 +1,4 @@
-"""The engine that computes a model: torch, or the native engine on a CPU."""
+"""The engine that computes a model: torch, the native engine on a CPU, or transformers."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.quantization import Quantization
 
-Engine: TypeAlias = Literal["native", "torch"]
+Engine: TypeAlias = Literal["native", "torch", "transformers"]
 KVCacheFormat: TypeAlias = Literal["int8"]
 
 NOT_BUILT = (
@@ -15,18 +15,26 @@ NOT_BUILT = (
 )
 
 
-def resolve_engine(engine: object, obstacle: str | None) -> Engine:
+def resolve_engine(engine: object, obstacle: str | None, *, bridged: str | None = None) -> Engine:
     """Return the engine for the argument of `distribute`.
 
     Args:
         engine: The argument; None selects the native engine if it can compute the model.
         obstacle: The result of `native_obstacle`.
+        bridged: Why transformers computes the model; None if this library's own network has all of it.
 
     Raises:
         InvalidArgument: The engine does not exist.
         UnsupportedOperation: The native engine cannot compute the model.
     """
     match engine:
+        case None | "transformers" if bridged is not None:
+            return "transformers"
+        case "torch" | "native" if bridged is not None:
+            reason = f"{bridged}. Use engine=None, with which transformers computes it."
+            raise UnsupportedOperation(f"engine={engine!r}", reason)
+        case "transformers":
+            return engine
         case None:
             return "native" if obstacle is None else "torch"
         case "torch":
@@ -36,7 +44,22 @@ def resolve_engine(engine: object, obstacle: str | None) -> Engine:
                 raise UnsupportedOperation("engine='native'", f"{obstacle}, or use engine='torch'.")
             return engine
         case _:
-            raise InvalidArgument("engine", engine, "None, 'native' or 'torch'")
+            raise InvalidArgument("engine", engine, "None, 'native', 'torch' or 'transformers'")
+
+
+def check_bridge_options(devices: Sequence[str], strategy: str | None, quantize: str | None) -> None:
+    """Check that transformers can compute a model as it is to be placed.
+
+    Raises:
+        UnsupportedOperation: It cannot.
+    """
+    with_it = "not possible for a model that transformers computes"
+    if strategy is not None or len(devices) > 1:
+        asked = f"devices={len(devices)}" if strategy is None else f"generate_strategy={strategy!r}"
+        raise UnsupportedOperation(asked, f"it is {with_it}. Use devices=1 and generate_strategy=None.")
+    if quantize is not None:
+        reason = f"it is {with_it}. Use quantize=None, and precision= to save memory."
+        raise UnsupportedOperation(f"quantize={quantize!r}", reason)
 
 
 def resolve_kv_cache(kv_cache: object, engine: Engine, obstacle: str | None) -> KVCacheFormat | None:

@@ -8,6 +8,7 @@ import attrs
 from litgpt.domain.distribution.engine import (
     Engine,
     KVCacheFormat,
+    check_bridge_options,
     native_obstacle,
     resolve_engine,
     resolve_kv_cache,
@@ -138,8 +139,11 @@ def resolve_placement(
     *,
     bfloat16_loses_precision: bool = False,
     missing_part: str | None = None,
+    bridged: str | None = None,
 ) -> Placement:
     """Return the placement of a model; `missing_part` is a part of it that the native engine does not have.
+
+    `bridged` is why transformers computes the model; None if this library's own network does.
 
     By default, a CPU does not round the stored weights to bfloat16 (docs/decisions/arithmetic.md).
 
@@ -152,13 +156,15 @@ def resolve_placement(
     on_cpu = options.engine == "native" and options.accelerator == "auto"
     accelerator = _accelerator("cpu" if on_cpu else options.accelerator, hardware)
     strategy = _strategy(options.generate_strategy)
-    quantize = _quantization(options, accelerator, hardware)
+    quantize = resolve_quantization(options, accelerator, hardware)
     launched = strategy == "tensor_parallel" and hardware.world_size > 1
     local_size = hardware.local_world_size or hardware.world_size
     rounds = bfloat16_loses_precision and quantize is None
     devices = (_torchrun_devices if launched else _devices)(options, accelerator, hardware)
     obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
-    engine = resolve_engine(options.engine, obstacle)
+    engine = resolve_engine(options.engine, obstacle, bridged=bridged)
+    if engine == "transformers":
+        check_bridge_options(devices, strategy, quantize)
     return Placement(
         devices=devices,
         local_rank=hardware.rank if launched else None,
@@ -171,12 +177,6 @@ def resolve_placement(
         keeps_quantization=engine == "native" and quantize is None and options.precision is None,
         kv_cache=resolve_kv_cache(options.kv_cache, engine, obstacle),
     )
-
-
-def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
-    """Return the placement of a model that the Lightning Trainer moves and trains."""
-    quantization = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
-    return Placement(devices=("cpu",), dtype=dtype, quantize=quantization, trainable=True)
 
 
 def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:
@@ -250,9 +250,10 @@ def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Har
     return tuple(f"{accelerator}:{number}" for number in numbers)
 
 
-def _quantization(
+def resolve_quantization(
     options: DistributeOptions, accelerator: Accelerator, hardware: Hardware
 ) -> Quantization | None:
+    """Return the quantization of the weights; errors as in `resolve_placement`."""
     if options.quantize is None:
         return None
     quantize = next((name for name in QUANTIZATIONS if name == options.quantize), None)

@@ -22,7 +22,6 @@ TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "exp
 """
 
 _WEIGHT = ".weight"
-_HEAD = "lm_head"
 # LitGPT's layers that compute queries and values, or their latents; state space models have one for all.
 _QUERY_LAYERS = (
     "attn.qkv",
@@ -33,7 +32,7 @@ _QUERY_LAYERS = (
     "attn.q_b_proj",
     "attn.q_gate_proj",
 )
-_VALUE_LAYERS = ("attn.qkv", "attention.qkv", "attn.kv_b_proj")
+_VALUE_LAYERS = ("attn.qkv", "attention.qkv", "attn.kv_b_proj", "attn.v_proj")
 _NOT_ADAPTED = {
     "falcon_h1": ("out_proj",),
     "falcon_mamba": ("dt_proj", "out_proj"),
@@ -125,12 +124,13 @@ def find_targets(
     linear_layers: Collection[str],
     embeddings: Collection[str] = (),
     *,
+    head: str = "lm_head",
     model_type: str = "",
     module_name: Callable[[str], str] = str,
 ) -> tuple[LoraTarget, ...]:
     """Return the adaptable modules, without parameters of experts and routers.
 
-    `module_name` returns the name in transformers of a module of the checkpoint.
+    `head` is the LM head. `module_name` returns the name in transformers of a module of the checkpoint.
     """
     modules = []
     for name, uses in invert_mapping(sources).items():
@@ -141,7 +141,7 @@ def find_targets(
             continue
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
-            kind = _kind(layers, embeddings)
+            kind = _kind(layers, embeddings, head)
             module = name.removesuffix(_WEIGHT)
             renamed = module_name(module)
             modules.append(
@@ -165,7 +165,11 @@ def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> t
     if targets == ALL_LINEAR:
         return tuple(linear)
     if targets is None:
-        return tuple(_query_and_value_targets(linear))
+        found = tuple(_query_and_value_targets(linear))
+        if not found:
+            there = ", ".join(dict.fromkeys(module.leaf for module in linear))
+            raise InvalidArgument("targets", None, f"{_EXPECTED} {there}")
+        return found
     modules = [module for module in available if module.kind in ("linear", "head", "embedding")]
     for target in targets:
         if not any(module.matches(target) for module in modules):
@@ -224,8 +228,8 @@ def target_rows(tensor_targets: Sequence[TensorTarget]) -> tuple[TargetRows, ...
     return tuple(_rows(name.removesuffix(_WEIGHT), list(targets)) for name, targets in by_parameter)
 
 
-def _kind(layers: set[str], embeddings: Collection[str]) -> TargetKind:
-    if layers == {_HEAD}:
+def _kind(layers: set[str], embeddings: Collection[str], head: str) -> TargetKind:
+    if layers == {head}:
         return "head"
     if any(".experts." in layer for layer in layers):
         return "expert"

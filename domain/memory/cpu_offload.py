@@ -19,7 +19,7 @@ def with_cpu_offload(placement: Placement, architecture: Architecture, hardware:
     Offloaded layers are computed on the CPU, so hidden states are transferred instead of weights.
     """
     free = hardware.free_device_memory.get(placement.device)
-    if free is None or placement.strategy is not None:
+    if free is None or placement.strategy is not None or placement.engine == "transformers":
         return placement
     tokens = min(architecture.context_length, MIN_CONTEXT)
     size = placement.kv_cache_size

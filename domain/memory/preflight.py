@@ -30,7 +30,7 @@ def check_memory(
 ) -> None:
     """Raise InsufficientSpace if a model and its fixed KV cache do not fit into free memory."""
     cache = 0
-    if placement.kv_cache_size is not None and placement.engine == "torch":  # native caches grow
+    if placement.kv_cache_size is not None and placement.engine != "native":  # native caches grow
         longest = architecture.context_length
         tokens = longest if placement.kv_cache_size == "max" else min(placement.kv_cache_size, longest)
         cache = kv_cache_bytes(architecture, dtype=placement.dtype, tokens=tokens)

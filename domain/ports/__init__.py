@@ -3,6 +3,7 @@
 from litgpt.domain.ports.constraint_compiler import ConstraintCompiler
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy, DraftedModel, PlacedModel
 from litgpt.domain.ports.generator import Generation, Generator
+from litgpt.domain.ports.model_bridge import ModelBridge
 from litgpt.domain.ports.model_store import (
     Checkpoint,
     CheckpointInfo,
@@ -24,6 +25,7 @@ __all__ = [
     "ExportTokenizer",
     "Generation",
     "Generator",
+    "ModelBridge",
     "ModelStore",
     "ModelToSave",
     "OpenTokenizer",

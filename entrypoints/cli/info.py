@@ -49,9 +49,9 @@ def info(
 
     reference = ModelReference(model, revision, offline or None, access_token)
     with StatusLine(f"Looking at {reference} …", quiet=quiet):
-        description = DescribeModel(container.store())(reference)
+        description = DescribeModel(container.store(), container.bridge())(reference)
         memories = device_memory()
-    architecture = description.architecture
+    architecture, formats = description.architecture, _formats(description.architecture)
     needs = {
         name: {
             tokens: estimate_memory(architecture, dtype=dtype, tokens=tokens, quantize=quantize)
@@ -59,12 +59,12 @@ def info(
                 {min(SHORT_CONTEXT, architecture.context_length), architecture.context_length}
             )
         }
-        for name, (dtype, quantize) in DTYPES_SHOWN.items()
+        for name, (dtype, quantize) in formats.items()
     }
     reports = [
         check_fit(architecture, memory, dtype=dtype, quantize=quantize)
         for memory in memories
-        for dtype, quantize in DTYPES_SHOWN.values()
+        for dtype, quantize in formats.values()
     ]
     per_device = info_devices.device_reports(architecture, devices)
     arithmetic = _arithmetic(architecture)
@@ -75,9 +75,8 @@ def info(
         )
         return
     console.heading(description.name)
-    console.show(f"  {description.origin}")
-    for note in description.notes:
-        console.show(f"  {note}")
+    for line in (description.origin, *description.notes):
+        console.show(f"  {line}")
     _section("Structure", _structure(architecture, description.num_parameters))
     _section("Default sampling parameters", _sampling(description.sampling_params))
     _section("Storage", _storage_rows(description))
@@ -125,25 +124,35 @@ def _arithmetic(architecture: "Architecture") -> dict[str, str]:
     from litgpt.adapters.native.library import is_installed
     from litgpt.adapters.native.program.coverage import unsupported_part
     from litgpt.container import container
+    from litgpt.domain.bridge import BridgedArchitecture
     from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
     from litgpt.domain.distribution.engine import native_obstacle, resolve_engine
     from litgpt.domain.distribution.notices import torch_notice
     from litgpt.domain.distribution.placement import DistributeOptions, Hardware, Placement
 
+    reason = architecture.reason if isinstance(architecture, BridgedArchitecture) else None
     hardware = Hardware(cpu_features=container.cpu_features(), has_native_engine=is_installed())
     missing_part, devices = unsupported_part(architecture), ("cpu",)
 
     def placement(dtype: "DType", quantize: "Quantization | None") -> Placement:
         obstacle = native_obstacle(devices, quantize, missing_part, has_native=hardware.has_native_engine)
-        engine = resolve_engine(None, obstacle)
+        engine = resolve_engine(None, obstacle, bridged=reason)
         return Placement(devices=devices, dtype=dtype, quantize=quantize, engine=engine)
 
     default = placement("bfloat16", None)
-    notice = torch_notice(DistributeOptions(), default, hardware, missing_part)
-    return {"engine": default.engine if notice is None else f"torch. {notice}"} | {
+    notice = reason or torch_notice(DistributeOptions(), default, hardware, missing_part)
+    return {"engine": default.engine if notice is None else f"{default.engine}. {notice}"} | {
         name: describe_placed_matmul(placement(dtype, quantize), hardware)
-        for name, (dtype, quantize) in DTYPES_SHOWN.items()
+        for name, (dtype, quantize) in _formats(architecture).items()
     }
+
+
+def _formats(architecture: "Architecture") -> "dict[str, tuple[DType, Quantization | None]]":
+    """Return the formats in which the weights of a model can be; transformers has no quantized ones."""
+    from litgpt.domain.bridge import BridgedArchitecture
+
+    is_bridged = isinstance(architecture, BridgedArchitecture)
+    return {name: it for name, it in DTYPES_SHOWN.items() if not is_bridged or it[1] is None}
 
 
 def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:
@@ -291,7 +300,7 @@ def _as_dict(
         },
         "nbytes": description.nbytes,
         "stored": [attrs.asdict(group) for group in description.storage],
-        "architecture": attrs.asdict(description.architecture),
+        "architecture": attrs.asdict(description.architecture, filter=lambda it, _: it.name != "tensors"),
         "needs": {
             dtype: [
                 {"tokens": tokens, **attrs.asdict(estimate), "total": estimate.total}

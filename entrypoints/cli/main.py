@@ -17,6 +17,7 @@ from litgpt.cli import console
 from litgpt.cli.batch import batch
 from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
+from litgpt.cli.check import check
 from litgpt.cli.convert import convert
 from litgpt.cli.deprecated import command_name, replacement, translate_alias
 from litgpt.cli.download import download
@@ -39,7 +40,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
 )
-for command in (generate, chat, serve, batch, benchmark, info, download, convert):
+for command in (generate, chat, serve, batch, benchmark, check, info, download, convert):
     app.command()(command)
 app.command("list")(list_models)
 app.command("rm")(remove)

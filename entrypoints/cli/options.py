@@ -195,7 +195,8 @@ GenerateStrategy: TypeAlias = Annotated[
 Engine: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="native (C++ kernels, on a CPU) or torch.  [default: native if possible]", show_default=False
+        help="native (C++ kernels, on a CPU), torch or transformers.  [default: native if possible]",
+        show_default=False,
     ),
 ]
 KVCache: TypeAlias = Annotated[

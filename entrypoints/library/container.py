@@ -4,7 +4,6 @@ Override a provider to replace a backend, in a test or permanently:
 
     from dependency_injector import providers
     from litgpt.container import container
-
     with container.store.override(providers.Object(MyStore())):
         llm = LLM.load("my-model")
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         ConstraintCompiler,
         DistributionStrategy,
         ExportTokenizer,
+        ModelBridge,
         ModelStore,
         ModelToSave,
         OpenTokenizer,
@@ -204,18 +204,26 @@ def _cpu_features() -> frozenset[str]:
     return cpu_features()
 
 
-def _load_model(store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer") -> "LoadModel[Any]":
+def _bridge() -> "ModelBridge":
+    from litgpt.adapters.pytorch.bridge import bridge_model
+
+    return bridge_model
+
+
+def _load_model(
+    store: "ModelStore[Any]", open_tokenizer: "OpenTokenizer", bridge: "ModelBridge"
+) -> "LoadModel[Any]":
     from litgpt.application.load_model import LoadModel
 
-    return LoadModel(store, open_tokenizer)
+    return LoadModel(store, open_tokenizer, bridge)
 
 
 def _place_model(
-    strategy: "DistributionStrategy[Any]", tensors_equal: "Callable[[Any, Any], bool]"
+    strategy: "DistributionStrategy[Any]", tensors_equal: "Callable[[Any, Any], bool]", bridge: "ModelBridge"
 ) -> "PlaceModel[Any]":
     from litgpt.application.place_model import PlaceModel
 
-    return PlaceModel(strategy, tensors_equal, _missing_part)
+    return PlaceModel(strategy, tensors_equal, _missing_part, bridge)
 
 
 def _overwrite_guard() -> "OverwriteGuard":
@@ -247,11 +255,9 @@ def _services(**services: Any) -> "Services":
 
 
 class Container:
-    """The providers of adapters and use cases.
+    """The providers of adapters and use cases; `hub.provider` is called when a store is first needed."""
 
-    A provider of another one, `hub.provider`, is called when a store is first needed. This is not a
-    `DeclarativeContainer`, as its module imports the web frameworks that it finds.
-    """
+    # Not a `DeclarativeContainer`, whose module imports the web frameworks that it finds.
 
     hub = providers.Singleton(_hub)
     fetch_dataset = providers.Singleton(_fetch_dataset)
@@ -262,6 +268,7 @@ class Container:
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
     tensors_equal = providers.Object(_tensors_equal)
+    bridge = providers.Singleton(_bridge)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
     constraint_compiler = providers.Singleton(_constraint_compiler)
@@ -270,9 +277,9 @@ class Container:
     read_adapter = providers.Singleton(_read_adapter, hub.provider)
     write_adapter = providers.Object(_write_adapter)
 
-    load_model = providers.Factory(_load_model, store, open_tokenizer)
-    load_random = providers.Factory(_load_model, random_store, open_tokenizer)
-    place_model = providers.Factory(_place_model, strategy, tensors_equal)
+    load_model = providers.Factory(_load_model, store, open_tokenizer, bridge)
+    load_random = providers.Factory(_load_model, random_store, open_tokenizer, bridge)
+    place_model = providers.Factory(_place_model, strategy, tensors_equal, bridge)
     overwrite_guard = providers.Factory(_overwrite_guard)
     save_model = providers.Factory(_save_model, export_tokenizer, write_folder, overwrite_guard)
     convert_model = providers.Factory(_convert_model, load_model, place_model, save_model)

@@ -149,7 +149,7 @@ class LLM(
         generate_strategy: Literal["sequential", "tensor_parallel"] | None = None,
         fixed_kv_cache_size: int | Literal["max_model_supported"] | None = None,
         *,
-        engine: Literal["native", "torch"] | None = None,
+        engine: Literal["native", "torch", "transformers"] | None = None,
         kv_cache: Literal["int8"] | None = None,
     ) -> None:
         """Place the model on its devices; may be called again.
@@ -165,11 +165,11 @@ class LLM(
             generate_strategy: `sequential` places consecutive layers on consecutive devices;
                 `tensor_parallel` splits every layer over all devices, which are processes on a CPU. None:
                 one device.
-            fixed_kv_cache_size: The size of each KV cache in tokens, which limits prompt and answer; None:
-                the cache grows as needed.
+            fixed_kv_cache_size: The size of each KV cache in tokens; None: it grows as needed.
             engine: `native` computes on the CPU with this library's C++ kernels, in the checkpoint's own
-                quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch. None:
-                `native` if the model is on one CPU and the engine has all its parts, else `torch`.
+                quantization unless `precision` or `quantize` is set; `torch` computes with PyTorch;
+                `transformers` with the network of transformers (docs/models.md). None: `native` on one CPU
+                if it has all parts of the model, else `torch`; `transformers` if that has not.
             kv_cache: `int8` caches keys and values in 8 bits, in about half of the memory; with the native
                 engine. None: in the precision of the model.
 

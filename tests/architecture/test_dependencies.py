@@ -49,6 +49,7 @@ PLANTS = {
     "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
     "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),
     "Constrained decoding has its home": ("litgpt/llm.py", "import llguidance"),
+    "transformers has its home": ("litgpt/adapters/pytorch/model/__init__.py", "import transformers"),
     "HTTP has its home": ("litgpt/llm.py", "def late():\n    import starlette"),
     "The wiring has its home": (
         "litgpt/adapters/pytorch/__init__.py",

@@ -77,7 +77,11 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ),
         ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, InvalidArgument, "such as 'bf16-true'"),
         ({"quantize": "bnb.nf4", "precision": "32"}, InvalidArgument, "a '-true' precision"),
-        ({"engine": "llama.cpp"}, InvalidArgument, r"engine must be None, 'native' or 'torch'"),
+        (
+            {"engine": "llama.cpp"},
+            InvalidArgument,
+            "'native', 'torch' or 'transformers'",
+        ),
         ({"engine": "native"}, UnsupportedOperation, r"not built .* Install a C\+\+ compiler .*'torch'"),
         ({"kv_cache": "int4"}, InvalidArgument, "kv_cache must be None or 'int8', not 'int4'"),
         ({"fixed_kv_cache_size": 0}, InvalidArgument, "fixed_kv_cache_size"),

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
+from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.generator import TorchGenerator
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.ports.model_store import Weights
 from litgpt.domain.weights.mapping import ParameterSource
 
 _creating = threading.Lock()
@@ -30,7 +32,7 @@ class PlacedGPT:
                 self._generator = TorchGenerator(self.network, self.placement.kv_cache_size)
             return self._generator
 
-    def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[ModelExporter | None]:
+    def weights(self, sources: Sequence[ParameterSource]) -> AbstractContextManager[Weights[Tensor] | None]:
         check_fork()
         return nullcontext(ModelExporter.from_model(self.network, sources))
 

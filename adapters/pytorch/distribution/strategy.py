@@ -20,6 +20,7 @@ from litgpt.domain.progress import Reporter
 from litgpt.domain.weights.mapping import ParameterSource
 
 if TYPE_CHECKING:
+    from litgpt.adapters.pytorch.distribution.bridged import TransformersBridge
     from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
 
 
@@ -53,9 +54,15 @@ class TorchStrategy:
         report: Reporter,
     ) -> PlacedGPT:
         check_fork()
-        strategy = self.tensor_parallel() if _is_sharded(placement) else LayerSplit()
         with translate_out_of_memory(f"{checkpoint.name} on {', '.join(placement.devices)}"):
-            return strategy.build(placement, architecture, sources, checkpoint, report)
+            return self._of(placement).build(placement, architecture, sources, checkpoint, report)
+
+    def _of(self, placement: Placement) -> "LayerSplit | TensorParallel | TransformersBridge":
+        if placement.engine == "transformers":
+            from litgpt.adapters.pytorch.distribution.bridged import TransformersBridge
+
+            return TransformersBridge()
+        return self.tensor_parallel() if _is_sharded(placement) else LayerSplit()
 
 
 def _is_sharded(placement: Placement) -> bool:

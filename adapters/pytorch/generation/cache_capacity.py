@@ -4,25 +4,25 @@ from collections import Counter
 
 import torch
 
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.runtime.hardware import free_device_memory
 from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
 
 _UNBOUNDED = 2**40
 
 
-def bytes_per_token(model: GPT) -> Counter[torch.device]:
+def bytes_per_token(model: CausalLM) -> Counter[torch.device]:
     """Return the bytes of the keys and values of a token on each device; windows of layers are ignored."""
     layers = model.architecture.layers
     devices = model.layer_devices or [model.input_device] * len(layers)
-    size = model.lm_head.weight.element_size()
+    size = model.head_weight.element_size()
     nbytes: Counter[torch.device] = Counter()
     for layer, device in zip(layers, devices, strict=True):
         nbytes[device] += layer.mixer.cache_spec.numel_per_token * size
     return nbytes
 
 
-def cache_capacity(model: GPT) -> int:
+def cache_capacity(model: CausalLM) -> int:
     """Return the tokens whose keys and values fit into half of the memory that is free on each device.
 
     Ranks on one CPU have equal parts of it.

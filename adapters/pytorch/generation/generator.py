@@ -14,7 +14,7 @@ from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
 from litgpt.adapters.pytorch.generation.scoring.embedding import embed
 from litgpt.adapters.pytorch.generation.scoring.scorer import Scorer
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.ops.tensor_versions import written_versions
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
@@ -29,12 +29,12 @@ from litgpt.domain.scoring.request import Pooling, ScoringRequest, TokenScores, 
 
 @attrs.define(eq=False)
 class TorchGenerator:
-    """Generates text with a GPT. `kv_cache_size` is that of `Placement`.
+    """Generates text with a model. `kv_cache_size` is that of `Placement`.
 
     An engine, with its cached prefixes, serves one version of the weights.
     """
 
-    model: GPT
+    model: CausalLM
     kv_cache_size: int | Literal["max"] | None = None
     _engine: SharedEngine | None = attrs.field(default=None, init=False, repr=False)
     _weights: object = attrs.field(default=None, init=False, repr=False)
@@ -101,7 +101,7 @@ class TorchStream(EngineStream):
     """The events of requests, with the cause of logits that are not finite."""
 
     def __init__(
-        self, model: GPT, engine: SharedEngine, requests: Iterable[GenerationRequest | None]
+        self, model: CausalLM, engine: SharedEngine, requests: Iterable[GenerationRequest | None]
     ) -> None:
         super().__init__(engine, requests)
         self._model = model

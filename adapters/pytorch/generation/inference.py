@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 import torch
 
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 
 
 @contextmanager
-def inference(model: GPT, tokens: int) -> Iterator[None]:
+def inference(model: CausalLM, tokens: int) -> Iterator[None]:
     """Compute forward passes of at most `tokens` tokens, without gradients and autocast."""
-    weight = model.lm_head.weight
+    weight = model.head_weight
     # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
     with (
         torch.inference_mode(),

@@ -14,7 +14,7 @@ from litgpt.adapters.pytorch.generation.running_batch import TorchSequence
 from litgpt.adapters.pytorch.generation.sampler import log_probabilities, sample, top_log_probabilities
 from litgpt.adapters.pytorch.generation.sequence_batches import SequenceBatches
 from litgpt.adapters.pytorch.lora.module_hook import RequestAdapter, computing_with
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.adapters.pytorch.runtime.random_seed import random_seed
 from litgpt.domain.errors import InsufficientSpace, UnsupportedOperation
@@ -35,14 +35,16 @@ _LIMITS = StepLimits(
     max_drafting_sequences=1,
 )
 
+_WHOLE_PROMPTS = attrs.evolve(_LIMITS, prefill_tokens=2**30, shared_step_tokens=2**30)
 
-def ropes(model: GPT, length: int) -> tuple[RopeSpec | None, ...]:
+
+def ropes(model: CausalLM, length: int) -> tuple[RopeSpec | None, ...]:
     """Return the RoPE of each layer for a sequence of at most `length` tokens."""
     specs = (layer.mixer.rope for layer in model.architecture.layers)
     return tuple(None if rope is None else rope.for_length(length) for rope in specs)
 
 
-def find_adapter(model: GPT, name: str) -> RequestAdapter:
+def find_adapter(model: CausalLM, name: str) -> RequestAdapter:
     """Return the adapter of a name, for single requests.
 
     Raises:
@@ -68,7 +70,7 @@ class TorchModelRunner:
         costs: Stays empty: steps on a GPU end after `step` has returned.
     """
 
-    model: GPT
+    model: CausalLM
     fixed_length: int | None = None
     capacity: int = attrs.field(
         default=attrs.Factory(lambda self: cache_capacity(self.model), takes_self=True)
@@ -88,7 +90,7 @@ class TorchModelRunner:
 
     @property
     def limits(self) -> StepLimits:
-        return _LIMITS
+        return _LIMITS if self.model.divides_prompts else _WHOLE_PROMPTS
 
     @property
     def num_pages(self) -> int:

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 
 
 @torch.inference_mode()
-def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
+def first_non_finite(model: CausalLM, ids: Sequence[int]) -> str | None:
     """Return the first module with a non-finite output, and the cause; None if all outputs are finite.
 
     `ids` (T,) is the sequence whose next token could not be sampled.
@@ -21,7 +21,7 @@ def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
         for name, module in model.named_modules()
     ]
     try:
-        with torch.autocast(model.lm_head.weight.device.type, enabled=False):
+        with torch.autocast(model.head_weight.device.type, enabled=False):
             model(torch.tensor([ids], device=model.input_device), last_token_only=True)
     finally:
         for hook in hooks:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
+
 PASS_TOKENS = 1024
 """The tokens of a forward pass: enough to be compute-bound, few enough to keep activations small."""
 
@@ -32,11 +34,11 @@ def split_rows(indices: Sequence[int], lengths: Sequence[int], *, computed: int 
         yield batch
 
 
-def padded_passes(rows: Sequence[Sequence[int]], device: torch.device) -> Iterator[tuple[int, Tensor]]:
+def padded_passes(rows: Sequence[Sequence[int]], model: CausalLM) -> Iterator[tuple[int, Tensor]]:
     """Yield the forward passes of a batch: the first column of each, and its tokens (B, T)."""
     width = max(map(len, rows))
-    step = max(1, PASS_TOKENS // len(rows))
+    step = max(1, PASS_TOKENS // len(rows)) if model.divides_prompts else width
     for begin in range(0, width, step):
         end = min(begin + step, width)
         block = [[*ids[begin:end], *[0] * (end - max(begin, min(end, len(ids))))] for ids in rows]
-        yield begin, torch.tensor(block, device=device)
+        yield begin, torch.tensor(block, device=model.input_device)

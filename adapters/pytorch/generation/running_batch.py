@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.inference import inference
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 
@@ -38,13 +38,13 @@ class RunningBatch:
         is_fixed: Whether the KV cache was allocated with its largest size.
     """
 
-    model: GPT
+    model: CausalLM
     cache: KVCache
     sequences: list[TorchSequence | None]
     is_fixed: bool = False
 
     @classmethod
-    def empty(cls, model: GPT) -> "RunningBatch":
+    def empty(cls, model: CausalLM) -> "RunningBatch":
         return cls(model, model.empty_cache(max_length=0, row_offsets=[]), [])
 
     @property
@@ -61,7 +61,9 @@ class RunningBatch:
         last: list[Tensor] = []
         while True:
             begin = self.cache.length
-            rows, stop = next_prefill_chunk(begin, end, self.cache.row_offsets)
+            rows, stop = len(tokens), end
+            if self.model.divides_prompts:
+                rows, stop = next_prefill_chunk(begin, end, self.cache.row_offsets)
             block = []
             for ids in tokens[:rows]:
                 chunk = list(ids[max(0, len(ids) + begin - end) : len(ids) + stop - end])

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.running_batch import RunningBatch, TorchSequence
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 
 
 @attrs.define(eq=False)
 class SequenceBatches:
-    """Computes steps of sequences with a GPT.
+    """Computes steps of sequences with a model.
 
     Sequences that are given one token per step share the KV cache of the decode batch and are computed in one
     forward pass. Prompts are computed in batches of their own, whose sequences join the decode batch when
@@ -23,7 +23,7 @@ class SequenceBatches:
             becomes that of the decode batch; None: it grows on demand.
     """
 
-    model: GPT
+    model: CausalLM
     fixed_length: int | None = None
     _decode: RunningBatch | None = attrs.field(default=None, init=False)
     _batch_of: dict[TorchSequence, RunningBatch] = attrs.field(factory=dict, init=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.injection import TRAINABLE_TOKENS, LoraLayers, PairTensors
 from litgpt.adapters.pytorch.lora.layer import LoraOptions
-from litgpt.adapters.pytorch.lora.model_targets import EMBEDDING, HEAD, ModelTargets
+from litgpt.adapters.pytorch.lora.model_targets import ModelTargets
 from litgpt.adapters.pytorch.lora.module_hook import ReplacedRows, full_tensor
 from litgpt.adapters.pytorch.lora.row_order import expert_pair, from_hf, stacked_pair, to_hf
 from litgpt.adapters.pytorch.lora.trainable_tokens import TrainableTokens
@@ -119,7 +119,9 @@ def attach_adapter(
     """
     lora = adapter.config
     ties = lora.ensure_weight_tying and model_targets.is_tied
-    embedding = next((target for target, _ in matched.pairs if target.rows[0].layer == EMBEDDING), None)
+    embedding_layer, head_layer = model_targets.model.embedding_name, model_targets.model.head_name
+    head_weight = f"{head_layer}{_WEIGHT}"
+    embedding = next((target for target, _ in matched.pairs if target.rows[0].layer == embedding_layer), None)
     # Heads last: a tied head shares the tensors of the embedding.
     for target, pair in sorted(matched.pairs, key=lambda item: item[0].kind == "head"):
         if ties and target.kind == "head" and embedding is not None:
@@ -129,14 +131,16 @@ def attach_adapter(
         lora_layers.add_pair(name, target, _pair_tensors(target, pair), options)
     parameters = {tensor: _parameter(model_targets, tensor) for tensor in matched.modules_to_save}
     buffers = dict(model_targets.model.named_buffers())
-    tied_tensor = next((key for key, name in parameters.items() if name == f"{EMBEDDING}{_WEIGHT}"), None)
-    for tensor in sorted(parameters, key=lambda key: parameters[key] == f"{HEAD}{_WEIGHT}"):
+    tied_tensor = next(
+        (key for key, name in parameters.items() if name == f"{embedding_layer}{_WEIGHT}"), None
+    )
+    for tensor in sorted(parameters, key=lambda key: parameters[key] == head_weight):
         targets, value = model_targets.targets_of(tensor), matched.modules_to_save[tensor]
         sizes = {target.parameter.name: target.parameter.shape[0] for target in targets}
         for parameter, start, rows in slices_by_parameter(targets, value):
             key = module_key(tensor)
-            if ties and parameter == f"{HEAD}{_WEIGHT}" and tied_tensor:
-                lora_layers.tie_replacement(name, (EMBEDDING, module_key(tied_tensor)), parameter, key)
+            if ties and parameter == head_weight and tied_tensor:
+                lora_layers.tie_replacement(name, (embedding_layer, module_key(tied_tensor)), parameter, key)
                 continue
             learns = trainable and parameter not in buffers
             first = None if start == 0 and len(rows) == sizes[parameter] else start
@@ -144,8 +148,8 @@ def attach_adapter(
     for target, trained in matched.trained_tokens:
         lora_layers.add_tokens(name, target.rows[0].layer, trained.ids, trained.rows, trainable=trainable)
     layers = [target.rows[0].layer for target, _ in matched.trained_tokens]
-    if model_targets.is_tied and layers == [EMBEDDING]:  # as in PEFT, the tied head has the same tokens
-        lora_layers.tie_tokens(name, EMBEDDING, HEAD)
+    if model_targets.is_tied and layers == [embedding_layer]:  # as in PEFT, the tied head has the same tokens
+        lora_layers.tie_tokens(name, embedding_layer, head_layer)
     return AttachedAdapter(
         lora,
         tuple((target, pair.rank, pair.alpha) for target, pair in matched.pairs),
@@ -279,6 +283,7 @@ def _is_unchanged(model_targets: ModelTargets, tensor: str, value: Tensor) -> bo
 
 
 def _resize_hint(model_targets: ModelTargets, tensor: str) -> str:
-    if _parameter(model_targets, tensor) not in (f"{EMBEDDING}{_WEIGHT}", f"{HEAD}{_WEIGHT}"):
+    model = model_targets.model
+    if _parameter(model_targets, tensor).removesuffix(_WEIGHT) not in (model.embedding_name, model.head_name):
         return ""
     return " (the vocabulary was resized: load the adapter as a model with LLM.load())"

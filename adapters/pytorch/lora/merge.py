@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.lora.module_hook import LoraLayer, ParameterUpdate, apply_updates
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.domain.errors import UnsupportedOperation
 
@@ -29,7 +29,7 @@ class MergeBackup:
 
 
 @torch.no_grad()
-def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
+def merge(model: CausalLM, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
     """Merge an adapter into the weights, in place, and return a backup of the changed rows, if `backup`.
 
     A tied head is untied if the adapter does not change head and embedding in the same way.
@@ -47,9 +47,10 @@ def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: boo
         _parameter(model, key, "Merging an adapter")
     untied = unties_head(model, layers, name)
     if untied:
-        model.lm_head.weight = nn.Parameter(model.lm_head.weight.clone(), requires_grad=False)
-    elif _is_tied(model):
-        updates.pop(_HEAD, None)
+        head = model.get_submodule(model.head_name)
+        head.weight = nn.Parameter(model.head_weight.clone(), requires_grad=False)
+    elif model.is_tied:
+        updates.pop(f"{model.head_name}.weight", None)
     rows = {}
     for key, changes in updates.items():
         value = _parameter(model, key, "Merging an adapter")
@@ -60,7 +61,7 @@ def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: boo
 
 
 @torch.no_grad()
-def restore_weights(model: GPT, backup: MergeBackup) -> None:
+def restore_weights(model: CausalLM, backup: MergeBackup) -> None:
     """Write the rows of a backup to the model."""
     for key, entries in backup.rows.items():
         value = _parameter(model, key, "Unmerging an adapter")
@@ -70,9 +71,9 @@ def restore_weights(model: GPT, backup: MergeBackup) -> None:
         model.tie_weights()
 
 
-def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
+def unties_head(model: CausalLM, layers: Mapping[str, LoraLayer], name: str) -> bool:
     """Return whether an adapter makes a tied head differ from the embedding."""
-    if not _is_tied(model):
+    if not model.is_tied:
         return False
     embedding, head = (
         {
@@ -82,7 +83,7 @@ def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
         }
         if layer in layers
         else set()
-        for layer in (_EMBEDDING, _HEAD.removesuffix(".weight"))
+        for layer in (model.embedding_name, model.head_name)
     )
     return {part.tied_to for part in head} != embedding
 
@@ -98,13 +99,6 @@ def merged_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
                 value = _parameter(model, key, "Saving a model with an active adapter")
                 merged[key] = partial(torch.no_grad()(apply_updates), value, changes)
     return merged
-
-
-_EMBEDDING, _HEAD = "transformer.wte", "lm_head.weight"
-
-
-def _is_tied(model: GPT) -> bool:
-    return model.lm_head.weight is model.get_submodule(_EMBEDDING).weight
 
 
 def _updates_by_parameter(layer: str, lora: LoraLayer, name: str) -> dict[str, list[ParameterUpdate]]:

@@ -20,7 +20,7 @@ from litgpt.adapters.pytorch.lora.merge import MergeBackup, merge, restore_weigh
 from litgpt.adapters.pytorch.lora.model_targets import ModelTargets
 from litgpt.adapters.pytorch.lora.module_hook import RequestAdapter
 from litgpt.adapters.pytorch.lora.weight_changes import weight_changes
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.ops.tensor_versions import version
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.lora.config import (
@@ -38,7 +38,7 @@ from litgpt.domain.weights.mapping import ParameterSource
 class ModelAdapters:
     """The adapters of one model."""
 
-    model: GPT
+    model: CausalLM
     _targets: ModelTargets = attrs.field(repr=False)
     _layers: LoraLayers = attrs.field(repr=False)
     _attached: dict[str, AttachedAdapter] = attrs.field(factory=dict)
@@ -49,7 +49,9 @@ class ModelAdapters:
     _deleted: "weakref.WeakSet[RequestAdapter]" = attrs.field(factory=weakref.WeakSet, repr=False)
 
     @classmethod
-    def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
+    def from_model(
+        cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str
+    ) -> "ModelAdapters":
         """Return the adapters of a model without any; `sources` includes the head even if it is tied."""
         if not model.supports_lora:
             raise UnsupportedOperation(
@@ -103,7 +105,7 @@ class ModelAdapters:
             known = self._changes[name] = key, changes
         return known[1]
 
-    def moved_to(self, model: GPT) -> "ModelAdapters":
+    def moved_to(self, model: CausalLM) -> "ModelAdapters":
         """Return copies of the adapters, attached to another network of the model and not trainable."""
         moved = ModelAdapters(model, attrs.evolve(self._targets, model=model), LoraLayers(model))
         for name in self.names:
@@ -226,7 +228,7 @@ class ModelAdapters:
 
     def _check_new(self, name: str) -> None:
         self._check_unmerged("Adding an adapter")
-        if hasattr(self.model.lm_head.weight, "full_tensor"):
+        if hasattr(self.model.head_weight, "full_tensor"):
             reason = "the weights are already sharded. Add the adapter before calling shard()."
             raise UnsupportedOperation("Adding an adapter", reason)
         if validate_adapter_name(name) in self._attached:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from torch import nn
 
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.moe import Router
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.domain.errors import InvalidArgument
@@ -14,8 +14,6 @@ from litgpt.domain.lora.config import LoraConfig
 from litgpt.domain.lora.expert_targets import find_parameter_targets, module_name, stacked_targets
 from litgpt.domain.lora.targets import LoraTarget, find_targets, is_inside, matches_name
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
-
-EMBEDDING, HEAD = "transformer.wte", "lm_head"
 
 
 @attrs.frozen(eq=False)
@@ -27,13 +25,15 @@ class ModelTargets:
         legacy_tensor_targets: The same for the names in files and in transformers 4.
     """
 
-    model: GPT
+    model: CausalLM
     targets: tuple[LoraTarget, ...] = attrs.field(repr=False)
     tensor_targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
     legacy_tensor_targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
 
     @classmethod
-    def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelTargets":
+    def from_model(
+        cls, model: CausalLM, sources: Sequence[ParameterSource], model_type: str
+    ) -> "ModelTargets":
         """Find the targets of a model; `sources` includes the head even if it is tied."""
         linear, embeddings, routers = (
             {name for name, module in model.named_modules() if isinstance(module, kinds)}
@@ -44,6 +44,7 @@ class ModelTargets:
                 sources,
                 linear,
                 embeddings,
+                head=model.head_name,
                 model_type=model_type,
                 module_name=lambda name: module_name(name, model_type),
             ),
@@ -70,16 +71,18 @@ class ModelTargets:
 
     @property
     def embedding(self) -> LoraTarget | None:
-        return next((target for target in self.targets if target.rows[0].layer == EMBEDDING), None)
+        return self._target_of(self.model.embedding_name)
 
     @property
     def head(self) -> LoraTarget | None:
-        return next((target for target in self.targets if target.rows[0].layer == HEAD), None)
+        return self._target_of(self.model.head_name)
+
+    def _target_of(self, layer: str) -> LoraTarget | None:
+        return next((target for target in self.targets if target.rows[0].layer == layer), None)
 
     @property
     def is_tied(self) -> bool:
-        embedding = self.model.get_submodule(EMBEDDING)
-        return self.model.lm_head.weight is embedding.weight
+        return self.model.is_tied
 
     def modules_to_save(self, config: LoraConfig) -> list[str]:
         tensors = dict.fromkeys(

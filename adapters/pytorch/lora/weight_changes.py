@@ -15,14 +15,14 @@ from litgpt.adapters.pytorch.lora.module_hook import (
     RequestAdapter,
     apply_updates,
 )
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.domain.lora.weight_changes import LowRankUpdate, WeightChanges
 
 Array: TypeAlias = Any
 """A numpy array of float32."""
 
 
-def weight_changes(model: GPT, adapter: RequestAdapter, *, unties_head: bool) -> WeightChanges[Array]:
+def weight_changes(model: CausalLM, adapter: RequestAdapter, *, unties_head: bool) -> WeightChanges[Array]:
     """Return the changes of an adapter. The weights are not read."""
     low_rank: dict[str, LowRankUpdate[Array]] = {}
     replaced: dict[str, Callable[[Array], Array]] = {}

@@ -4,8 +4,7 @@ Shapes: B batch, T tokens of this call, V vocabulary size, D hidden size.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing, sharing_layers
 from litgpt.adapters.pytorch.model.block import Block, ShortcutBlock
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, linear_cross_entropy, shift_labels
 from litgpt.adapters.pytorch.model.norm import build_norm
@@ -29,29 +29,18 @@ from litgpt.adapters.pytorch.model.rope import (
     rope_table,
 )
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
-from litgpt.adapters.pytorch.runtime.gradient_memory import check_gradients
-from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.model import AlibiSpec, Architecture, AttentionTemperature, LayerSpec, RopeSpec
 
 MaskKey: TypeAlias = tuple[int | None, bool, AlibiSpec | None, torch.device]
 """Layers with equal keys share an attention mask: sliding window, chunked attention, ALiBi, device."""
 
 
-class GPT(nn.Module):
+class GPT(CausalLM):
     """A decoder-only transformer with LitGPT's parameter names. The weights are uninitialized.
 
     Attributes:
-        gradient_checkpointing: Recompute the activations within each layer in the backward pass instead of
-            storing them (arXiv:1604.06174).
-        layer_devices: The device of each layer; None if the model is on a single device.
-        head_device: The device of the final norm and the head; None as above.
-        adapter: The active LoRA adapter. KV caches that were computed with another one are invalid.
-        adapters: All LoRA adapters by name, for requests that name one.
+        head_device: The device of the final norm and the head; None if the model is on a single device.
     """
-
-    gradient_checkpointing = False
-    supports_lora = True
-    has_whole_head = True  # otherwise, logits are computed by calls of the model only
 
     def __init__(
         self,
@@ -60,8 +49,8 @@ class GPT(nn.Module):
         layer_devices: Sequence[torch.device] | None = None,
         head_device: torch.device | None = None,
     ) -> None:
-        super().__init__()
-        self.architecture, self.layer_devices, self.head_device = architecture, layer_devices, head_device
+        super().__init__(architecture)
+        self.layer_devices, self.head_device = layer_devices, head_device
         width, vocab, streams = architecture.hidden_size, architecture.vocab_size, architecture.num_streams
         self.lm_head = Linear(width, vocab, bias=architecture.lm_head_bias)
         self.transformer = nn.ModuleDict(
@@ -81,14 +70,7 @@ class GPT(nn.Module):
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
         self._sharing_layers = sharing_layers(architecture)
         self.tie_weights()
-        self.adapter: object = None
-        self.adapters: dict[str, Any] = {}
         self._frequencies = InverseFrequencyCache()
-
-    def __repr__(self) -> str:
-        return summary_repr(type(self).__name__, architecture=self.architecture)
-
-    __str__ = nn.Module.__repr__  # `print(llm.model)` lists the modules, as for any nn.Module
 
     def empty_cache(
         self,
@@ -108,37 +90,6 @@ class GPT(nn.Module):
             lengths=lengths,
             fixed=fixed,
         )
-
-    runs_on_each_rank = (
-        False  # whether each rank runs the whole program, so that all ranks must fail together
-    )
-    ranks_on_host = 1  # they share its memory
-
-    def rank0_value(self, number: int) -> int:
-        """Return rank 0's value of a number that is less than 2**63 and may differ between ranks."""
-        return number
-
-    def least_value(self, number: int) -> int:
-        """Return the least value of such a number on all ranks."""
-        return number
-
-    def generation_context(self) -> AbstractContextManager[object]:
-        """Return the context manager within which all steps of one generation run."""
-        return nullcontext()
-
-    def require_trainable(self) -> None:
-        """Raise if the loss of this model could not be backpropagated."""
-        check_gradients(self)
-
-    # LitGPT's `llm.model` is a Lightning Fabric wrapper; programs access the wrapped module by this name.
-    _forward_module = property(lambda self: self)
-
-    @property
-    def input_device(self) -> torch.device:
-        """The device on which `input_ids` must be."""
-        embedding = self.transformer["wte"]
-        assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict is not typed
-        return embedding.weight.device
 
     def tie_weights(self) -> None:
         if self.architecture.tie_word_embeddings:

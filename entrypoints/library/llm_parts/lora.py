@@ -268,6 +268,8 @@ class LoraMixin(TrainingMixin):
 
 def written_as(loaded: "LoadedModel[Tensor]") -> tuple[tuple[ParameterSource, ...], str]:
     """Return the mapping to transformers' tensors, including the LM head, and the model type."""
+    if loaded.is_bridged:
+        return loaded.weight_sources, loaded.architecture.family
     family = family_of(loaded.checkpoint.name, loaded.checkpoint.config)
     return tuple(
         map_parameters(attrs.evolve(loaded.architecture, tie_word_embeddings=False), family.weights)

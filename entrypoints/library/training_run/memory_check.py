@@ -8,7 +8,8 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.initialization import count_lora_parameters
 from litgpt.application.load_model import LoadedModel
-from litgpt.domain.distribution.placement import Hardware, training_placement
+from litgpt.domain.distribution.placement import Hardware
+from litgpt.domain.distribution.training_placement import training_placement
 from litgpt.domain.memory.estimate import parameter_count
 from litgpt.domain.memory.preflight import allocated_bytes, check_training
 from litgpt.domain.memory.training_estimate import TrainingFootprint, training_footprint

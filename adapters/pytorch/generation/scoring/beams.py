@@ -9,7 +9,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes
 from litgpt.adapters.pytorch.generation.sampler import top_log_probabilities
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
 
@@ -18,7 +18,7 @@ from litgpt.domain.generation.errors import NonFiniteLogits
 class TorchBeams:
     """Implements `BeamBatch`. Under torchrun, all ranks make the same calls in the same order."""
 
-    model: GPT
+    model: CausalLM
     _cache: KVCache | None = attrs.field(default=None, init=False)
 
     def start(
@@ -29,7 +29,7 @@ class TorchBeams:
         for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
             cache = self.model.empty_cache(max_length=length, lengths=[length])
             with inference(self.model, len(prompt)):
-                for _, block in padded_passes([prompt], self.model.input_device):
+                for _, block in padded_passes([prompt], self.model):
                     last = self.model(block, cache, last_token_only=True)
                 logits.append(last[:, -1])
                 joined.join(cache, [0], [row])

@@ -9,7 +9,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
 from litgpt.adapters.pytorch.generation.sampler import log_probabilities, top_log_probabilities
-from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
@@ -28,7 +28,7 @@ class Scorer:
         sharing_key: See `group_by_prefix`.
     """
 
-    model: GPT
+    model: CausalLM
     requests: Sequence[ScoringRequest]
     sharing_key: Callable[[int], Hashable]
     _scores: CollectedScores = attrs.field(init=False)
@@ -61,7 +61,7 @@ class Scorer:
             cache = parent.copy()
             cache.set_limits(max_length=group.longest, lengths=[group.longest])
         with inference(self.model, len(ids)):
-            for _, block in padded_passes([ids], self.model.input_device):
+            for _, block in padded_passes([ids], self.model):
                 self.model(block, cache, last_token_only=True)
         return cache
 
@@ -77,7 +77,7 @@ class Scorer:
             with inference(self.model, len(batch)):
                 cache.join(prefix, [0] * len(batch), list(range(len(batch))))
         with inference(self.model, sum(map(len, rows))):
-            for begin, block in padded_passes(rows, self.model.input_device):
+            for begin, block in padded_passes(rows, self.model):
                 self._score_pass(block, cache, batch, group.end + begin)
 
     def _score_pass(self, block: Tensor, cache: KVCache, batch: Sequence[int], position: int) -> None:
@@ -110,7 +110,9 @@ class Scorer:
         self._scores.add(owners, log_probabilities(logits, targets), is_greedy, top)
 
 
-def _selected_logits(model: GPT, block: Tensor, cache: KVCache, selected: Sequence[int]) -> Iterator[Tensor]:
+def _selected_logits(
+    model: CausalLM, block: Tensor, cache: KVCache, selected: Sequence[int]
+) -> Iterator[Tensor]:
     """Yield the logits (R, V) after some tokens of a block (B, T), in parts of bounded size.
 
     `selected` are indices into the flattened block.
