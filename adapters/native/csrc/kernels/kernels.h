@@ -50,9 +50,15 @@ struct Prepared {
 
   // The same from another row on.
   Prepared from_row(int64_t row) const {
-    return {cols,         stride,     f32 + row * cols,
-            bf16 + row * cols, q8 + row * cols, scales + row,
-            sums + row,   outliers + row * max_outliers(cols), outlier_counts + row};
+    return {cols,
+            stride,
+            f32 + row * cols,
+            bf16 + row * cols,
+            q8 + row * cols,
+            scales + row,
+            sums + row,
+            outliers + row * max_outliers(cols),
+            outlier_counts + row};
   }
 };
 

@@ -80,8 +80,8 @@ class Head {
     const Matrix weight = {weight_.format, ids, weight_.cols,
                            weight_.data + first_id / kTileRows * weight_.tile_bytes()};
     const float* bias = bias_ == nullptr ? nullptr : bias_ + first_id;
-    executor_.kernels().matmul(weight, executor_.prepared().from_row(first), 0, weight.tiles(), 0,
-                               tokens, bias, logits, kVocabularyPart, false, 1.0f);
+    executor_.kernels().matmul(weight, executor_.prepared().from_row(first), 0, weight.tiles(), 0, tokens, bias, logits,
+                               kVocabularyPart, false, 1.0f);
     const int64_t parts = vocabulary_parts(vocab_size_);
     for (int64_t token = 0; token < tokens; ++token) {
       float* row = logits + token * kVocabularyPart;
