@@ -86,7 +86,7 @@ class Scorer:
             ids = self.requests[job.request].ids[job.begin : min(job.end, job.begin + budget)]
             step.append((job, job.sequence, ids))
             budget -= len(ids)
-        self._compute(step, needs_logits)
+        self._compute(step, needs_logits=needs_logits)
         for job, sequence, ids in reversed(step):
             job.begin += len(ids)
             if job.begin < job.end:
@@ -106,7 +106,7 @@ class Scorer:
         return self.model.new_sequence(longest)
 
     def _compute(
-        self, step: Sequence[tuple[_Job, NativeSequence, Sequence[int]]], needs_logits: bool
+        self, step: Sequence[tuple[_Job, NativeSequence, Sequence[int]]], *, needs_logits: bool
     ) -> None:
         rows: list[int] = []
         owners: list[int] = []
