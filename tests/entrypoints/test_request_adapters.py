@@ -46,11 +46,11 @@ def test_unknown_names_are_refused_before_anything_is_computed(llm: LLM) -> None
 def test_log_probabilities_of_prompts_are_those_of_the_adapter(llm: LLM, count: int) -> None:
     options: dict[str, Any] = {"max_new_tokens": 1, "prompt_logprobs": count}
     prompts = ["abcdefgh", "abcdef"]
-    base = llm.complete(prompts, **options)
-    named = llm.complete(prompts, adapter="a", **options)
-    again = llm.complete(prompts, **options)
+    base: Any = llm.complete(prompts, **options)
+    named: Any = llm.complete(prompts, adapter="a", **options)
+    again: Any = llm.complete(prompts, **options)
     llm.set_adapter("a")
-    active = llm.complete(prompts, **options)
+    active: Any = llm.complete(prompts, **options)
     for of_name, of_active, of_base, later in zip(named, active, base, again, strict=True):
         logprobs = of_name.prompt_logprobs, of_active.prompt_logprobs
         assert len(logprobs[0][1]) >= max(count, 1)

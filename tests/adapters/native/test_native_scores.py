@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from litgpt.adapters.native.library import load_library
 from litgpt.adapters.native.model import NativeModel
@@ -21,10 +22,11 @@ class ExpSum(ctypes.Structure):
     _fields_ = (("max", ctypes.c_float), ("sum", ctypes.c_float))
 
 
-def exp_sum(values: np.ndarray) -> ExpSum:
+def exp_sum(values: NDArray[np.float32]) -> ExpSum:
     function = kernel_library().test_exp_sum
     function.restype = ExpSum
-    return function(pointer(values), int64(len(values)))
+    found: ExpSum = function(pointer(values), int64(len(values)))
+    return found
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 17, 255, 256])
