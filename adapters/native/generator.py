@@ -67,10 +67,14 @@ class NativeGenerator:
 
     def score(self, requests: "Sequence[ScoringRequest]") -> "list[TokenScores]":
         from litgpt.adapters.native.sampling.scorer import Scorer
+        from litgpt.application.scoring.by_adapter import score_by_adapter
         from litgpt.domain.scoring.request import check_sequences
 
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
-        return Scorer(self.model, requests).run()
+        models: dict[str | None, NativeModel] = {None: self.model}
+        for adapter in {it.adapter for it in requests if it.adapter is not None}:
+            models[adapter] = self.model.with_adapter(self.find_adapter(adapter))
+        return score_by_adapter(requests, lambda adapter, own: Scorer(models[adapter], own).run())
 
     def embed(self, sequences: Sequence[Sequence[int]], pooling: "Pooling") -> "list[array[float]]":
         from litgpt.adapters.native.sampling.embedding import embed

@@ -174,6 +174,22 @@ class NativeModel:
         check(status, "Embedding")
         return hidden
 
+    def scores(
+        self, batch: Batch, rows: Sequence[int], targets: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Append tokens to sequences as `step` does, and score a token after each of some rows.
+
+        Returns:
+            The log-probabilities (R,), NaN where logits are not finite; and 1 where no token is likelier.
+        """
+        ids = np.array(targets, dtype=np.int32)
+        logprobs, greedy = np.empty(len(ids)), np.empty(len(ids), dtype=np.int32)
+        arguments, indices = self._arguments(batch, np.array(rows, dtype=np.int32), None)
+        doubles = logprobs.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
+        step = self._library.litgpt_step_scores
+        check(step(*arguments, len(ids), _ints(indices), _ints(ids), doubles, _ints(greedy)), "Scoring")
+        return logprobs, greedy
+
     def _arguments(
         self,
         batch: Batch,

@@ -3,7 +3,7 @@
 import ctypes
 from enum import IntEnum
 
-API_VERSION = 6
+API_VERSION = 7
 
 
 class Format(IntEnum):
@@ -158,5 +158,6 @@ SIGNATURES: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "litgpt_cache_bytes": (_I64, ()),
     "litgpt_step": (_I32, (*_BATCH, _I32, _INTS, _FLOATS)),
     "litgpt_step_hidden": (_I32, (*_BATCH, _I32, _INTS, _FLOATS, _I64)),
+    "litgpt_step_scores": (_I32, (*_BATCH, _I32, _INTS, _INTS, ctypes.POINTER(ctypes.c_double), _INTS)),
 }
 """The result and arguments of each function of `csrc/api.h`. Handles are opaque pointers."""

@@ -22,13 +22,16 @@ def prompt_logprobs(
     from litgpt.domain.scoring.request import ScoringRequest
 
     asked = {_key(it): it for it in requests if it.prompt_logprobs is not None and len(it.prompt) > 1}
-    texts = [ScoringRequest(ids=it.prompt, top_logprobs=it.prompt_logprobs or 0) for it in asked.values()]
+    texts = [
+        ScoringRequest(ids=it.prompt, top_logprobs=it.prompt_logprobs or 0, adapter=it.adapter)
+        for it in asked.values()
+    ]
     scores = dict(zip(asked, generator.score(texts) if texts else (), strict=True))
     return [None if it.prompt_logprobs is None else _logprobs(it, scores.get(_key(it))) for it in requests]
 
 
 def _key(request: GenerationRequest) -> tuple[object, ...]:
-    return request.prompt_logprobs, *request.prompt
+    return request.prompt_logprobs, request.adapter, *request.prompt
 
 
 def _logprobs(request: GenerationRequest, scores: "TokenScores | None") -> PromptLogprobs:

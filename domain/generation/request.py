@@ -55,9 +55,6 @@ class GenerationRequest:
     def __attrs_post_init__(self) -> None:
         if not self.prompt:
             raise InvalidArgument("prompt", self.prompt, "at least one token long")
-        if self.adapter is not None and self.prompt_logprobs is not None:
-            expected = "None with adapter=; activate the adapter with set_adapter() instead"
-            raise InvalidArgument("prompt_logprobs", self.prompt_logprobs, expected)
 
 
 @attrs.frozen

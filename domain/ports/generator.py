@@ -80,7 +80,8 @@ class Generator(Protocol):
 
         Raises:
             TextTooLong: A sequence is longer than the context; raised before anything is computed.
-            InvalidArgument: A token id is outside the vocabulary.
+            InvalidArgument: A token id is outside the vocabulary, or no adapter has the name of a request's.
+            UnsupportedOperation: The adapter of a request cannot be used for single requests.
             NonFiniteLogits: The logits of a sequence are NaN or infinite.
         """
         ...

@@ -4,7 +4,7 @@ import attrs
 
 from litgpt.domain.scheduling.step_costs import StepCosts
 
-_SHARE = 2.0
+_SHARE = 1.2
 """The time that each prompt may add to a step on average, relative to a step without prompts."""
 _MAX_HELD_STEPS = 8
 """The longest that prompts wait for, in steps, so that they never depend on the end of running answers."""
@@ -16,7 +16,7 @@ class PrefillPacing:
 
     A step shared with a prompt takes as long as the processor, the model and the context make it. If it is
     too long, steps without prompts follow, until the mean time between two tokens of an answer is at most
-    three times that of steps without prompts with one prompt, five times with two, and so on. At most eight
+    2.2 times that of steps without prompts with one prompt, 3.4 times with two, and so on. At most eight
     such steps follow each other.
 
     Attributes:

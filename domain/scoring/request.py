@@ -7,7 +7,7 @@ import attrs
 
 from litgpt.domain.errors import InvalidArgument, TextTooLong
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.validators import integer_field
+from litgpt.domain.validators import integer_field, is_name_or_none
 
 Pooling: TypeAlias = Literal["last", "mean"]
 """How hidden states become an embedding: that of the last token, or the mean over all tokens."""
@@ -22,11 +22,13 @@ class ScoringRequest:
         start: The position of the first token to be scored, at least 1, as nothing precedes the first token.
             All tokens from there on are scored.
         top_logprobs: The number of likeliest tokens whose log-probabilities are returned for each of them.
+        adapter: The LoRA adapter that computes them, instead of the active one; None: the model as it is.
     """
 
     ids: Sequence[int] = attrs.field(repr=False)
     start: int = integer_field(1, 1)
     top_logprobs: int = integer_field(0, 0)
+    adapter: str | None = attrs.field(default=None, validator=is_name_or_none)
 
     __repr__ = brief_repr
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.model_runner import TorchModelRunner
-from litgpt.adapters.pytorch.generation.running_batch import TorchSequence
+from litgpt.adapters.pytorch.generation.running_batch import RunningBatch, TorchSequence
 from litgpt.adapters.pytorch.generation.sequence_batches import SequenceBatches
 from litgpt.adapters.pytorch.model.gpt import GPT
 from tests.adapters.tiny_models import VOCAB_SIZE
@@ -146,6 +146,40 @@ def test_a_sequence_is_truncated_after_a_longer_one_has_left_its_batch(model: GP
     scheduler.runner.truncate(answer.sequence, len(answer.ids) - 3)
     del answer.ids[-3:]
     scheduler.step([1])
+
+
+@torch.inference_mode()
+def test_drafts_of_several_sequences_are_computed_in_one_pass(
+    model: GPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not TorchModelRunner(model, capacity=0).can_truncate:
+        pytest.skip("sequences are not truncated")
+    scheduler = Scheduler(model, SequenceBatches(model))
+    scheduler.step([5, 3, 8])
+    scheduler.step([1, 1, 1])
+    passes: list[int] = []
+    forward = RunningBatch.forward
+
+    def counted(batch: RunningBatch, tokens: list[list[int]], num_logits: int = 1) -> Tensor:
+        passes.append(len(tokens))
+        return forward(batch, tokens, num_logits)
+
+    monkeypatch.setattr(RunningBatch, "forward", counted)
+    for counts, kept in (([3, 1, 2], [1, 1, 2]), ([1, 4, 4], [1, 1, 3]), ([2, 1, 2], [2, 1, 1])):
+        answers = [answer for answer in scheduler.slots if answer is not None]
+        tokens = [torch.randint(VOCAB_SIZE, (it,), generator=scheduler.random).tolist() for it in counts]
+        batch = [(answer.sequence, ids) for answer, ids in zip(answers, tokens, strict=True)]
+        rows = iter(scheduler.runner.step(batch, [range(it) for it in counts]))
+        for answer, ids, accepted in zip(answers, tokens, kept, strict=True):
+            for token in ids:
+                answer.ids.append(token)
+                assert (next(rows) - alone(model, answer)).abs().max() <= 1e-4
+            if accepted < len(ids):
+                del answer.ids[accepted - len(ids) :]
+                scheduler.runner.truncate(answer.sequence, len(answer.ids))
+        scheduler.step([1, 1, 1])
+    assert passes == [3] * 6
+    scheduler.step([-1, 1, -1])
 
 
 @torch.inference_mode()

@@ -39,11 +39,11 @@ def test_prompts_run_beside_answers_that_have_become_slower() -> None:
     assert shared > 150
 
 
-def test_expensive_prompts_leave_the_answers_a_third_of_the_time() -> None:
+def test_expensive_prompts_leave_the_answers_almost_half_of_the_time() -> None:
     pacing = measured(0.01)
     steps = total = 0.0
     for _ in range(300):
         seconds = 0.06 if pacing.allows_prompts(1, 1) else 0.01
         pacing.costs.add(1, seconds)
         steps, total = steps + 1, total + seconds
-    assert 0.025 < total / steps < 0.031
+    assert 0.02 < total / steps < 0.0225  # 2.2 times the usual

@@ -226,7 +226,7 @@ def test_prompts_wait_for_steps_without_them_if_shared_steps_take_long(num_promp
     while not {event.index for event in engine.step()} & set(prompts):
         pass
     mean = (runner.costs.total - first) / (len(runner.steps) - before)
-    assert mean == pytest.approx((1 + 2 * num_prompts) * decoding, rel=0.03)
+    assert mean == pytest.approx((1 + 1.2 * num_prompts) * decoding, rel=0.03)
     assert {sum(step) for step in runner.steps[before:-1]} == {1, 1 + 12 * num_prompts}
 
 

@@ -38,8 +38,25 @@ def test_unknown_names_are_refused_before_anything_is_computed(llm: LLM) -> None
     for prompts in ("abc", ["abc", "def"]):
         with pytest.raises(InvalidArgument, match=r"adapter must be one of 'a', 'b', 'c', not 'd'"):
             llm.generate(prompts, adapter="d", stream=True)
-    with pytest.raises(InvalidArgument, match="prompt_logprobs must be None with adapter="):
-        llm.complete("abc", adapter="a", prompt_logprobs=0)
+    with pytest.raises(InvalidArgument, match=r"adapter must be one of 'a', 'b', 'c', not 'd'"):
+        llm.complete("abc", adapter="d", prompt_logprobs=0)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_log_probabilities_of_prompts_are_those_of_the_adapter(llm: LLM, count: int) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 1, "prompt_logprobs": count}
+    prompts = ["abcdefgh", "abcdef"]
+    base: Any = llm.complete(prompts, **options)
+    named: Any = llm.complete(prompts, adapter="a", **options)
+    again: Any = llm.complete(prompts, **options)
+    llm.set_adapter("a")
+    active: Any = llm.complete(prompts, **options)
+    for of_name, of_active, of_base, later in zip(named, active, base, again, strict=True):
+        logprobs = of_name.prompt_logprobs, of_active.prompt_logprobs
+        assert len(logprobs[0][1]) >= max(count, 1)
+        for own, expected in zip(logprobs[0][1:], logprobs[1][1:], strict=True):
+            assert own == pytest.approx(expected, abs=1e-5)
+        assert of_base.prompt_logprobs == later.prompt_logprobs != of_name.prompt_logprobs
 
 
 def test_a_model_without_adapters_says_so() -> None:

@@ -207,7 +207,8 @@ Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* 
             litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_rows,
             const int32_t* rows, Output output) {
   LITGPT_TRY(check_batch(model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows));
-  LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr, "The output is a null pointer.");
+  LITGPT_REQUIRE(output.logits != nullptr || output.hidden != nullptr || output.scores != nullptr,
+                 "The output is a null pointer.");
   const Kernels* kernels = nullptr;
   LITGPT_TRY(find_kernels(&kernels));
   Array<Sequence*> all;
@@ -224,7 +225,8 @@ Status step(litgpt_model& model, int32_t num_sequences, litgpt_sequence* const* 
   batch.rows = num_rows;
   batch.output_rows = rows;
   const int64_t num_logits = output.logits == nullptr ? 0 : num_rows;
-  LITGPT_TRY(model.workspace.reserve(model.program, batch, num_logits));
+  const int64_t num_scores = output.scores == nullptr ? 0 : num_rows;
+  LITGPT_TRY(model.workspace.reserve(model.program, batch, num_logits, num_scores));
   auto body = [&](Worker& worker) { run_step(model.program, *kernels, batch, model.workspace, output, worker); };
   LITGPT_TRY(run_parallel(body));
   for (int32_t at = 0; at < num_sequences; ++at) all[at]->advance(counts[at]);
@@ -351,7 +353,7 @@ int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgpt_sequence*
                     litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens, int32_t num_logits,
                     const int32_t* logit_rows, float* logits) {
   return litgpt::locked_step(model, num_sequences, sequences, adapters, counts, tokens, num_logits, logit_rows,
-                             {logits, nullptr});
+                             {logits, nullptr, nullptr});
 }
 
 int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
@@ -361,5 +363,19 @@ int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_se
     return code(litgpt::fail("The hidden states have the wrong size."));
   }
   return litgpt::locked_step(model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows,
-                             {nullptr, hidden});
+                             {nullptr, hidden, nullptr});
+}
+
+int32_t litgpt_step_scores(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                           litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
+                           int32_t num_rows, const int32_t* rows, const int32_t* targets, double* logprobs,
+                           int32_t* greedy) {
+  for (int32_t at = 0; at < num_rows; ++at) {
+    if (targets[at] < 0 || targets[at] >= model->program.vocab_size) {
+      return code(litgpt::fail("Token id %d is outside the vocabulary.", targets[at]));
+    }
+  }
+  const litgpt::Scores scores{targets, logprobs, greedy};
+  return litgpt::locked_step(model, num_sequences, sequences, adapters, counts, tokens, num_rows, rows,
+                             {nullptr, nullptr, &scores});
 }

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { LITGPT_API_VERSION = 6 };
+enum { LITGPT_API_VERSION = 7 };
 
 /* A packed matrix (rows > 1 or a weight format), or a vector of float32 (format -1). `data` must outlive the model. */
 typedef struct {
@@ -139,6 +139,13 @@ LITGPT_API int32_t litgpt_step(litgpt_model* model, int32_t num_sequences, litgp
 LITGPT_API int32_t litgpt_step_hidden(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
                                       litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
                                       int32_t num_rows, const int32_t* rows, float* hidden, int64_t count);
+/* The same step without logits in memory: writes the log-probability of token `targets[i]` after each of `num_rows`
+ * tokens, and 1 to `greedy` if no other token is likelier, else 0. A log-probability is NaN if logits are NaN or
+ * infinite. */
+LITGPT_API int32_t litgpt_step_scores(litgpt_model* model, int32_t num_sequences, litgpt_sequence* const* sequences,
+                                      litgpt_adapter* const* adapters, const int32_t* counts, const int32_t* tokens,
+                                      int32_t num_rows, const int32_t* rows, const int32_t* targets, double* logprobs,
+                                      int32_t* greedy);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from litgpt.adapters.native.model import NativeModel, NativeSequence
 from litgpt.adapters.native.sampling.candidates import Logits
@@ -73,16 +74,19 @@ class Scorer:
             self._stack.append(_Job(sequence, group.end, len(self.requests[index].ids) - 1, index))
 
     def _step(self) -> None:
-        budget = min(STEP_TOKENS, max(1, LOGITS_CHUNK // self.model.architecture.vocab_size))
+        needs_logits = self._needs_logits(self._stack[-1])
+        budget = STEP_TOKENS
+        if needs_logits:
+            budget = min(budget, max(1, LOGITS_CHUNK // self.model.architecture.vocab_size))
         step: list[tuple[_Job, NativeSequence, Sequence[int]]] = []
-        while self._stack and budget:
+        while self._stack and budget and self._needs_logits(self._stack[-1]) == needs_logits:
             job = self._stack.pop()
             if job.sequence is None:
                 job.sequence, job.parent = self._open(job), None
             ids = self.requests[job.request].ids[job.begin : min(job.end, job.begin + budget)]
             step.append((job, job.sequence, ids))
             budget -= len(ids)
-        self._compute(step)
+        self._compute(step, needs_logits=needs_logits)
         for job, sequence, ids in reversed(step):
             job.begin += len(ids)
             if job.begin < job.end:
@@ -92,13 +96,18 @@ class Scorer:
             else:
                 sequence.close()
 
+    def _needs_logits(self, job: _Job) -> bool:
+        return self.requests[job.request].top_logprobs > 0
+
     def _open(self, job: _Job) -> NativeSequence:
         if job.parent is not None:
             return job.parent.fork()
         longest = len(self.requests[job.request].ids) if job.group is None else job.group.longest
         return self.model.new_sequence(longest)
 
-    def _compute(self, step: Sequence[tuple[_Job, NativeSequence, Sequence[int]]]) -> None:
+    def _compute(
+        self, step: Sequence[tuple[_Job, NativeSequence, Sequence[int]]], *, needs_logits: bool
+    ) -> None:
         rows: list[int] = []
         owners: list[int] = []
         targets: list[int] = []
@@ -111,15 +120,24 @@ class Scorer:
                 targets += [request.ids[position + 1] for position in positions]
                 owners += [job.request] * len(positions)
             first += len(ids)
-        logits = self.model.step([(sequence, ids) for _, sequence, ids in step], rows)
+        batch = [(sequence, ids) for _, sequence, ids in step]
+        if not needs_logits:
+            logprobs, greedy = self.model.scores(batch, rows, targets)
+            self._check_finite(owners, np.isnan(logprobs))
+            self._scores.add(owners, logprobs.tolist(), greedy.astype(bool).tolist(), [None] * len(rows))
+            return
+        logits = self.model.step(batch, rows)
         for at in range(0, len(rows), _BLOCK):
             block = slice(at, at + _BLOCK)
             self._score(logits[block], targets[block], owners[block])
 
     def _score(self, logits: Logits, targets: Sequence[int], owners: Sequence[int]) -> None:
         largest = logits.max(-1)
-        if bad := sorted({owners[row] for row in np.flatnonzero(~np.isfinite(largest)).tolist()}):
-            raise NonFiniteLogits(bad, len(self.requests))
+        self._check_finite(owners, ~np.isfinite(largest))
         is_greedy = (logits[np.arange(len(targets)), list(targets)] >= largest).tolist()
         top = top_log_probabilities(logits, self._scores.top_counts(owners))
         self._scores.add(owners, log_probabilities(logits, targets), is_greedy, top)
+
+    def _check_finite(self, owners: Sequence[int], is_bad: NDArray[np.bool_]) -> None:
+        if bad := sorted({owners[row] for row in np.flatnonzero(is_bad).tolist()}):
+            raise NonFiniteLogits(bad, len(self.requests))

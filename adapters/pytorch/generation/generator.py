@@ -14,11 +14,13 @@ from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
 from litgpt.adapters.pytorch.generation.scoring.beams import TorchBeams
 from litgpt.adapters.pytorch.generation.scoring.embedding import embed
 from litgpt.adapters.pytorch.generation.scoring.scorer import Scorer
+from litgpt.adapters.pytorch.lora.module_hook import computing_with
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 from litgpt.adapters.pytorch.ops.tensor_versions import written_versions
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
 from litgpt.application.concurrency.shared_engine import EngineStream, SharedEngine
+from litgpt.application.scoring.by_adapter import score_by_adapter
 from litgpt.domain.beam_search.request import Beam, BeamSearchRequest
 from litgpt.domain.beam_search.run import run_beam_search
 from litgpt.domain.generation.batching import check_prompt, checked_requests, requested_adapters
@@ -65,8 +67,15 @@ class TorchGenerator:
     def score(self, requests: Sequence[ScoringRequest]) -> list[TokenScores]:
         check_fork()
         check_sequences([it.ids for it in requests], self.context, self.model.architecture.vocab_size)
+        names = {it.adapter for it in requests if it.adapter is not None}
+        adapters = {name: find_adapter(self.model, name) for name in names}
+
+        def score(adapter: str | None, own: Sequence[ScoringRequest]) -> list[TokenScores]:
+            with computing_with(None if adapter is None else adapters[adapter]):
+                return Scorer(self.model, own, partial(ropes, self.model)).run()
+
         with translate_out_of_memory("Scoring"), self.model.generation_context():
-            return Scorer(self.model, requests, partial(ropes, self.model)).run()
+            return score_by_adapter(requests, score)
 
     def embed(self, sequences: Sequence[Sequence[int]], pooling: Pooling) -> "list[array[float]]":
         check_fork()

@@ -31,8 +31,6 @@ _LIMITS = StepLimits(
     # A prompt is a forward pass of its own, which reads all weights, so it is computed in few large parts.
     prefill_tokens=1024,
     shared_step_tokens=256,
-    # Rows of a batch end at the same slot, so that a draft of which less is accepted would have to be copied.
-    max_drafting_sequences=1,
 )
 
 _WHOLE_PROMPTS = attrs.evolve(_LIMITS, prefill_tokens=2**30, shared_step_tokens=2**30)

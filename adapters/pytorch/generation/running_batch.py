@@ -1,6 +1,6 @@
 """A batch of sequences with a shared KV cache, which sequences can join and leave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
@@ -103,6 +103,19 @@ class RunningBatch:
         )
         batch.sequences.append(copy)
         return batch
+
+    def drop_last(self, counts: Mapping[TorchSequence, int]) -> None:
+        """Remove the last tokens of some sequences, from which drafts were rejected.
+
+        The rows end at the same slot afterwards as well, so those that lose more tokens than others move.
+        """
+        of_rows = {row: counts.get(it, 0) for row, it in enumerate(self.sequences) if it is not None}
+        least = min(of_rows.values())
+        is_truncated = self.cache.truncate(self.cache.length - least)
+        assert is_truncated  # noqa: S101 - no layer has a sliding window or a recurrent state
+        for shift in {count - least for count in of_rows.values()} - {0}:
+            rows = [row for row, count in of_rows.items() if count - least == shift]
+            self.cache.join(self.cache, rows, rows, end=self.cache.length - shift)
 
     def compact(self) -> None:
         """Drop the rows of sequences that have left; the last rows take their places."""

@@ -14,9 +14,10 @@ from litgpt.adapters.pytorch.model.causal_lm import CausalLM
 class SequenceBatches:
     """Computes steps of sequences with a model.
 
-    Sequences that are given one token per step share the KV cache of the decode batch and are computed in one
-    forward pass. Prompts are computed in batches of their own, whose sequences join the decode batch when
-    they are first given one token. Under torchrun, all ranks make the same calls in the same order.
+    Sequences that are given one token per step, and those with drafts, share the KV cache of the decode batch
+    and are computed in one forward pass, in which drafts are padded to the same length. Prompts are computed
+    in batches of their own, whose sequences join the decode batch when they are first given one token. Under
+    torchrun, all ranks make the same calls in the same order.
 
     Attributes:
         fixed_length: The number of slots with which the KV cache of the first prompts is allocated, which
@@ -27,6 +28,7 @@ class SequenceBatches:
     fixed_length: int | None = None
     _decode: RunningBatch | None = attrs.field(default=None, init=False)
     _batch_of: dict[TorchSequence, RunningBatch] = attrs.field(factory=dict, init=False)
+    _surplus: dict[TorchSequence, int] = attrs.field(factory=dict, init=False)
 
     @property
     def batches(self) -> list[RunningBatch]:
@@ -39,7 +41,7 @@ class SequenceBatches:
     ) -> Tensor:
         """Append tokens to sequences and return logits (R, V).
 
-        A step is one forward pass for all sequences with one new token, and one or more for each prefill.
+        A step is one forward pass for all decoding sequences, and one or more for each prefill.
         Sequences of the decode batch that a step leaves out, while it computes others of it, leave the batch
         at the cost of a copy.
 
@@ -48,22 +50,33 @@ class SequenceBatches:
             positions: For each sequence, the new tokens after which the logits are computed: the last ones.
                 None: only the last.
         """
+        self._settle()
         tokens = dict(batch)
-        decoding = [sequence for sequence, ids in batch if len(ids) == 1 and sequence in self._batch_of]
+        counts = dict.fromkeys(tokens, 1)
+        if positions is not None:
+            counts = {sequence: len(at) for (sequence, _), at in zip(batch, positions, strict=True)}
+        decoding = [it for it, ids in batch if len(ids) == counts[it] and it in self._batch_of]
+        width = self._width(decoding, tokens)
+        decoding = [it for it in decoding if len(tokens[it]) <= width]
         parts = [self._decode_batch(decoding)] if decoding else []
         parts += self._started_batches(tokens, parts)
         if new := [sequence for sequence in tokens if sequence not in self._batch_of]:
             parts.append(self._new_batch(new, tokens))
         for part in parts:
             part.compact()
-        counts = dict.fromkeys(tokens, 1)
-        if positions is not None:
-            counts = {sequence: len(at) for (sequence, _), at in zip(batch, positions, strict=True)}
+        for sequence in decoding:
+            padding = width - len(tokens[sequence])
+            if padding:
+                tokens[sequence] = [*tokens[sequence], *[0] * padding]
+                self._surplus[sequence] = padding
         logits = [
-            part.forward([tokens[it] for it in part.running], max(counts[it] for it in part.running))
+            part.forward(
+                [tokens[it] for it in part.running],
+                max(counts[it] + self._surplus.get(it, 0) for it in part.running),
+            )
             for part in parts
         ]
-        return _in_order(logits, [part.running for part in parts], counts)
+        return _in_order(logits, [part.running for part in parts], counts, self._surplus)
 
     @torch.inference_mode()
     def fork(self, sequence: TorchSequence, length: int, max_length: int) -> TorchSequence:
@@ -75,24 +88,39 @@ class SequenceBatches:
 
     @torch.inference_mode()
     def truncate(self, sequence: TorchSequence, length: int) -> None:
-        """Remove the tokens of a sequence from `length` on; others leave its batch first."""
-        part = self._batch_of[sequence]
-        if len(part.running) > 1:
-            part = part.split([sequence])
-            self._assign(part)
-        part.compact()
-        is_truncated = part.cache.truncate(part.cache.row_offsets[0] + length)
-        assert is_truncated  # noqa: S101 - no layer has a sliding window or a recurrent state
+        """Remove the tokens of a sequence from `length` on, at the latest before the next step."""
+        cache, row = self._batch_of[sequence].cache, self._batch_of[sequence].sequences.index(sequence)
+        self._surplus[sequence] = cache.length - cache.row_offsets[row] - length
 
     def release(self, sequence: TorchSequence) -> None:
         """Free the row of a sequence, which may be in use by the next sequence that joins."""
         part = self._batch_of.pop(sequence, None)
+        self._surplus.pop(sequence, None)
         if part is None:
             return
         if sequence in part.sequences:  # it is not, if joining another batch has failed
             part.sequences[part.sequences.index(sequence)] = None
         if part is self._decode and not part.running:
             self._decode = None
+
+    def _settle(self) -> None:
+        """Remove padding and tokens of drafts that were rejected."""
+        for part in dict.fromkeys(self._batch_of[sequence] for sequence in self._surplus):
+            part.drop_last(self._surplus)
+        self._surplus.clear()
+
+    def _width(self, decoding: Sequence[TorchSequence], tokens: Mapping[TorchSequence, Sequence[int]]) -> int:
+        """Return the number of tokens to which the drafts of decoding sequences are padded.
+
+        It is 1, so that drafts have forward passes of their own, if padding would exceed a maximum length.
+        """
+        width = max((len(tokens[it]) for it in decoding), default=1)
+        for sequence in decoding:
+            part = self._batch_of[sequence]
+            start = part.cache.row_offsets[part.sequences.index(sequence)]
+            if part.cache.length - start + width >= sequence.max_length:
+                return 1
+        return width
 
     def _assign(self, part: RunningBatch) -> None:
         self._batch_of.update(dict.fromkeys(part.running, part))
@@ -161,15 +189,21 @@ class SequenceBatches:
 
 
 def _in_order(
-    logits: Sequence[Tensor], parts: Sequence[Sequence[TorchSequence]], counts: Mapping[TorchSequence, int]
+    logits: Sequence[Tensor],
+    parts: Sequence[Sequence[TorchSequence]],
+    counts: Mapping[TorchSequence, int],
+    padding: Mapping[TorchSequence, int],
 ) -> Tensor:
-    """Return the last logits of each sequence (R, V) in the order of `counts`, from parts (B, N, V)."""
+    """Return the last logits of each sequence (R, V) in the order of `counts`, from parts (B, N, V).
+
+    Those of `padding` after them are left out.
+    """
     if len(logits) == 1 and logits[0].shape[1] == 1 and parts[0] == [*counts]:
         return logits[0][:, 0]
     first_row, rows = {}, 0
     for part, of_part in zip(parts, logits, strict=True):
         for sequence in part:
             rows += of_part.shape[1]
-            first_row[sequence] = rows - counts[sequence]
+            first_row[sequence] = rows - counts[sequence] - padding.get(sequence, 0)
     index = [row for it, count in counts.items() for row in range(first_row[it], first_row[it] + count)]
     return torch.cat([of_part.flatten(0, 1) for of_part in logits])[index]

@@ -95,7 +95,7 @@ class NamedKwargs(TemplateKwargs, total=False):
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
             as in transformers. None: only in a text to which no template is applied.
         adapter: The LoRA adapter that computes the answer, one of `llm.adapters`, whichever is active; None:
-            the active one, or the base model if none is. It cannot be combined with `prompt_logprobs`.
+            the active one, or the base model if none is.
     """
 
     regex: str | None

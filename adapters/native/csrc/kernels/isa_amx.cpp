@@ -11,4 +11,5 @@
 #include "kernels/pointwise.h"
 #include "kernels/attention.h"
 #include "kernels/gated_delta.h"
+#include "kernels/exp_sum.h"
 #include "kernels/table.h"

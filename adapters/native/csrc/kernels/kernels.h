@@ -47,6 +47,19 @@ struct Prepared {
   float* sums;              // [group][x_sums(format)][row]: of x without outliers, times the format's `sum_factor`
   Outlier* outliers;        // max_outliers(cols) for each row
   int32_t* outlier_counts;  // per row
+
+  // The same from another row on.
+  Prepared from_row(int64_t row) const {
+    return {cols,
+            stride,
+            f32 + row * cols,
+            bf16 + row * cols,
+            q8 + row * cols,
+            scales + row,
+            sums + row,
+            outliers + row * max_outliers(cols),
+            outlier_counts + row};
+  }
 };
 
 // The distance of the scales of two groups. Not a power of two, so that they are not in the same sets of a cache.
@@ -140,6 +153,12 @@ struct DeltaRule {
 
 inline constexpr int64_t kStateColumns = 32;  // enough sums to hide the latency of an addition
 
+// The sum of e^(x - max) over a part of the vocabulary, and its largest logit.
+struct ExpSum {
+  float max;
+  float sum;
+};
+
 struct Kernels {
   const char* name;
 
@@ -184,6 +203,10 @@ struct Kernels {
   // The result does not depend on how the tokens are divided among calls.
   void (*causal_conv)(const CausalConv& job);
   void (*delta_rule)(const DeltaRule& job);
+
+  // The largest of `size` values, and the sum. Values of -infinity add nothing. The sum is NaN if any value is NaN or
+  // +infinity.
+  ExpSum (*exp_sum)(const float* x, int64_t size);
 };
 
 // Whether products prefetch weights. Without that, a core of a Xeon decoded at three quarters of its speed;

@@ -20,6 +20,7 @@ const Kernels LITGPT_ISA_KERNELS = {
     LITGPT_ISA_NAMESPACE::merge_parts,
     LITGPT_ISA_NAMESPACE::causal_conv,
     LITGPT_ISA_NAMESPACE::delta_rule,
+    LITGPT_ISA_NAMESPACE::exp_sum,
 };
 
 }  // namespace litgpt

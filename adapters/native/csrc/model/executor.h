@@ -48,12 +48,13 @@ class Executor {
     });
   }
 
-  // The tiles of a matrix that a worker multiplies with at a time.
+  // The tiles of a matrix that a worker multiplies with at a time: an even number if possible, as two of them share the
+  // tile registers of AMX.
   int64_t piece(const Matrix& weight) const {
     const int64_t by_size = kPieceBytes / weight.tile_bytes();
     const int64_t by_count = weight.tiles() / (kMinPieces * worker_.count());
     const int64_t tiles = by_size < by_count ? by_size : by_count;
-    return tiles < 1 ? 1 : tiles;
+    return by_count < 2 ? 1 : tiles < 2 ? 2 : tiles / 2 * 2;
   }
 
  private:

@@ -38,7 +38,7 @@ class Step {
         case kLinear: linear(o, static_cast<float>(p[0])); break;
         case kRope: rope(o); break;
         case kAttend: attend(o, p); break;
-        case kHead: head(o, static_cast<float>(p[0]), static_cast<float>(p[1])); break;
+        case kHead: run_head(instruction, program_, batch_, space_, output_, executor_); break;
         case kRoute: select_experts(o, p); break;
         case kExperts: run_experts(o, p, program_, batch_, space_, executor_); break;
         case kCausalConv: run_causal_conv(o, program_, batch_, space_, executor_); break;
@@ -214,31 +214,6 @@ class Step {
     executor_.per_token(batch_.tokens, [&](int64_t token) {
       float* out = space_.row(o[0], token);
       route(routing, space_.row(o[1], token), out, out + routing.top_k);
-    });
-  }
-
-  void head(const int32_t* o, float scale, float softcap) {
-    const Matrix weight = program_.matrix(o[1]);
-    const bool is_hidden = output_.hidden != nullptr;
-    const int64_t stride = is_hidden ? weight.cols : space_.stride(o[0]);
-    float* rows = is_hidden ? output_.hidden : space_.head_input();
-    executor_.per_token(batch_.rows, [&](int64_t at) {
-      memcpy(rows + at * stride, space_.row(o[0], batch_.output_rows[at]),
-             static_cast<size_t>(weight.cols) * sizeof(float));
-    });
-    if (is_hidden) return;
-    executor_.prepare(weight, rows, stride, batch_.rows);
-    const int64_t padded = round_up(program_.vocab_size, kTileRows);
-    float* y = padded == program_.vocab_size ? output_.logits : space_.head_output();
-    executor_.multiply(weight, program_.vector(o[2]), batch_.rows, y, padded, false, 1.0f);
-    if (y == output_.logits && scale == 1.0f && softcap == 0.0f) return;
-    executor_.per_token(batch_.rows, [&](int64_t at) {
-      const float* x = y + at * padded;
-      float* out = output_.logits + at * program_.vocab_size;
-      for (int64_t id = 0; id < program_.vocab_size; ++id) {
-        const float logit = x[id] * scale;
-        out[id] = softcap == 0.0f ? logit : tanhf(logit / softcap) * softcap;
-      }
     });
   }
 

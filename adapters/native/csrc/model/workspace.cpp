@@ -9,7 +9,7 @@ Workspace::~Workspace() {
   free(buffers_);
 }
 
-Status Workspace::reserve(const Program& program, const Batch& batch, int64_t logits) {
+Status Workspace::reserve(const Program& program, const Batch& batch, int64_t logits, int64_t scores) {
   const int64_t tokens = batch.tokens;
   if (buffers_ == nullptr) {
     const int64_t count = program.widths.size();
@@ -23,7 +23,7 @@ Status Workspace::reserve(const Program& program, const Batch& batch, int64_t lo
 
   LITGPT_TRY(reserve_experts(program, tokens));
   LITGPT_TRY(reserve_partials(program, tokens, batch.spans));
-  int64_t rows = tokens > logits ? tokens : logits;
+  int64_t rows = tokens;
   if (experts_.token_of.size() > rows) rows = experts_.token_of.size();
   int64_t rank = 0;
   for (int64_t at = 0; at < batch.runs.size(); ++at) {
@@ -45,7 +45,8 @@ Status Workspace::reserve(const Program& program, const Batch& batch, int64_t lo
     next += 2 * own * tokens;
   }
   const litgpt_instruction& head = program.instructions[program.instructions.size() - 1];
-  LITGPT_TRY(head_input_.at_least(logits * strides_[head.operands[0]]));
+  LITGPT_TRY(head_input_.at_least((logits + scores) * strides_[head.operands[0]]));
+  LITGPT_TRY(exp_sums_.at_least(scores * vocabulary_parts(program.vocab_size)));
   return head_output_.at_least(logits * round_up(program.vocab_size, kTileRows));
 }
 

@@ -28,6 +28,12 @@ struct ExpertRows {
   Array<float> up;
 };
 
+// The outputs of the head whose e^x are added up at a time.
+inline constexpr int64_t kVocabularyPart = 256;
+inline constexpr int64_t vocabulary_parts(int64_t vocab_size) {
+  return (vocab_size + kVocabularyPart - 1) / kVocabularyPart;
+}
+
 class Workspace {
  public:
   Workspace() = default;
@@ -35,8 +41,8 @@ class Workspace {
   Workspace& operator=(const Workspace&) = delete;
   ~Workspace();
 
-  // Makes room for a step; contents are undefined.
-  Status reserve(const Program& program, const Batch& batch, int64_t logits);
+  // Makes room for a step with the logits or the scores of some tokens; contents are undefined.
+  Status reserve(const Program& program, const Batch& batch, int64_t logits, int64_t scores);
 
   float* row(int32_t buffer, int64_t token) { return buffers_[buffer].data() + token * strides_[buffer]; }
   int64_t stride(int32_t buffer) const { return strides_[buffer]; }
@@ -47,6 +53,7 @@ class Workspace {
   float* partials() { return partials_.data(); }
   float* head_input() { return head_input_.data(); }
   float* head_output() { return head_output_.data(); }
+  ExpSum* exp_sums() { return exp_sums_.data(); }  // of each token to be scored and each part of the vocabulary
 
  private:
   Status reserve_experts(const Program& program, int64_t tokens);
@@ -63,6 +70,7 @@ class Workspace {
   Array<float> partials_;  // of attention
   Array<float> head_input_;
   Array<float> head_output_;
+  Array<ExpSum> exp_sums_;
 };
 
 }  // namespace litgpt

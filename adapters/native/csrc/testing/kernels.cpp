@@ -31,6 +31,8 @@ LITGPT_API void test_add(const float* x, int64_t size, float alpha, float* y) {
   select_kernels()->add(x, size, alpha, y);
 }
 
+LITGPT_API ExpSum test_exp_sum(const float* x, int64_t size) { return select_kernels()->exp_sum(x, size); }
+
 LITGPT_API void test_store_kv(int32_t element, const float* k, const float* v, int64_t k_dim, int64_t v_dim,
                               int64_t slot, uint8_t* k_page, uint8_t* v_page) {
   select_kernels()->store_kv(static_cast<Format>(element), k, v, k_dim, v_dim, slot, k_page, v_page);
