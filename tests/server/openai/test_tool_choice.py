@@ -67,3 +67,19 @@ def test_a_choice_that_cannot_be_kept_is_an_error_of_the_field(
     with pytest.raises(BadRequestError) as caught:
         client.chat.completions.create(**{**REQUEST, **change})
     assert caught.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ä", "a.b", "a" * 65, "a\n", "a:b"])
+@pytest.mark.parametrize("path", ["chat", "responses"])
+def test_a_name_of_a_tool_that_openai_refuses_is_refused(client: OpenAI, path: str, name: str) -> None:
+    function = {"name": name, "parameters": {"type": "object"}}
+    with pytest.raises(BadRequestError) as raised:
+        if path == "chat":
+            tools: Any = [{"type": "function", "function": function}]
+            client.chat.completions.create(
+                model="smollm2", messages=[{"role": "user", "content": "Hi"}], tools=tools
+            )
+        else:
+            flat: Any = [{"type": "function", **function}]
+            client.responses.create(model="smollm2", input="Hi", tools=flat)
+    assert raised.value.param == ("tools[0].function.name" if path == "chat" else "tools[0].name")
