@@ -10,7 +10,6 @@ the last third. Only the standard library is imported.
 
 import asyncio
 import json
-import os
 import random
 import re
 import subprocess
@@ -155,12 +154,13 @@ async def sample(pid: int, port: int) -> dict[str, float]:
     writer.write(f"GET /metrics HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
     metrics = await reader.read()
     writer.close()
-    with open(f"/proc/{pid}/status") as status:
-        memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    process = Path(f"/proc/{pid}")
+    status = (process / "status").read_text()
+    memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
     return {
         "resident MiB": memory / 1024,
-        "open files": len(os.listdir(f"/proc/{pid}/fd")),
-        "threads": len(os.listdir(f"/proc/{pid}/task")),
+        "open files": len([*(process / "fd").iterdir()]),
+        "threads": len([*(process / "task").iterdir()]),
         **{name.decode(): float(value) for name, value in _PAGES.findall(metrics)},
     }
 
