@@ -41,21 +41,27 @@ class LlguidanceCompiler:
         if isinstance(spec, ToolCallSpec):
             calls = CompileToolCalls(spec, tokenizer, vocabulary, stop_token_ids)
             return calls(
-                lambda grammar: self._constraint(vocabulary, grammar, stop_token_ids), leading_spaces
+                lambda grammar: self._constraint(spec, vocabulary, grammar, stop_token_ids), leading_spaces
             )
         grammar = _grammar(spec, leading_spaces=leading_spaces)
         _validate(spec, matcher.validate_grammar(grammar, vocabulary.tokenizer))
-        return self._constraint(vocabulary, grammar, stop_token_ids)
+        return self._constraint(spec, vocabulary, grammar, stop_token_ids)
 
     def check(self, spec: ConstraintSpec) -> None:
         _validate(spec, _matcher_class(spec.kind).validate_grammar(_grammar(spec, leading_spaces=0)))
 
     def _constraint(
-        self, vocabulary: Vocabulary, grammar: str, stop_token_ids: frozenset[int]
+        self,
+        spec: ConstraintSpec | ToolCallSpec,
+        vocabulary: Vocabulary,
+        grammar: str,
+        stop_token_ids: frozenset[int],
     ) -> LlguidanceConstraint:
         from llguidance import LLMatcher
 
         compiled = LLMatcher(vocabulary.tokenizer, grammar, log_level=0)
+        if compiled.is_error():  # such as of a size that only the whole has; the first step would fail
+            _validate(spec, compiled.get_error())
         return LlguidanceConstraint(compiled, vocabulary.end_id, stop_token_ids, self._masks)
 
 
@@ -68,9 +74,12 @@ def _matcher_class(kind: str) -> "type[LLMatcher]":
     return LLMatcher
 
 
-def _validate(spec: ConstraintSpec, problem: str) -> None:
+def _validate(spec: ConstraintSpec | ToolCallSpec, problem: str) -> None:
     if problem:
-        message = explain(" ".join(problem.split()))
+        message = explain(" ".join(problem.partition("<backtrace>")[0].split()))
+        if isinstance(spec, ToolCallSpec):
+            expected = f"fewer or simpler: the grammar of all of them together is not supported ({message})"
+            raise InvalidArgument("tools", f"{len(spec.tools)} tools", expected)
         raise InvalidArgument(spec.kind, spec.source, f"one that llguidance supports ({message})")
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.application.openai.fields import CHAT_FIELDS, COMPLETION_FIELDS, UnsupportedField, read_fields
 from litgpt.application.openai.response_format import schema_of
+from litgpt.application.openai.tool_names import check_tool_names
 from litgpt.domain.chat.messages import Message, parse_messages
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.validators import flag, integer, is_integer
@@ -70,6 +71,7 @@ def read_chat(body: Mapping[str, Any]) -> CompletionCall:
         options["chat_template_kwargs"] = _with_effort(options.get("chat_template_kwargs"), effort)
     if options.get("tools") == []:
         del options["tools"]
+    check_tool_names(options.get("tools"))
     return _call(fields, [[_with_text(it) for it in parse_messages(messages)]], options)
 
 

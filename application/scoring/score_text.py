@@ -27,13 +27,19 @@ class ScoreText:
 
     def continuations(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[list[ContinuationScore]]:
         """Return the scores of the continuations of each prompt."""
-        requests = [
+        return grouped(pairs, self.scores(self.encode(pairs)))
+
+    def encode(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[ScoringRequest]:
+        """Return a request for each continuation of each prompt, in order."""
+        return [
             encode_continuation(self.tokenizer, prompt, continuation)
             for prompt, continuations in pairs
             for continuation in continuations
         ]
-        scores = map(_continuation_score, requests, self.generator.score(requests))
-        return [list(islice(scores, len(continuations))) for _, continuations in pairs]
+
+    def scores(self, requests: Sequence[ScoringRequest]) -> list[ContinuationScore]:
+        """Return the scores of encoded continuations."""
+        return [*map(_continuation_score, requests, self.generator.score(requests))]
 
     def logprobs(self, texts: Sequence[str]) -> list[TextLogprobs]:
         """Return the log-probabilities of the tokens of each text."""
@@ -71,6 +77,14 @@ class ScoreText:
     def _score_lazily(self, requests: Iterator[ScoringRequest]) -> Iterator[TokenScores]:
         while batch := list(islice(requests, _WINDOWS)):
             yield from self.generator.score(batch)
+
+
+def grouped(
+    pairs: Sequence[tuple[str, Sequence[str]]], scores: Sequence[ContinuationScore]
+) -> list[list[ContinuationScore]]:
+    """Return the scores of all continuations in one list for each prompt."""
+    rest = iter(scores)
+    return [list(islice(rest, len(continuations))) for _, continuations in pairs]
 
 
 def _continuation_score(request: ScoringRequest, scores: TokenScores) -> ContinuationScore:

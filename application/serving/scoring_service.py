@@ -10,7 +10,7 @@ from typing import TypeVar
 from litgpt.application.scoring.embed_texts import normalized
 from litgpt.application.scoring.prompt_logprobs import PromptLogprobs, prompt_logprobs
 from litgpt.application.scoring.rerank import Rerank, RerankMethod, rank, rank_by_cosine
-from litgpt.application.scoring.score_text import ScoreText
+from litgpt.application.scoring.score_text import ScoreText, grouped
 from litgpt.application.serving.errors import QueueFull
 from litgpt.application.serving.served_model import ServedModel
 from litgpt.domain.errors import InvalidArgument, TextTooLong
@@ -84,13 +84,16 @@ class ScoringService:
         Raises:
             QueueFull: Too many requests wait.
             TextTooLong: A prompt and its continuation are longer than the context.
+            InvalidArgument: A continuation adds no token, or there are more than `MAX_TOKENS`.
         """
         score = ScoreText(self._model.loaded().tokenizer, self._model.generator)
-        scores: list[list[ContinuationScore]] = []
+        scores: list[ContinuationScore] = []
         with self._admitted():
-            for batch in _batches(pairs, lambda _: 0):
-                scores += await self._compute(lambda it=batch: score.continuations(it))  # type: ignore[misc]
-        return scores
+            requests = await asyncio.to_thread(score.encode, pairs)
+            self._checked("continuations", [it.ids for it in requests])
+            for batch in _batches(requests, lambda it: len(it.ids)):  # also within those of one prompt
+                scores += await self._compute(lambda it=batch: score.scores(it))  # type: ignore[misc]
+        return grouped(pairs, scores)
 
     async def rerank(
         self, query: str, documents: Sequence[str], method: RerankMethod, instruction: str | None

@@ -9,6 +9,9 @@ from starlette.responses import Response
 LEAST_LOGPROB = -9999.0
 """What stands for minus infinity, which JSON does not have, as in OpenAI's API."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+"""Made once: `json.dumps` with such options makes one a call."""
+
 
 class JSONResponse(Response):
     """A JSON body."""
@@ -22,9 +25,9 @@ class JSONResponse(Response):
 def encode_json(value: Any) -> bytes:
     """Return a value as JSON in UTF-8; log-probabilities of minus infinity become `LEAST_LOGPROB`."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(value)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(_finite(value))
     return text.encode()
 
 

@@ -68,7 +68,7 @@ class EventStream(Response):
         media_type: str = _EVENTS,
     ) -> None:
         super().__init__(headers={**_HEADERS, "content-type": media_type})
-        self._ping = b": ping\n\n" if media_type == _EVENTS else b""
+        self._media_type, self._last_sent = media_type, 0.0
         del self.headers["content-length"]
         self._events, self._on_close, self._on_error = events, on_close, on_error
 
@@ -91,22 +91,27 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        following = asyncio.ensure_future(anext(self._events, None))
+        clock = asyncio.get_running_loop().time
+        self._last_sent = clock()
+        pings = asyncio.ensure_future(self._send_pings(send))
         try:
-            while True:
-                done, _ = await asyncio.wait((following,), timeout=PING_SECONDS)
-                if not done:
-                    if self._ping:
-                        await send({"type": "http.response.body", "body": self._ping, "more_body": True})
-                    continue
-                event = following.result()
-                if event is None:
-                    break
+            async for event in self._events:
+                self._last_sent = clock()
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-                following = asyncio.ensure_future(anext(self._events, None))
         finally:
-            await _cancel(following)
+            await _cancel(pings)
         await send({"type": "http.response.body", "body": b""})
+
+    async def _send_pings(self, send: Send) -> None:
+        """Send a comment whenever the stream has been silent; one timer a stream, not one an event."""
+        if self._media_type != _EVENTS:
+            return
+        clock = asyncio.get_running_loop().time
+        while True:
+            if clock() - self._last_sent >= PING_SECONDS:
+                self._last_sent = clock()
+                await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+            await asyncio.sleep(self._last_sent + PING_SECONDS - clock())
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -93,3 +93,25 @@ def test_echoed_prompts_end_with_their_client_and_wait_in_the_queue() -> None:
     asyncio.run(leave())
     assert [calls < 9000 for calls in generator.calls] == [True, True]
     service.stop()
+
+
+def test_the_continuations_of_one_prompt_are_computed_in_batches_of_bounded_tokens() -> None:
+    generator = Counting(b"a")
+    generator.gate.set()
+    service = service_of(generator)
+    pairs = [("p" * 900, [f"{number}" for number in range(200)]), ("q", ["a", "b"])]
+    scores = asyncio.run(service.score(pairs))
+    assert [*map(len, scores)] == [200, 2]
+    assert len(generator.calls) > 20
+    assert max(generator.calls) <= 8192
+    service.stop()
+
+
+def test_scores_of_too_many_tokens_are_refused_before_anything_is_computed() -> None:
+    generator = Counting(b"a")
+    service = service_of(generator)
+    pairs = [("p" * 600, ["a"] * (MAX_TOKENS // 600))]
+    with pytest.raises(InvalidArgument, match=f"more than {MAX_TOKENS} tokens"):
+        asyncio.run(service.score(pairs))
+    assert not generator.calls
+    service.stop()

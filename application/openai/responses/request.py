@@ -9,6 +9,7 @@ from litgpt.application.openai.fields import UnsupportedField, read_fields
 from litgpt.application.openai.requests import CompletionCall, read_chat
 from litgpt.application.openai.responses.fields import RESPONSE_FIELDS
 from litgpt.application.openai.responses.items import read_messages
+from litgpt.application.openai.tool_names import check_tool_name
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 from litgpt.domain.validators import integer
 
@@ -126,6 +127,7 @@ def _tools(tools: Any) -> list[dict[str, Any]]:
             raise InvalidArgument(f"{at}.type", tool.get("type"), expected)
         if not isinstance(tool.get("name"), str) or not tool["name"]:
             raise WrongType(f"{at}.name", tool.get("name"), "the name of a function")
+        check_tool_name(f"{at}.name", tool["name"])
         for name, kind, expected in (
             ("parameters", dict, "a JSON schema, an object"),
             ("description", str, "a text"),

@@ -43,8 +43,7 @@ async def _answer(request: Request, call: CompletionCall, *, is_chat: bool) -> R
     tokenizer, echoes = context.model.loaded().tokenizer, []
     if call.echo:
         echoed = requests[:: call.n]
-        scoring = context.scoring.prompt_logprobs([it.request for it in echoed])
-        echoes = prompt_echoes(tokenizer, echoed, await until_disconnect(request, scoring))
+        echoes = await until_disconnect(request, _echo(context, echoed))
     record.prompt_tokens = sum(len(it.request.prompt) for it in requests[:: call.n])
     run = AnswerRun(context.service.start(requests), record, call.n)
     answer = _Answer(call, header, run, echoes, tokenizer)
@@ -54,6 +53,13 @@ async def _answer(request: Request, call: CompletionCall, *, is_chat: bool) -> R
         return JSONResponse(await until_disconnect(request, answer.body()))
     finally:
         run.close()
+
+
+async def _echo(context: ServerContext, requests: Sequence[TextRequest]) -> list[PromptEcho]:
+    """Return the prompts as text; up to 128 of them are decoded, each as long as the context."""
+    logprobs = await context.scoring.prompt_logprobs([it.request for it in requests])
+    tokenizer = context.model.loaded().tokenizer
+    return await asyncio.to_thread(prompt_echoes, tokenizer, requests, logprobs)
 
 
 def _prepare(context: ServerContext, call: CompletionCall) -> list[TextRequest]:
@@ -96,8 +102,8 @@ class _Answer:
             bodies = [body for group in groups if (body := writer.body(group)) is not None]
             if run.stream.is_complete and not call.include_usage:
                 bodies[-1]["timings"] = run.timings()
-            for body in bodies:
-                yield encode_event(body)
+            if bodies:  # in one message: each has a cost in every layer of HTTP
+                yield b"".join(map(encode_event, bodies))
         if call.include_usage:
             end = writer.end(usage(run.completions(), call.n))
             yield encode_event({**end, "timings": run.timings()})

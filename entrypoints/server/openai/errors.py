@@ -108,11 +108,13 @@ def error_reply(error: BaseException, path: str = "") -> ErrorReply:
     if isinstance(error, RequestRefused):
         return status_reply(error.status, error.message, error.param, error.code, error.headers)
     if isinstance(error, PromptTooLong):
-        message = str(error)
-        if isinstance(error, TextTooLong):  # whose message names methods of the library
-            message = (
-                f"The text has {error.tokens} tokens, but the context length is {error.context}. Shorten it."
-            )
+        # Not the error's own message, whose remedies are those of the library's callers.
+        message = (
+            f"The text has {error.tokens} tokens, but the context length is {error.context}. Shorten it."
+            if isinstance(error, TextTooLong)
+            else f"The prompt has {error.tokens} tokens, but the context length is {error.context}, of which "
+            "the answer needs at least one. Shorten the prompt, such as by leaving out its oldest messages."
+        )
         return status_reply(400, message, _PROMPTS.get(path, "prompt"), "context_length_exceeded")
     if isinstance(error, InvalidArgument):
         return status_reply(400, str(error), error.name)

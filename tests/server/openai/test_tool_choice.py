@@ -1,6 +1,7 @@
 """`tool_choice` and `parallel_tool_calls` over HTTP, as OpenAI's client sends and reads them."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,3 +68,20 @@ def test_a_choice_that_cannot_be_kept_is_an_error_of_the_field(
     with pytest.raises(BadRequestError) as caught:
         client.chat.completions.create(**{**REQUEST, **change})
     assert caught.value.param == "tool_choice"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ä", "a.b", "a" * 65, "a\n", "a:b"])
+@pytest.mark.parametrize("path", ["chat", "responses"])
+def test_a_name_of_a_tool_that_openai_refuses_is_refused(client: OpenAI, path: str, name: str) -> None:
+    function = {"name": name, "parameters": {"type": "object"}}
+    chat: Any = [{"type": "function", "function": function}]
+    flat: Any = [{"type": "function", **function}]
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    call = (
+        partial(client.chat.completions.create, messages=messages, tools=chat)
+        if path == "chat"
+        else partial(client.responses.create, input="Hi", tools=flat)
+    )
+    with pytest.raises(BadRequestError) as raised:
+        call(model="smollm2")
+    assert raised.value.param == ("tools[0].function.name" if path == "chat" else "tools[0].name")
