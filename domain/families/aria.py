@@ -8,7 +8,8 @@ import attrs
 from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS
 from litgpt.domain.families.llama import ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
 from litgpt.domain.weights.mapping import SourceSlice
 

@@ -12,7 +12,8 @@ from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import IndexerSchema, MLASchema
 from litgpt.domain.families.schema.family import ResidualSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
 from litgpt.domain.weights.mapping import WeightMapping

@@ -13,7 +13,8 @@ from litgpt.domain.families.gemma import GEMMA3_TEXT
 from litgpt.domain.families.llama import ATTENTION_BIAS, LLAMA, UNUSED_KV
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import PER_LAYER_CONFIG, ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import DenseAndMoESchema, GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import DenseAndMoESchema, MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PER_LAYER_WEIGHTS, PerLayerSchema
 from litgpt.domain.families.schema.rope import RopeSchema

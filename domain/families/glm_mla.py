@@ -12,7 +12,8 @@ from litgpt.domain.families.deepseek_v32 import DEEPSEEK_V32
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import IndexerSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 

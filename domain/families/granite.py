@@ -14,7 +14,8 @@ from litgpt.domain.families.llama import BIASED_ATTENTION, EMBEDDING_WEIGHTS, LL
 from litgpt.domain.families.schema.attention import SlidingWindowSchema
 from litgpt.domain.families.schema.family import ResidualSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors

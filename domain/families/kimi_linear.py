@@ -15,7 +15,8 @@ from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import HybridSchema, KimiDeltaSchema, full_attention_every
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors

@@ -11,7 +11,8 @@ from litgpt.domain.families.llama import BIASED_ATTENTION
 from litgpt.domain.families.qwen3 import QWEN3_MOE
 from litgpt.domain.families.schema.attention import SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 

@@ -10,7 +10,8 @@ import attrs
 from litgpt.domain.families.llama import ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
 from litgpt.domain.model import AttentionTemperature

@@ -13,7 +13,8 @@ from litgpt.domain.families.mistral import attention_temperature
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS, STACKED_EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 
 _EXPERT = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size", 2048))

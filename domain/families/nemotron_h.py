@@ -15,7 +15,8 @@ from litgpt.domain.families.schema.hybrid import (
     current_layer_types,
 )
 from litgpt.domain.families.schema.mamba import Mamba2Schema
-from litgpt.domain.families.schema.mlp import MLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import MLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
 

@@ -8,7 +8,8 @@ import attrs
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
 from litgpt.domain.weights.mapping import SourceSlice
 

@@ -16,7 +16,8 @@ from litgpt.domain.families.llama import (
 )
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS, SLIDING_WINDOW, STACKED_EXPERT_WEIGHTS
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema
 
 _ATTENTION = attrs.evolve(

@@ -21,7 +21,8 @@ from litgpt.domain.families.schema.hybrid import (
     HybridSchema,
     full_attention_every,
 )
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors

@@ -11,7 +11,8 @@ from litgpt.domain.families.deepseek import DEEPSEEK_V3
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 
 _EXPERT = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size", 2048))
 

@@ -11,7 +11,8 @@ from litgpt.domain.families.llama import ATTENTION_BIAS, ATTENTION_WEIGHTS, EMBE
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
-from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 
 _MOE_INTERMEDIATE_SIZE = ConfigField("moe_intermediate_size", 1280)

@@ -51,35 +51,41 @@ def unsupported_part(architecture: Architecture) -> str | None:
 
 def _unsupported_mixer(mixer: MixerSpec) -> str | None:  # noqa: PLR0911 - one for each part
     match mixer:
-        case MLASpec(rotated=False):
-            return "latent attention without position embeddings"
         case AttentionSpec(head_gate=True) | MLASpec(head_gate=True):
             return "a gate for each attention head"
-        case MLASpec() if mixer.indexer is not None or mixer.indexer_layer is not None:
-            return "attention to the tokens that an indexer selects"
-        case MLASpec() if mixer.latent_scale != 1 or mixer.output_gate:
-            return (
-                "a gate of latent attention" if mixer.output_gate else "a factor of the latent of attention"
-            )
+        case AttentionSpec(head_dim=size, value_dim=value_size):
+            return _too_large(size, value_size)
+        case MLASpec():
+            return _unsupported_latent_attention(mixer)
         case ShortConvSpec(kernel_size=size) | GatedDeltaSpec(conv_kernel_size=size) if (
             size > MAX_CONV_KERNEL_SIZE
         ):
             return f"a convolution over more than {MAX_CONV_KERNEL_SIZE} tokens"
         case ShortConvSpec():
             return None
-        case AttentionSpec(head_dim=size, value_dim=value_size):
-            sizes: tuple[int, ...] = (size, value_size)
-        case MLASpec():
-            sizes = (mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
         case GatedDeltaSpec(allow_neg_eigval=True):
             return "a gated delta rule with negative eigenvalues"
-        case GatedDeltaSpec(activation=activation):
-            if activation not in ACTIVATIONS:
-                return f"the activation {activation} after a convolution"
-            sizes = (mixer.k_head_dim, mixer.v_head_dim)
-        case _:
-            return f"layers of type {type(mixer).__name__}"
-    return f"heads of more than {MAX_HEAD_DIM:,} dimensions" if max(sizes) > MAX_HEAD_DIM else None
+        case GatedDeltaSpec(activation=activation) if activation not in ACTIVATIONS:
+            return f"the activation {activation} after a convolution"
+        case GatedDeltaSpec():
+            return _too_large(mixer.k_head_dim, mixer.v_head_dim)
+    return f"layers of type {type(mixer).__name__}"
+
+
+def _unsupported_latent_attention(mixer: MLASpec) -> str | None:
+    if not mixer.rotated:
+        return "latent attention without position embeddings"
+    if mixer.indexer is not None or mixer.indexer_layer is not None:
+        return "attention to the tokens that an indexer selects"
+    if mixer.output_gate:
+        return "a gate of latent attention"
+    if mixer.latent_scale != 1:
+        return "a factor of the latent of attention"
+    return _too_large(mixer.qk_nope_head_dim + mixer.rope.rotary_dim, mixer.v_head_dim)
+
+
+def _too_large(*head_dims: int) -> str | None:
+    return f"heads of more than {MAX_HEAD_DIM:,} dimensions" if max(head_dims) > MAX_HEAD_DIM else None
 
 
 def _unsupported_mlp(mlp: FeedForwardSpec) -> str | None:

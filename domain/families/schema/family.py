@@ -12,7 +12,8 @@ from litgpt.domain.families.schema.hybrid import (
     HybridSchema,
     MLPLayersSchema,
 )
-from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema, ShortcutMoESchema
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.moe import AnyMLPSchema, ShortcutMoESchema
 from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length

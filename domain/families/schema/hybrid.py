@@ -8,7 +8,8 @@ import attrs
 from litgpt.domain.families.schema.attention import AttentionSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mamba import Mamba2Schema, MambaSchema
-from litgpt.domain.families.schema.mlp import MLPSchema, MoESchema, parse_activation
+from litgpt.domain.families.schema.mlp import MLPSchema, parse_activation
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.model import (
     AbsentMixerSpec,
