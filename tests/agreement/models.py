@@ -696,24 +696,26 @@ VARIANTS = (
 )
 
 
-TORCH_ONLY = frozenset({"deepseek_v32", "glm_moe_dsa", "longcat_flash", "axk2"})
-"""Families with layers that the native engine does not have."""
-
-
-TORCH_ONLY = frozenset({"bailing_hybrid", "kimi_linear", "lfm3", "minimax", "olmo_hybrid", "recurrent_gemma"})
-"""Families with layers that the native engine does not have."""
-
-
 TORCH_ONLY = frozenset(
     {
+        "axk2",
+        "bailing_hybrid",
         "bamba",
+        "deepseek_v32",
         "falcon_h1",
         "falcon_mamba",
+        "glm_moe_dsa",
         "granitemoehybrid",
         "jamba",
+        "kimi_linear",
+        "lfm3",
+        "longcat_flash",
         "mamba",
         "mamba2",
+        "minimax",
         "nemotron_h",
+        "olmo_hybrid",
+        "recurrent_gemma",
     }
 )
 """Families with layers that the native engine does not have."""
