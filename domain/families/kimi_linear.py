@@ -217,7 +217,8 @@ BAILING_HYBRID = attrs.evolve(
     unused_tensors=(*LLAMA.unused_tensors, "model.layers.42.*"),
     weights=(
         *model_tensors("transformer.wte", "model.word_embeddings"),
-        *EMBEDDING_WEIGHTS,
+        *model_tensors("transformer.ln_f", "model.norm"),
+        *model_tensors("lm_head", "lm_head"),
         *NORM_WEIGHTS,
         *_ling_weights((*_DELTA_WEIGHTS, layer_tensor("attn.A_log", "self_attn.A_log"), *MLA_WEIGHTS)),
         *GATED_MLP_WEIGHTS,

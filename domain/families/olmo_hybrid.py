@@ -75,7 +75,7 @@ OLMO_HYBRID = attrs.evolve(
     weights=(
         # transformers saves all norms with the names of layers of linear attention.
         *linear_tensors("post_attention_norm", "feedforward_layer_norm"),
-        *OLMO2.weights,
+        *(rule for rule in OLMO2.weights if ".post_attention_norm." not in rule.name),
         *linear_tensors("norm_1", "attention_layer_norm"),
         *linear_tensors("norm_2", "feedforward_layer_norm"),
         layer_tensor("attn.qkvz.weight", *(f"linear_attn.{part}_proj.weight" for part in "qkvg")),
