@@ -1,4 +1,4 @@
-"""Tiny models of families that only transformers computes."""
+"""Tiny models that transformers computes: of families that this library does not have, or forced."""
 
 import atexit
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from litgpt import LLM
+from litgpt.domain.families import FAMILIES as OWN_FAMILIES
 from tests.adapters.tiny_models import randomize, save_byte_tokenizer
 
 VOCAB_SIZE = 384
@@ -81,6 +82,8 @@ def bridged_folder(family: str) -> Path:
 def load(folder: Path, **options: Any) -> LLM:
     """Return a model in float32."""
     llm = LLM.load(folder, quiet=True, distribute=None)
+    if json.loads((folder / "config.json").read_text())["model_type"] in OWN_FAMILIES:
+        options = {"engine": "transformers", **options}
     llm.distribute(**(EXACT | options))
     return llm
 

@@ -8,6 +8,7 @@ import torch
 
 from litgpt import LLM
 from litgpt.domain.beam_search.request import BeamSearchParams, BeamSearchRequest
+from litgpt.domain.families import FAMILIES as OWN_FAMILIES
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.scoring.request import ScoringRequest
@@ -37,7 +38,7 @@ def reference(family: str) -> Any:
 def llm(family: str) -> Iterator[LLM]:
     folder = tiny_folder(FORCED) if family == FORCED else bridged_folder(family)
     with LLM.load(folder, quiet=True, distribute=None) as model:
-        model.distribute(precision="32-true", engine="transformers" if family == FORCED else None)
+        model.distribute(precision="32-true", engine="transformers" if family in OWN_FAMILIES else None)
         yield model
 
 

@@ -60,7 +60,7 @@ def test_the_first_layer_that_differs_is_named(
 
 def test_a_model_that_only_transformers_has_is_refused() -> None:
     with (
-        LLM.load(bridged_folder("ctrl"), distribute=None, quiet=True) as llm,
+        LLM.load(bridged_folder("rwkv"), distribute=None, quiet=True) as llm,
         pytest.raises(UnsupportedOperation, match="engine"),
     ):
         compare(llm, ["One text."], max_new_tokens=2, accelerator="cpu")
