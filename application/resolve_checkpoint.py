@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litgpt.domain.errors import NotInstalled, UnsupportedModel
+from litgpt.domain.errors import CorruptFile, NotInstalled, UnsupportedModel
 from litgpt.domain.families import ResolvedModel, resolve_model
 from litgpt.domain.ports import Checkpoint, ModelBridge
 
@@ -31,7 +31,7 @@ def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge | None) 
     except NotInstalled as error:
         remedy = f"transformers may be able to compute it. Run: {error.command}"
         raise UnsupportedModel(unsupported.name, f"{unsupported.reason} {remedy}") from unsupported
-    except UnsupportedModel as error:
+    except (UnsupportedModel, CorruptFile) as error:
         raise UnsupportedModel(
             unsupported.name, f"{unsupported.reason} Nor can transformers compute it: {error.reason}"
         ) from unsupported

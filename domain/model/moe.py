@@ -1,6 +1,5 @@
 """Mixtures of experts (MoE)."""
 
-import math
 from collections.abc import Iterator
 from typing import Literal, Self, TypeAlias
 
@@ -31,7 +30,7 @@ class RouterSpec:
             2024, arXiv:2412.19437).
         n_group: Number of equally large expert groups; 1 disables grouping.
         topk_group: Number of groups from which experts are selected.
-        excluded_score: Score, for selection, of the experts of other groups.
+        excluded_score: Score, for selection, of the experts of other groups; None: they are not selected.
         group_score_top_k: A group's score is the sum of this many of its best scores.
         norm: Normalizes the router's input.
         expert_scale: Whether a trained scale per expert multiplies its weight (Gemma 4).
@@ -46,7 +45,7 @@ class RouterSpec:
     score_correction_bias: bool = False
     n_group: int = 1
     topk_group: int = 1
-    excluded_score: float = -math.inf
+    excluded_score: float | None = None
     group_score_top_k: int = 2
     bias: bool = False
     norm: NormSpec | None = None

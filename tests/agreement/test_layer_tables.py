@@ -93,7 +93,6 @@ def test_a_table_is_read_for_a_family_that_transformers_does_not_build_with_one(
 @pytest.mark.parametrize(
     ("entry", "named"),
     [
-        ({"skip": ["mlp"]}, r"per_layer_config\[1\]\.skip = \['mlp'\]"),
         ({"hidden_size": 96}, r"per_layer_config\[1\]\.hidden_size = 96"),
         ({"rope_theta": 5.0}, r"per_layer_config\[1\]\.rope_theta = 5\.0"),
     ],
@@ -106,6 +105,14 @@ def test_an_entry_that_is_not_implemented_is_refused_by_name(
     _beside(whole, tmp_path, config | {"per_layer_config": {"1": entry}})
     with pytest.raises(UnsupportedModel, match=named):
         LLM.load(tmp_path, distribute=None, quiet=True)
+
+
+def test_an_entry_that_only_transformers_implements_is_computed_by_it(tmp_path: Path) -> None:
+    whole = tiny_folder("llama")
+    config = json.loads((whole / "config.json").read_text())
+    _beside(whole, tmp_path, config | {"per_layer_config": {"1": {"skip": ["mlp"]}}})
+    with LLM.load(tmp_path, distribute=None, quiet=True) as llm:
+        assert "per_layer_config[1].skip = ['mlp']" in llm._loaded.architecture.reason
 
 
 def _beside(whole: Path, folder: Path, config: dict[str, Any]) -> None:

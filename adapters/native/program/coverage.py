@@ -1,7 +1,5 @@
 """The parts of models that the engine has."""
 
-import math
-
 from litgpt.domain.model import (
     Architecture,
     AttentionSpec,
@@ -119,6 +117,6 @@ def _unsupported_routing(moe: MoESpec) -> str | None:
         return "experts that return their input"
     if moe.router.scoring_func not in SCORING_FUNCTIONS:
         return f"experts scored by {moe.router.scoring_func}"
-    if moe.router.n_group > 1 and moe.router.excluded_score != -math.inf:
+    if moe.router.n_group > 1 and moe.router.excluded_score is not None:
         return "experts that other groups may replace"
     return None

@@ -81,7 +81,8 @@ class Router(nn.Module):
         group_scores = best.sum(-1)
         selected = torch.zeros_like(group_scores, dtype=torch.bool)
         selected.scatter_(-1, group_scores.topk(router.topk_group, -1).indices, value=True)
-        masked: Tensor = by_group.masked_fill(~selected[..., None], router.excluded_score)
+        excluded = -torch.inf if router.excluded_score is None else router.excluded_score
+        masked: Tensor = by_group.masked_fill(~selected[..., None], excluded)
         return masked.flatten(-2)
 
 

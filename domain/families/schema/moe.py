@@ -1,6 +1,5 @@
 """Read mixtures of experts from a config."""
 
-import math
 from typing import TypeAlias
 
 import attrs
@@ -33,7 +32,7 @@ class RouterSchema:
     score_correction_bias: ConfigField | bool = False
     n_group: ConfigField | None = None
     topk_group: ConfigField | None = None
-    excluded_score: float = -math.inf
+    excluded_score: float | None = None
     group_score_top_k: int = 2
     bias: bool = False
     jitter: ConfigField | None = None

@@ -79,6 +79,18 @@ class FakeModel:
         """Append tokens; the hidden states are the first logits."""
         return self.step(batch, rows)[:, : self.architecture.hidden_size]
 
+    def scores(
+        self, batch: Sequence[tuple[Any, Sequence[int]]], rows: Sequence[int], targets: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """Append tokens; return the log-probabilities of targets, and whether each is the likeliest token."""
+        logits = self.step(batch, rows).astype(np.float64)
+        own = logits[np.arange(len(targets)), list(targets)]
+        with np.errstate(invalid="ignore"):
+            largest = logits.max(-1, initial=-np.inf)
+            total = np.log(np.exp(logits - largest[:, None]).sum(-1)) + largest
+            logprobs = np.where(np.isfinite(largest), own - total, np.nan)
+        return logprobs, (own >= largest).astype(np.int32)
+
     def step(
         self,
         batch: Sequence[tuple[Any, Sequence[int]]],
