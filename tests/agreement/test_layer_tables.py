@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from litgpt import LLM
+from litgpt.domain.bridge import BridgedArchitecture
 from litgpt.domain.errors import UnsupportedModel
 from tests.adapters.tiny_models import VOCAB_SIZE, save_byte_tokenizer, tiny_folder
 from tests.agreement.models import random_ids
@@ -112,7 +113,9 @@ def test_an_entry_that_only_transformers_implements_is_computed_by_it(tmp_path: 
     config = json.loads((whole / "config.json").read_text())
     _beside(whole, tmp_path, config | {"per_layer_config": {"1": {"skip": ["mlp"]}}})
     with LLM.load(tmp_path, distribute=None, quiet=True) as llm:
-        assert "per_layer_config[1].skip = ['mlp']" in llm._loaded.architecture.reason
+        architecture = llm._loaded.architecture
+        assert isinstance(architecture, BridgedArchitecture)
+        assert "per_layer_config[1].skip = ['mlp']" in architecture.reason
 
 
 def _beside(whole: Path, folder: Path, config: dict[str, Any]) -> None:

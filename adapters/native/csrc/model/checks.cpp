@@ -181,8 +181,8 @@ class Checker {
     const StateShape& shape = program_.states[operands_[7]];
     const int64_t heads = shape.heads;
     const int64_t key_heads = operands_[6];
-    LITGPT_REQUIRE(heads > 0 && key_heads > 0 && heads % key_heads == 0, "Instruction %d: the heads do not match the state.",
-                   index_);
+    LITGPT_REQUIRE(heads > 0 && key_heads > 0 && heads % key_heads == 0,
+                   "Instruction %d: the heads do not match the state.", index_);
     LITGPT_REQUIRE(operands_[0] != operands_[1] && operands_[0] != operands_[2] && operands_[1] != operands_[2],
                    "Instruction %d: the gated delta rule cannot be in place.", index_);
     LITGPT_TRY(range(operands_[0], 0, heads * shape.v_dim));

@@ -40,9 +40,8 @@ Status read_state(int32_t index, const litgpt_state_shape& source, StateShape* s
   const bool heads = source.heads > 0 && source.heads < kMaxItems && source.k_dim > 0 && source.k_dim <= kMaxHeadDim &&
                      source.v_dim > 0 && source.v_dim <= kMaxHeadDim;
   const bool no_heads = source.heads == 0 && source.k_dim == 0 && source.v_dim == 0 && source.conv_columns > 0;
-  const bool sizes = (heads || no_heads) && source.conv_columns >= 0 &&
-                     source.conv_columns <= kMaxConvColumns && source.conv_channels > 0 &&
-                     source.conv_channels < kMaxSize;
+  const bool sizes = (heads || no_heads) && source.conv_columns >= 0 && source.conv_columns <= kMaxConvColumns &&
+                     source.conv_channels > 0 && source.conv_channels < kMaxSize;
   LITGPT_REQUIRE(sizes, "State %d has an invalid size.", index);
   *shape = {source.heads, source.k_dim, source.v_dim, source.conv_columns, source.conv_channels};
   LITGPT_REQUIRE(shape->bytes() <= kMaxStateBytes, "State %d is too large.", index);
