@@ -7,13 +7,13 @@ from litgpt.domain.model.absent import AbsentMixerSpec, AbsentMLPSpec
 from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.architecture import Architecture, LayerSpec, NormedResidualSpec
 from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
-from litgpt.domain.model.gated_delta import GatedDeltaSpec
+from litgpt.domain.model.linear_attention.gated_delta import GatedDeltaSpec
 from litgpt.domain.model.linear_attention.kimi_delta import KimiDeltaSpec
 from litgpt.domain.model.linear_attention.lightning import LightningSpec
+from litgpt.domain.model.linear_attention.mamba import MambaSpec
+from litgpt.domain.model.linear_attention.mamba2 import Mamba2Spec
 from litgpt.domain.model.linear_attention.rg_lru import RGLRUSpec
 from litgpt.domain.model.linear_attention.short_conv import ShortConvSpec
-from litgpt.domain.model.mamba import MambaSpec
-from litgpt.domain.model.mamba2 import Mamba2Spec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mla import IndexerSpec, MLASpec
 from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp

@@ -7,7 +7,7 @@ import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.attention import AttentionSpec
-from litgpt.domain.model.mamba2 import Mamba2Spec
+from litgpt.domain.model.linear_attention.mamba2 import Mamba2Spec
 from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.parameter_spec import ParameterSpec
 from litgpt.domain.model.rope import RopeSpec

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.attention.gated_delta_net import gated_delta_rule
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.linear_attention.gated_delta_net import gated_delta_rule
 from litgpt.domain.families import parse_config
 from litgpt.domain.memory.estimate import kv_cache_bytes
 from litgpt.domain.model import GatedDeltaSpec, NormSpec

@@ -2,8 +2,8 @@
 
 import torch
 
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
-from litgpt.adapters.pytorch.model.layer_cache import LayerCache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.layer_cache import LayerCache
 from tests.contracts.distribution_strategy import windowed
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.attention.mamba2 import chunk_state_space, recurrent_state_space
+from litgpt.adapters.pytorch.model.linear_attention.mamba2 import chunk_state_space, recurrent_state_space
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.families import parse_config
 from litgpt.domain.memory.estimate import kv_cache_bytes

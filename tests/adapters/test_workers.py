@@ -21,7 +21,7 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import lazy_gat
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
 from litgpt.adapters.pytorch.generation import model_runner
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.container import container
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation

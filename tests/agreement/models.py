@@ -9,8 +9,8 @@ from torch import Tensor
 
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.families import resolve_model
 from litgpt.domain.ports import Checkpoint

@@ -8,8 +8,8 @@ import torch
 
 from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
 from litgpt.adapters.pytorch.distribution.tensor_parallel.layers import parallelize
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.loader import load_weights
 from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.memory.per_device import memory_per_device

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_to_rank0, send_shards, shard_of
 from litgpt.adapters.pytorch.distribution.tensor_parallel.layers import parallelize
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.weights.loader import load_weights
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes

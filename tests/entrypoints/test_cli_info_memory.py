@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.families import parse_config
 from litgpt.domain.memory.estimate import kv_cache_bytes, parameter_count
 from tests.adapters.tiny_models import tiny_model

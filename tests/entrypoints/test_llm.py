@@ -213,7 +213,7 @@ def test_leaving_the_block_frees_the_memory(folder: str) -> None:
 def test_a_dropped_stream_frees_its_cache_at_once(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     llm = LLM.load(folder, distribute=None, quiet=True)
     llm.distribute(engine="torch")
-    from litgpt.adapters.pytorch.model.kv_cache import KVCache
+    from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 
     caches: list[weakref.ref[KVCache]] = []
     empty = KVCache.empty

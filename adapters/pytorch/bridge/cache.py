@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 
 
 @attrs.define(eq=False)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.bridge.cache import BridgedCache, RowState, uses_dynamic_cache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.bridge import BridgedArchitecture
 

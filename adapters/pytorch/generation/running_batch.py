@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.generation.inference import inference
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 
 # The tokens of one prefill pass: enough to be compute-bound, few enough to keep activations and masks small

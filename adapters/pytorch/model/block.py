@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
-from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNet
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
-from litgpt.adapters.pytorch.model.attention.mamba import Mamba
-from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
 from litgpt.adapters.pytorch.model.attention.parallel_mixer import ParallelMixer
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
+from litgpt.adapters.pytorch.model.linear_attention.gated_delta_net import GatedDeltaNet
 from litgpt.adapters.pytorch.model.linear_attention.kimi_delta import KimiDeltaAttention
 from litgpt.adapters.pytorch.model.linear_attention.lightning import LightningAttention
+from litgpt.adapters.pytorch.model.linear_attention.mamba import Mamba
+from litgpt.adapters.pytorch.model.linear_attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.linear_attention.rg_lru import RGLRU
 from litgpt.adapters.pytorch.model.linear_attention.short_conv import ShortConv
 from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP

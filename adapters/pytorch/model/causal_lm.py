@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction
 from litgpt.adapters.pytorch.runtime.gradient_memory import check_gradients
 from litgpt.domain.formatting.bounded_text import summary_repr

@@ -15,8 +15,8 @@ from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import KVSharing, sharing_layers
 from litgpt.adapters.pytorch.model.block import Block, ShortcutBlock
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, linear_cross_entropy, shift_labels
 from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerEmbedding

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.model.attention.gated_delta_net import recurrent_gated_delta_rule
+from litgpt.adapters.pytorch.model.linear_attention.gated_delta_net import recurrent_gated_delta_rule
 from tests.adapters.native.kernel_library import instruction_sets, kernel_library
 
 Floats = NDArray[np.float32]

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import Communicator
-from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.parallel_mixer import ParallelMixer
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
 from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.linear_attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
 from litgpt.domain.model import Architecture, AttentionSpec, Mamba2Spec, NormSpec, ParallelMixerSpec

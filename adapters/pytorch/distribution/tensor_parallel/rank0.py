@@ -16,7 +16,7 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_t
 from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
 from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import TensorParallelGPT
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.parallel.gather_plan import gather_plan

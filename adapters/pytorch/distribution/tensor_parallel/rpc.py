@@ -9,8 +9,8 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import GlooCommunicator
 from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import send_shards, shard_of
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.parallel.gather_plan import GatherPlan, ShardSlice
 
 

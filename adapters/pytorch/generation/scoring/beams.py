@@ -9,8 +9,8 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes
 from litgpt.adapters.pytorch.generation.sampler import top_log_probabilities
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
 
 

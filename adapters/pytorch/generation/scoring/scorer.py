@@ -9,8 +9,8 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generation.inference import inference
 from litgpt.adapters.pytorch.generation.padded_rows import padded_passes, split_rows
 from litgpt.adapters.pytorch.generation.sampler import log_probabilities, top_log_probabilities
+from litgpt.adapters.pytorch.model.cache.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.causal_lm import CausalLM
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import NonFiniteLogits
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
 from litgpt.domain.scoring.collected_scores import CollectedScores

@@ -5,9 +5,9 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
-from litgpt.adapters.pytorch.model.layer_cache import LayerCache
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.cache.hybrid_cache import HybridCache
+from litgpt.adapters.pytorch.model.cache.layer_cache import LayerCache
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState
 from litgpt.domain.model import Architecture, MixerSpec, MLASpec
 
 

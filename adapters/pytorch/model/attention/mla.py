@@ -10,7 +10,7 @@ from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import IndexedCache, Selection
 from litgpt.adapters.pytorch.model.attention.lightning_indexer import LightningIndexer
 from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
-from litgpt.adapters.pytorch.model.layer_cache import LayerCache
+from litgpt.adapters.pytorch.model.cache.layer_cache import LayerCache
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.model.rope import PositionInfo, apply_rope
 from litgpt.adapters.pytorch.ops.linear import Linear, effective_parameter

@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
-from litgpt.adapters.pytorch.model.attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
-from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
+from litgpt.adapters.pytorch.model.cache.hybrid_cache import HybridCache
+from litgpt.adapters.pytorch.model.linear_attention.mamba2 import Mamba2
 from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.domain.model import ParallelMixerSpec
 

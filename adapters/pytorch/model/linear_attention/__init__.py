@@ -1,1 +1,1 @@
-"""Mixers with a state of fixed size, besides the gated delta rule and state space models."""
+"""Mixers with a state of fixed size: linear attention, state spaces and short convolutions."""

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState
 from litgpt.adapters.pytorch.model.mlp import ACTIVATIONS
 from litgpt.adapters.pytorch.model.norm import Norm
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.domain.model import LightningSpec

@@ -3,7 +3,7 @@
 import attrs
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.recurrent_state import grow_rows
+from litgpt.adapters.pytorch.model.cache.recurrent_state import grow_rows
 from litgpt.domain.formatting.bounded_text import summary_repr
 
 # A full cache is reallocated geometrically: the amortized cost of copying is constant per token.

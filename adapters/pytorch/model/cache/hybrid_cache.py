@@ -3,8 +3,8 @@
 import attrs
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.layer_cache import JoinedRows, LayerCache
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.cache.layer_cache import JoinedRows, LayerCache
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState
 from litgpt.domain.formatting.bounded_text import summary_repr
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState
 
 
 class CausalConv(nn.Module):

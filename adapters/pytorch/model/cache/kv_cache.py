@@ -14,9 +14,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.model.hybrid_cache import HybridCache
-from litgpt.adapters.pytorch.model.layer_cache import JoinedRows, LayerCache
-from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState, empty_recurrent_state
+from litgpt.adapters.pytorch.model.cache.hybrid_cache import HybridCache
+from litgpt.adapters.pytorch.model.cache.layer_cache import JoinedRows, LayerCache
+from litgpt.adapters.pytorch.model.cache.recurrent_state import RecurrentState, empty_recurrent_state
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.model import Architecture
 
