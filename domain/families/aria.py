@@ -23,7 +23,7 @@ ARIA_TEXT = attrs.evolve(
     mlp=MoESchema(
         num_experts=(ConfigField("num_experts", 8),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 2),
-        expert=GatedMLPSchema(intermediate_size=_SIZE),
+        expert=GatedMLPSchema(intermediate_size=_SIZE, activation="silu"),
         router=RouterSchema(scoring_func="softmax_after_topk"),
         shared_expert=GatedMLPSchema(intermediate_size=_SIZE, bias=ConfigField("mlp_bias", default=False)),
         num_shared_experts=ConfigField("moe_num_shared_experts", 2),

@@ -60,7 +60,8 @@ CTRL = attrs.evolve(
     mlp=MLPSchema(
         activation=ConfigField("activation_function", "relu"), intermediate_size=ConfigField("dff", 8192)
     ),
-    norm=LayerNormSchema(eps=ConfigField("layer_norm_epsilon", 1e-6)),
+    norm=LayerNormSchema(eps=1e-6),
+    final_norm=LayerNormSchema(eps=ConfigField("layer_norm_epsilon", 1e-6)),
     scale_embedding=True,
     sinusoidal_steps=lambda width: width // 2,
     position_offset=0,

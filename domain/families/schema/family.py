@@ -71,6 +71,7 @@ class Family:
         attribute_map: The family's names of common settings, such as `n_embd` for `hidden_size`.
         num_layers: Function that returns the number of layers, for configs without `num_hidden_layers`.
         normalize_config: Function that computes further settings, which override those of the config.
+        final_norm: The norm before the LM head, if it differs from `norm`; False: there is none.
         scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
         logit_divisor: Setting with the divisor of the logits.
         learned_positions: Whether there is a learned position embedding, with a row for each position.
@@ -93,7 +94,7 @@ class Family:
     attention: AnyMixerSchema = AttentionSchema()
     mlp: AnyMLPSchema | AbsentMLPSchema | MLPLayersSchema = GatedMLPSchema()
     norm: AnyNormSchema = RMSNormSchema()
-    final_norm: bool = True
+    final_norm: AnyNormSchema | bool = True
     residual: ResidualSchema = ResidualSchema()
     residuals: Mapping[str, ResidualSchema] = attrs.field(factory=dict, repr=False)
     scale_embedding: ConfigField | bool = False
@@ -144,6 +145,7 @@ class Family:
         if (experts := sum(layer.mlp.num_experts for layer in layers)) > MAX_EXPERTS:
             raise config.unsupported("experts in all layers", experts)
         divisor = config.optional(self.logit_divisor)
+        final_norm = self.norm if self.final_norm is True else self.final_norm
         context = config.integer(self.context_length)
         return Architecture(
             family=self.model_type,
@@ -151,7 +153,7 @@ class Family:
             vocab_size=config.integer(ConfigField("vocab_size")),
             context_length=max(context, *(max_scaled_length(layer.mixer.rope) for layer in layers)),
             layers=layers,
-            final_norm=self.norm.read(config) if self.final_norm else None,
+            final_norm=final_norm.read(config) if isinstance(final_norm, AnyNormSchema) else None,
             tie_word_embeddings=config.flag(self.tie_word_embeddings),
             lm_head_bias=config.flag(self.lm_head_bias),
             embedding_scale=width**0.5

@@ -76,7 +76,7 @@ class ClampSchema:
 class GatedMLPSchema:
     """A family's settings of a gated MLP; `scales` are the factors of the gate and of the output."""
 
-    activation: ConfigField = ConfigField("hidden_act", "silu")
+    activation: ConfigField | Activation = ConfigField("hidden_act", "silu")
     bias: ConfigField | bool = False
     intermediate_size: ConfigField = ConfigField("intermediate_size")
     clamp: ClampSchema | None = None
@@ -89,7 +89,9 @@ class GatedMLPSchema:
             scales = config.pair(self.scales)
         return GatedMLPSpec(
             intermediate_size=config.integer(self.intermediate_size),
-            activation=parse_activation(config, self.activation),
+            activation=parse_activation(config, self.activation)
+            if isinstance(self.activation, ConfigField)
+            else self.activation,
             bias=config.flag(self.bias),
             clamp=self.clamp.read(config) if self.clamp else None,
             activation_sparsity=self._activation_sparsity(config),
