@@ -108,6 +108,7 @@ _SCALE = ConfigField("shared_expert_scale")
 COHERE2_MOE = attrs.evolve(
     COHERE2,
     model_type="cohere2_moe",
+    unsupported_settings=(*COHERE2.unsupported_settings, "rope_scaling"),
     normalize_config=_normalize_config,
     attention=attrs.evolve(
         BIASED_ATTENTION,

@@ -29,7 +29,7 @@ CWM = attrs.evolve(
         head_dim=ConfigField("head_dim", 128),
         sliding_window=SlidingWindowSchema(
             size=ConfigField("sliding_window", 8192),
-            pattern=ConfigField("sliding_window_pattern", 4),
+            pattern=4,
             full_first=True,
         ),
         rope=RopeSchema(theta=ConfigField("rope_theta", 1_000_000.0)),

@@ -143,6 +143,7 @@ GEMMA4_TEXT = attrs.evolve(
 GEMMA4_UNIFIED_TEXT = attrs.evolve(
     GEMMA4_TEXT,
     model_type="gemma4_unified_text",
+    unsupported_settings=(*GEMMA4_TEXT.unsupported_settings, "rope_scaling"),
     attention=attrs.evolve(
         _ATTENTION, sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 1024))
     ),

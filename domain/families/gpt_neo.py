@@ -18,15 +18,23 @@ _KINDS = {"global": "full_attention", "local": "sliding_attention"}
 
 
 def _layer_types(config: HFConfig) -> Mapping[str, object]:
-    """Return the type of each layer from `attention_types`: pairs of a list of types and its repetitions."""
+    """Return the type of each layer, from `attention_layers` or else `attention_types`.
+
+    The latter has pairs of a list of types and its repetitions.
+    """
     key = ConfigField("attention_types", [[["global", "local"], 12]])
     layers = config.integer(ConfigField("num_hidden_layers"))
     kinds: list[str] = []
+    pairs = config.get(key)
+    if (listed := config.get(ConfigField("attention_layers", None))) is not None:
+        key, pairs = ConfigField("attention_layers"), [[listed, 1]]
     try:
-        for types, repetitions in config.get(key):
+        for types, repetitions in pairs:
             kinds += [_KINDS[kind] for kind in types] * min(repetitions, layers)
     except (KeyError, TypeError, ValueError):
-        config.raise_invalid(key, "a list of pairs of a list of 'global' and 'local', and a number")
+        config.raise_invalid(
+            key, "lists of 'global' and 'local', in attention_types with numbers of repetitions"
+        )
     if len(kinds) != layers:
         config.raise_invalid(key, f"the types of {layers} layers, as num_layers is")
     return {"layer_types": kinds}

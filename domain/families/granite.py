@@ -21,7 +21,7 @@ from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
 from litgpt.domain.weights.mapping import SourceSlice
 
-ATTENTION = attrs.evolve(BIASED_ATTENTION, scale=ConfigField("attention_multiplier", 1.0))
+ATTENTION = attrs.evolve(BIASED_ATTENTION, scale=ConfigField("attention_multiplier", 1.0, nullable=True))
 
 GRANITE = attrs.evolve(
     LLAMA,
@@ -41,7 +41,7 @@ GRANITE_SWA = attrs.evolve(
         attention_sinks=True,
         sliding_window=SlidingWindowSchema(
             size=ConfigField("sliding_window", 128, nullable=True),
-            pattern=ConfigField("sliding_window_pattern", 4),
+            pattern=4,
             full_first=True,
         ),
         rope=RopeSchema(layer_theta=ConfigField("layer_rope_theta", None)),

@@ -159,6 +159,7 @@ LFM3 = attrs.evolve(
     model_type="lfm3",
     attribute_map={"rms_norm_eps": "norm_eps"},
     normalize_config=_lfm3_defaults,
+    unsupported_settings=(*LFM2.unsupported_settings, "rope_scaling"),
     attention=HybridSchema(
         mixers={
             "full_attention": _LFM3_ATTENTION,

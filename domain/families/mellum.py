@@ -58,4 +58,5 @@ MELLUM = attrs.evolve(
     context_length=ConfigField("max_position_embeddings", 131_072),
     # The layer for multi-token prediction.
     unused_tensors=(*QWEN3_MOE.unused_tensors, "mtp.*"),
+    unsupported_settings=(*QWEN3_MOE.unsupported_settings, "rope_scaling"),
 )

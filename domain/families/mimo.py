@@ -79,6 +79,7 @@ MIMO_V2_FLASH = attrs.evolve(
     context_length=ConfigField("max_position_embeddings", 131_072),
     # Layers for multi-token prediction.
     unused_tensors=(*LLAMA.unused_tensors, "model.mtp.*"),
+    unsupported_settings=(*LLAMA.unsupported_settings, "rope_scaling"),
     weights=(
         *LLAMA.weights,
         layer_tensor("attn.sinks", "self_attn.attention_sink_bias"),

@@ -72,6 +72,7 @@ OLMO_HYBRID = attrs.evolve(
     norm=_NORM,
     residuals={"linear_attention": ResidualSchema()},
     context_length=ConfigField("max_position_embeddings", 65_536),
+    unused_tensors=(*OLMO2.unused_tensors, "mtp.*"),
     weights=(
         # transformers saves all norms with the names of layers of linear attention.
         *linear_tensors("post_attention_norm", "feedforward_layer_norm"),

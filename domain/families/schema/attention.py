@@ -27,7 +27,7 @@ class SlidingWindowSchema:
 
     Attributes:
         size: Setting with the window size in tokens.
-        pattern: Setting with the period of the pattern; the last layer of each period uses full attention.
+        pattern: The period of the pattern, or its setting; the last layer of each period uses full attention.
         full_first: Whether the first layer of each period uses full attention instead of the last.
         num_full_layers: Setting with the first layer that has a window, without a pattern; None gives all
             layers one.
@@ -36,7 +36,7 @@ class SlidingWindowSchema:
 
     size: ConfigField = ConfigField("sliding_window", None)
     enabled: ConfigField | bool = True
-    pattern: ConfigField | None = None
+    pattern: ConfigField | int | None = None
     full_first: bool = False
     num_full_layers: ConfigField | None = None
     chunked: bool = False
@@ -54,7 +54,8 @@ class SlidingWindowSchema:
                 raise config.unsupported("layer_types", kinds[layer])
             return "sliding_attention" if kinds[layer] == windowed else "full_attention"
         if self.pattern is not None:
-            full = (layer if self.full_first else layer + 1) % config.integer(self.pattern) == 0
+            period = self.pattern if isinstance(self.pattern, int) else config.integer(self.pattern)
+            full = (layer if self.full_first else layer + 1) % period == 0
         else:
             full = self.num_full_layers is not None and layer < int(config.get(self.num_full_layers))
         return "full_attention" if full else "sliding_attention"
