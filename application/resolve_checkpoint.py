@@ -3,7 +3,8 @@
 from typing import Any
 
 from litgpt.domain.errors import CorruptFile, NotInstalled, UnsupportedModel
-from litgpt.domain.families import ResolvedModel, resolve_model
+from litgpt.domain.families import FAMILIES, ResolvedModel, resolve_model
+from litgpt.domain.families.multimodal import text_config
 from litgpt.domain.ports import Checkpoint, ModelBridge
 
 
@@ -32,6 +33,8 @@ def resolve_checkpoint(checkpoint: Checkpoint[Any], bridge: ModelBridge | None) 
         remedy = f"transformers may be able to compute it. Run: {error.command}"
         raise UnsupportedModel(unsupported.name, f"{unsupported.reason} {remedy}") from unsupported
     except (UnsupportedModel, CorruptFile) as error:
+        if isinstance(error, CorruptFile) and text_config(config).get("model_type") not in FAMILIES:
+            raise
         raise UnsupportedModel(
             unsupported.name, f"{unsupported.reason} Nor can transformers compute it: {error.reason}"
         ) from unsupported

@@ -38,8 +38,8 @@ class FeedForwardSpec(ABC):
 
     @property
     def expert_share(self) -> float:
-        """Probability that a token uses an expert."""
-        return self.num_experts_per_token / self.num_experts
+        """Probability that a token uses an expert; 1 for a dense MLP, which every token uses."""
+        return self.num_experts_per_token / self.num_experts if self.num_experts else 1.0
 
     @property
     @abstractmethod

@@ -267,7 +267,7 @@ def test_a_converted_model_is_computed_with_the_converted_weights() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"engine": "onnx"}, InvalidArgument, "engine must be None, 'native' or 'torch'"),
+        ({"engine": "onnx"}, InvalidArgument, "engine must be None, 'native', 'torch' or 'transformers'"),
         ({"engine": "native", "quantize": "bnb.nf4"}, UnsupportedOperation, "engine='torch'"),
         (
             {"engine": "native", "devices": 2, "generate_strategy": "sequential"},
@@ -316,7 +316,7 @@ def test_the_command_line_takes_an_engine(capsys: pytest.CaptureFixture[str]) ->
     assert run_cli(capsys, *arguments, "--engine", "torch")[:2] == (0, native)
     status, _, notes = run_cli(capsys, *arguments, "--engine", "mlx")
     assert status == 1
-    assert "error: --engine must be native or torch, not 'mlx'" in notes
+    assert "error: --engine must be native, torch or transformers, not 'mlx'" in notes
 
 
 def test_the_command_line_takes_a_format_of_the_kv_cache(capsys: pytest.CaptureFixture[str]) -> None:
