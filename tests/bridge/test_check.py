@@ -36,6 +36,12 @@ def test_a_family_of_this_library_agrees_with_transformers(
     assert all(engine["equal_tokens"] == engine["tokens"] for engine in result["engines"])
 
 
+def test_a_text_of_one_token_is_compared_by_its_logits(capsys: pytest.CaptureFixture[str]) -> None:
+    status, output, _ = run_cli(capsys, "check", str(tiny_folder("llama")), "a", *SHORT)
+    assert status == 0
+    assert "all 3 layers agree" in output
+
+
 @pytest.mark.parametrize("wrong", [0, 2])
 def test_the_first_layer_that_differs_is_named(
     wrong: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

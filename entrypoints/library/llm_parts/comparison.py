@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 """Largest difference of values computed in float32, relative to the largest value."""
 
 REFERENCE = "transformers"
-_ENGINES = (REFERENCE, "torch", "native")
+_ENGINES = ("torch", REFERENCE, "native")  # the first refuses models that only transformers computes
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +45,7 @@ class EngineFigures:
     def logprob_difference(self, reference: "EngineFigures") -> float:
         """Return the largest difference of a log-probability."""
         pairs = zip(chain(*self.logprobs), chain(*reference.logprobs), strict=True)
-        return max(abs(actual - expected) for actual, expected in pairs)
+        return max((abs(actual - expected) for actual, expected in pairs), default=0.0)
 
     def equal_tokens(self, reference: "EngineFigures") -> int:
         """Return the number of greedy tokens before the first that differs, in all texts."""
@@ -92,7 +92,7 @@ def compare(llm: "LLM", texts: Sequence[str], *, max_new_tokens: int, accelerato
 
     Args:
         llm: The model. It is left with the engine `torch` or `native`.
-        texts: The texts, of at least two tokens each.
+        texts: The texts; one of a single token has no log-probabilities.
         max_new_tokens: The length of the greedy continuations.
         accelerator: As in `LLM.distribute`; the native engine takes part on a CPU.
 
@@ -101,6 +101,9 @@ def compare(llm: "LLM", texts: Sequence[str], *, max_new_tokens: int, accelerato
             compute this checkpoint.
         NotInstalled: transformers is not installed.
     """
+    from litgpt.adapters.pytorch.bridge.config import import_transformers
+
+    import_transformers()
     engines: list[EngineFigures] = []
     passes: dict[str, list[LayerOutputs]] = {}
     omitted: dict[str, str] = {}
@@ -121,7 +124,7 @@ def compare(llm: "LLM", texts: Sequence[str], *, max_new_tokens: int, accelerato
         for own, reference in zip(passes["torch"], passes[REFERENCE], strict=True)
     ]
     return Comparison(
-        engines=tuple(engines),
+        engines=tuple(sorted(engines, key=lambda it: it.engine != REFERENCE)),
         layers=tuple(max(values) for values in zip(*(layers for layers, _ in differences), strict=True)),
         logits=max(logits for _, logits in differences),
         omitted=omitted,
