@@ -31,7 +31,7 @@ class PlaceModel(Generic[TensorT]):
 
     Attributes:
         missing_part: Returns a part of a model that the native engine does not have; None if it has all.
-        bridge: Describes the models that transformers computes; None: there is no bridge.
+        bridge: Describes the models that transformers computes; None: unknown models are refused.
     """
 
     strategy: DistributionStrategy[TensorT]

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import attrs
 
+from litgpt.domain.families.deepseek import deepseek_router
 from litgpt.domain.families.deepseek_v32 import DEEPSEEK_V32
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import IndexerSchema, MLASchema
 from litgpt.domain.families.schema.family import ResidualSchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
 from litgpt.domain.weights.mapping import WeightMapping
@@ -51,15 +52,7 @@ AXK2 = attrs.evolve(
         num_experts=(ConfigField("num_local_experts", None), ConfigField("n_routed_experts", 128)),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=_EXPERT,
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-            excluded_score=0.0,
-        ),
+        router=attrs.evolve(deepseek_router(), excluded_score=0.0),
         shared_expert=_EXPERT,
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 1),

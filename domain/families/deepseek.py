@@ -35,19 +35,27 @@ SCORE_CORRECTION_WEIGHTS = (
     layer_tensor("mlp.gate.e_score_correction_bias", "mlp.gate.e_score_correction_bias"),
 )
 
+
+def deepseek_router(
+    *, routed_scaling_factor: float = 2.5, n_group: int = 1, topk_group: int = 1
+) -> RouterSchema:
+    """Return the router of DeepSeek V3 with a family's defaults of its settings."""
+    return RouterSchema(
+        scoring_func="sigmoid",
+        norm_topk_prob=ConfigField("norm_topk_prob", default=True),
+        routed_scaling_factor=ConfigField("routed_scaling_factor", routed_scaling_factor),
+        score_correction_bias=True,
+        n_group=ConfigField("n_group", n_group),
+        topk_group=ConfigField("topk_group", topk_group),
+    )
+
+
 DEEPSEEK_V3 = attrs.evolve(
     LLAMA,
     model_type="deepseek_v3",
     attention=MLASchema(),
     mlp=MoESchema(
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 8),
-            topk_group=ConfigField("topk_group", 4),
-        ),
+        router=deepseek_router(n_group=8, topk_group=4),
         shared_expert=GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size")),
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 3),

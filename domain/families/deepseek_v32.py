@@ -5,11 +5,11 @@ Source: DeepSeek-AI 2025, arXiv:2512.02556.
 
 import attrs
 
-from litgpt.domain.families.deepseek import DEEPSEEK_V3
+from litgpt.domain.families.deepseek import DEEPSEEK_V3, deepseek_router
 from litgpt.domain.families.schema.attention import IndexerSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
 
@@ -37,14 +37,7 @@ DEEPSEEK_V32 = attrs.evolve(
         ),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=_EXPERT,
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 8),
-            topk_group=ConfigField("topk_group", 4),
-        ),
+        router=deepseek_router(n_group=8, topk_group=4),
         shared_expert=_EXPERT,
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 3),

@@ -8,14 +8,14 @@ Source: LG AI Research 2024, arXiv:2408.03541; 2025, arXiv:2507.11407; 2026, "K-
 
 import attrs
 
-from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS, deepseek_router
 from litgpt.domain.families.llama import BIASED_ATTENTION, LLAMA, QK_NORM_WEIGHTS
 from litgpt.domain.families.olmo import OLMO2
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import NoPE, RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
@@ -83,14 +83,7 @@ EXAONE_MOE = attrs.evolve(
         num_experts=(ConfigField("num_experts", 64),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(),
         shared_expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
         num_shared_experts=ConfigField("num_shared_experts", 1),
         layer_types=ConfigField("mlp_layer_types", None),

@@ -5,7 +5,7 @@ Source: GLM Team 2024, arXiv:2406.12793; 2025, arXiv:2508.06471.
 
 import attrs
 
-from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS, SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS, SHARED_EXPERT_WEIGHTS, deepseek_router
 from litgpt.domain.families.llama import (
     ATTENTION_WEIGHTS,
     EMBEDDING_WEIGHTS,
@@ -20,7 +20,7 @@ from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.family import ResidualSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import linear_tensors
@@ -74,14 +74,7 @@ GLM4_MOE = attrs.evolve(
     mlp=MoESchema(
         expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 1.0),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(routed_scaling_factor=1.0),
         shared_expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 1),

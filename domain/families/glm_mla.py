@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.deepseek import DEEPSEEK_V3
+from litgpt.domain.families.deepseek import DEEPSEEK_V3, deepseek_router
 from litgpt.domain.families.deepseek_v32 import DEEPSEEK_V32
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import IndexerSchema, MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 
@@ -27,14 +27,7 @@ GLM4_MOE_LITE = attrs.evolve(
         num_experts=(ConfigField("num_local_experts", None), ConfigField("n_routed_experts", 64)),
         num_experts_per_token=ConfigField("num_experts_per_tok", 4),
         expert=_EXPERT,
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 1.8),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(routed_scaling_factor=1.8),
         shared_expert=_EXPERT,
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 1),
@@ -86,14 +79,7 @@ GLM_MOE_DSA = attrs.evolve(
         ),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=_DSA_EXPERT,
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(),
         shared_expert=_DSA_EXPERT,
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 3),

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from litgpt.domain.families.deepseek import DEEPSEEK_V3, MLA_WEIGHTS, SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.deepseek import DEEPSEEK_V3, MLA_WEIGHTS, SHARED_EXPERT_WEIGHTS, deepseek_router
 from litgpt.domain.families.llama import EMBEDDING_WEIGHTS, GATED_MLP_WEIGHTS, LLAMA, NORM_WEIGHTS
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.hybrid import HybridSchema, KimiDeltaSchema, full_attention_every
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
@@ -82,14 +82,7 @@ def _kimi_config(config: HFConfig) -> Mapping[str, object]:
 _MOE = MoESchema(
     num_experts=(ConfigField("num_local_experts", 256),),
     num_experts_per_token=ConfigField("num_experts_per_tok", 8),
-    router=RouterSchema(
-        scoring_func="sigmoid",
-        norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-        routed_scaling_factor=ConfigField("routed_scaling_factor", 2.446),
-        score_correction_bias=True,
-        n_group=ConfigField("n_group", 1),
-        topk_group=ConfigField("topk_group", 1),
-    ),
+    router=deepseek_router(routed_scaling_factor=2.446),
     shared_expert=GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size")),
     num_shared_experts=ConfigField("n_shared_experts", 1),
     moe_layers=ConfigField("moe_layers"),

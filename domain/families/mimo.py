@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS
+from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS, deepseek_router
 from litgpt.domain.families.llama import ATTENTION_BIAS, LLAMA
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
 from litgpt.domain.families.schema.hf_config import PER_LAYER_CONFIG, ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor
@@ -64,14 +64,7 @@ MIMO_V2_FLASH = attrs.evolve(
         num_experts=(ConfigField("n_routed_experts", 256),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size", 2048)),
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 1.0),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(routed_scaling_factor=1.0),
         layer_types=ConfigField("mlp_layer_types", None),
         first_moe_layer=1,
     ),

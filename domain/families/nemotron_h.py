@@ -5,6 +5,7 @@ Source: NVIDIA 2025, arXiv:2504.03624.
 
 from collections.abc import Mapping
 
+from litgpt.domain.families.deepseek import deepseek_router
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.family import Family
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
@@ -16,7 +17,7 @@ from litgpt.domain.families.schema.hybrid import (
 )
 from litgpt.domain.families.schema.mamba import Mamba2Schema
 from litgpt.domain.families.schema.mlp import MLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
 
@@ -103,14 +104,7 @@ NEMOTRON_H = Family(
                 bias=False,
                 intermediate_size=ConfigField("moe_intermediate_size", 7688),
             ),
-            router=RouterSchema(
-                scoring_func="sigmoid",
-                norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-                routed_scaling_factor=ConfigField("routed_scaling_factor", 1.0),
-                score_correction_bias=True,
-                n_group=ConfigField("n_group", 1),
-                topk_group=ConfigField("topk_group", 1),
-            ),
+            router=deepseek_router(routed_scaling_factor=1.0),
             shared_expert=MLPSchema(
                 activation=_ACTIVATION,
                 bias=_MLP_BIAS,

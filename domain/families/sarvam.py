@@ -5,14 +5,14 @@ Source: Sarvam AI 2026, model card of sarvam-30b.
 
 import attrs
 
-from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.deepseek import SHARED_EXPERT_WEIGHTS, deepseek_router
 from litgpt.domain.families.glm import GLM4_MOE
 from litgpt.domain.families.llama import EMBEDDING_WEIGHTS, GATED_MLP_WEIGHTS, LLAMA, NORM_WEIGHTS
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.rope import RopeSchema
 from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors, model_tensors
@@ -42,14 +42,7 @@ SARVAM_MOE = attrs.evolve(
         num_experts=(ConfigField("n_routed_experts", 128),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 6),
         expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(),
         shared_expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 1),

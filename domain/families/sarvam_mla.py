@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.deepseek import DEEPSEEK_V3
+from litgpt.domain.families.deepseek import DEEPSEEK_V3, deepseek_router
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.schema.attention import MLASchema
 from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 
 _EXPERT = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size", 2048))
 
@@ -35,14 +35,7 @@ SARVAM_MLA = attrs.evolve(
         num_experts=(ConfigField("num_experts", None), ConfigField("n_routed_experts", 128)),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=_EXPERT,
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 2.5),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(),
         shared_expert=_EXPERT,
         num_shared_experts=ConfigField("n_shared_experts", 1),
         first_moe_layer=ConfigField("first_k_dense_replace", 1),

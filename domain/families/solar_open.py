@@ -5,14 +5,14 @@ Source: Upstage 2026, "Solar Open Technical Report".
 
 import attrs
 
-from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS, SHARED_EXPERT_WEIGHTS
+from litgpt.domain.families.deepseek import SCORE_CORRECTION_WEIGHTS, SHARED_EXPERT_WEIGHTS, deepseek_router
 from litgpt.domain.families.glm import GLM4_MOE
 from litgpt.domain.families.llama import ATTENTION_BIAS, ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, NORM_WEIGHTS
 from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS
 from litgpt.domain.families.schema.attention import AttentionSchema
 from litgpt.domain.families.schema.hf_config import ConfigField
 from litgpt.domain.families.schema.mlp import GatedMLPSchema
-from litgpt.domain.families.schema.moe import MoESchema, RouterSchema
+from litgpt.domain.families.schema.moe import MoESchema
 from litgpt.domain.families.schema.rope import RopeSchema
 
 _MOE_INTERMEDIATE_SIZE = ConfigField("moe_intermediate_size", 1280)
@@ -33,14 +33,7 @@ SOLAR_OPEN = attrs.evolve(
         num_experts=(ConfigField("n_routed_experts", 128),),
         num_experts_per_token=ConfigField("num_experts_per_tok", 8),
         expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
-        router=RouterSchema(
-            scoring_func="sigmoid",
-            norm_topk_prob=ConfigField("norm_topk_prob", default=True),
-            routed_scaling_factor=ConfigField("routed_scaling_factor", 1.0),
-            score_correction_bias=True,
-            n_group=ConfigField("n_group", 1),
-            topk_group=ConfigField("topk_group", 1),
-        ),
+        router=deepseek_router(routed_scaling_factor=1.0),
         shared_expert=GatedMLPSchema(intermediate_size=_MOE_INTERMEDIATE_SIZE),
         num_shared_experts=ConfigField("n_shared_experts", 1),
     ),

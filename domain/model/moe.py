@@ -127,18 +127,11 @@ class MoESpec(FeedForwardSpec):
 
 
 @attrs.frozen(kw_only=True)
-class ShortcutMoESpec(FeedForwardSpec):
-    """A dense MLP, and an MoE of the same input whose output is added after the next layer.
-
-    Between them, the next layer's attention and MLP run in parallel to the experts.
-
-    Source: Cai et al. 2024, arXiv:2404.05019; Meituan LongCat Team 2025, arXiv:2509.01322, section 2.
-    """
+class _DenseBesideMoESpec(FeedForwardSpec):
+    """A dense MLP and an MoE."""
 
     dense: GatedMLPSpec
     moe: MoESpec
-
-    __repr__ = brief_repr
 
     @property
     def intermediate_size(self) -> int:
@@ -160,6 +153,18 @@ class ShortcutMoESpec(FeedForwardSpec):
     def activations_per_token(self) -> int:
         return self.dense.activations_per_token + self.moe.activations_per_token
 
+
+@attrs.frozen(kw_only=True)
+class ShortcutMoESpec(_DenseBesideMoESpec):
+    """A dense MLP, and an MoE of the same input whose output is added after the next layer.
+
+    Between them, the next layer's attention and MLP run in parallel to the experts.
+
+    Source: Cai et al. 2024, arXiv:2404.05019; Meituan LongCat Team 2025, arXiv:2509.01322, section 2.
+    """
+
+    __repr__ = brief_repr
+
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         yield from self.dense.parameters(f"{name}.dense", hidden_size)
         yield from self.moe.parameters(f"{name}.sparse", hidden_size)
@@ -170,33 +175,15 @@ class ShortcutMoESpec(FeedForwardSpec):
 
 
 @attrs.frozen(kw_only=True)
-class DenseAndMoESpec(FeedForwardSpec):
+class DenseAndMoESpec(_DenseBesideMoESpec):
     """The sum of a dense MLP and an MoE, each with its own input and output norm (Gemma 4).
 
     The router's input is not normalized by them. `norm` describes all four norms.
     """
 
-    dense: GatedMLPSpec
-    moe: MoESpec
     norm: NormSpec
 
     __repr__ = brief_repr
-
-    @property
-    def intermediate_size(self) -> int:
-        return self.dense.intermediate_size
-
-    @property
-    def num_experts(self) -> int:
-        return self.moe.num_experts
-
-    @property
-    def num_experts_per_token(self) -> int:
-        return self.moe.num_experts_per_token
-
-    @property
-    def activations_per_token(self) -> int:
-        return self.dense.activations_per_token + self.moe.activations_per_token
 
     def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
         part: FeedForwardSpec

@@ -49,7 +49,7 @@ TAKEN_FOR_EXPERTS = (
 )
 
 # transformers loads their tensors under other names, which PEFT's adapters of transformers' model have;
-# published ones have the names of the file, as ours.
+# published ones have the names of the file, as in this library.
 RENAMED = ("exaone", "sarvam_moe")
 SAME_NAMES = [family for family in FAMILIES if family not in RENAMED]
 
