@@ -63,7 +63,7 @@ class MLASpec(MixerSpec):
         indexer: Selects the tokens that are attended to; None attends to all. Requires a query latent.
         indexer_layer: Index of the earlier layer whose selection this layer uses (cross-layer sharing,
             arXiv:2603.12201).
-        rotated: Whether the `rope.rotary_dim` dimensions are rotated; otherwise, the layer is without position
+        rotated: Whether the `rope.rotary_dim` dimensions are rotated; False: the layer is without position
             embeddings (Kimi Linear).
         head_gate: Whether each head's output is multiplied by one sigmoid gate of the layer's input (Ling 3).
     """
